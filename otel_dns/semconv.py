@@ -1,0 +1,154 @@
+"""Every span, attribute and metric name, and every enumerated value, each with its source.
+
+Nothing else in this project spells one out. Three kinds of source:
+
+* **stable or in development**: OpenTelemetry semantic conventions, `registry/attributes/dns`,
+  `general/metrics` and the like;
+* **proposed**: semantic-conventions pull request 2432 (DNS spans);
+* **ours**: everything that starts with ``otel_dns.``; nobody else defines it.
+"""
+
+from typing import Final
+
+# -- scopes and spans -------------------------------------------------------------------------
+
+CLIENT_SCOPE: Final = "otel_dns.client"
+"""Ours. Instrumentation scope of every lookup span; the Collector's filters go by it."""
+
+LOOKUP_SPAN: Final = "dns.lookup"
+"""Ours. Name of a lookup span: low cardinality, the looked-up name is an attribute."""
+
+SERVEDNS_SPAN: Final = "servedns"
+"""CoreDNS plugin/trace/trace.go: the root span of one server's handling of one query."""
+
+CONNECT_SPAN: Final = "connect"
+"""CoreDNS plugin/forward/forward.go: one exchange with one upstream."""
+
+# -- the question and its answer --------------------------------------------------------------
+
+DNS_QUESTION_NAME: Final = "dns.question.name"
+"""Semantic conventions (development): the name as the application asked for it."""
+DNS_ANSWERS: Final = "dns.answers"
+"""Semantic conventions (development): resolved addresses, or record data as text; string[]."""
+DNS_QUESTION_TYPE: Final = "dns.question.type"
+"""Proposed: ``A``, ``AAAA``, ... ; set where a lookup asks for one type."""
+DNS_RESPONSE_CODE: Final = "dns.response_code"
+"""Proposed: RCODE mnemonic (IANA DNS RCODEs), e.g. ``NXDOMAIN``."""
+ERROR_TYPE: Final = "error.type"
+"""Semantic conventions (stable). For lookups: ``host_not_found``, ``try_again``, ..."""
+
+# -- where ------------------------------------------------------------------------------------
+
+CLIENT_ADDRESS: Final = "client.address"
+"""Semantic conventions (stable): the address the application's queries come from."""
+SERVER_ADDRESS: Final = "server.address"
+"""Semantic conventions (stable): the first nameserver of the lookup's configuration."""
+SERVER_PORT: Final = "server.port"
+SERVICE_NAME: Final = "service.name"
+K8S_POD_NAME: Final = "k8s.pod.name"
+K8S_POD_UID: Final = "k8s.pod.uid"
+K8S_POD_IP: Final = "k8s.pod.ip"
+K8S_NAMESPACE_NAME: Final = "k8s.namespace.name"
+K8S_NODE_NAME: Final = "k8s.node.name"
+K8S_CONTAINER_NAME: Final = "k8s.container.name"
+
+# -- the lookup, as the client saw it (ours) --------------------------------------------------
+
+LOOKUP_API: Final = "otel_dns.lookup.api"
+"""The function called: ``socket.getaddrinfo``, ``dns.resolver.Resolver.resolve``."""
+LOOKUP_FAMILY: Final = "otel_dns.lookup.family"
+"""Address families asked for: ``any``, ``inet`` or ``inet6``; one of FAMILIES."""
+RESOLVER_KIND: Final = "otel_dns.resolver.kind"
+"""Whose search rules apply: one of RESOLVER_KINDS."""
+RESOLVER_NAMESERVERS: Final = "otel_dns.resolver.nameservers"
+"""string[], in the order of resolv.conf(5); at most three for glibc."""
+RESOLVER_SEARCH: Final = "otel_dns.resolver.search"
+"""string[]: the search list in force for this lookup, in order."""
+RESOLVER_NDOTS: Final = "otel_dns.resolver.ndots"
+"""int: resolv.conf(5) ``ndots``."""
+
+FAMILIES: Final = ("any", "inet", "inet6")
+RESOLVER_KINDS: Final = ("glibc", "musl", "dnspython", "other")
+
+# -- CoreDNS's own (plugin/trace/trace.go) ----------------------------------------------------
+
+COREDNS_NAME: Final = "coredns.io/name"
+"""Query name after any rewrite, lower case, fully qualified."""
+COREDNS_TYPE: Final = "coredns.io/type"
+COREDNS_RCODE: Final = "coredns.io/rcode"
+COREDNS_PROTO: Final = "coredns.io/proto"
+COREDNS_REMOTE: Final = "coredns.io/remote"
+"""Client address, without port."""
+PEER_ADDRESS: Final = "peer.address"
+"""On ``connect``: ``address:port`` of the upstream."""
+
+# -- what the processor writes on a joined lookup span (ours; single strings are searchable) ---
+
+JOIN_METHOD: Final = "otel_dns.join.method"
+"""One of JOIN_METHODS."""
+JOIN_CERTAINTY: Final = "otel_dns.join.certainty"
+"""One of JOIN_CERTAINTIES."""
+JOIN_SERVER_TRACES: Final = "otel_dns.join.server_traces"
+"""int: number of server traces joined to this lookup."""
+LOOKUP_OUTCOME: Final = "otel_dns.lookup.outcome"
+"""One of LOOKUP_OUTCOMES."""
+BOTTLENECK: Final = "otel_dns.bottleneck"
+"""The segment that took most: one of SEGMENTS, or ``plugin:<name>`` for one plugin's own time."""
+WASTE_QUERIES: Final = "otel_dns.search.waste_queries"
+"""int: queries spent on candidates of the search list that gave no answer."""
+QUERIES: Final = "otel_dns.queries"
+"""int: queries that servers saw for this lookup."""
+BREAKDOWN_PREFIX: Final = "otel_dns.breakdown."
+"""int nanoseconds by segment: ``otel_dns.breakdown.<segment>_ns``; they add up to the span."""
+BREAKDOWN_PLUGIN_PREFIX: Final = "otel_dns.breakdown.plugin."
+"""int nanoseconds by plugin, the parts of segment ``server``."""
+AFTER_ANSWER: Final = "otel_dns.after_answer_ns"
+"""int nanoseconds that servers spent after the answer was out; outside the lookup."""
+
+JOIN_METHODS: Final = ("time", "none")
+"""The rungs that exist; ``none``: no server trace was found for the lookup."""
+JOIN_CERTAINTIES: Final = ("sole", "contested")
+"""``sole``: no other known lookup could claim any of these server traces; ``contested``: one could,
+and the oldest lookup got them (first in, first out)."""
+LOOKUP_OUTCOMES: Final = ("ok", "not_found", "timeout", "error")
+
+SEGMENT_STUB_NETWORK: Final = "stub_network"
+"""In the stub resolver or on the network: no query is at a server. The two are not told apart
+without evidence from the wire."""
+SEGMENT_SERVER: Final = "server"
+"""Own time of the DNS server's plugins."""
+SEGMENT_UPSTREAM: Final = "upstream"
+"""The DNS server waits for its upstream (``connect`` spans)."""
+SEGMENT_WAITING: Final = "waiting"
+"""The stub waits for an answer that does not come, until its timeout."""
+SEGMENT_UNATTRIBUTED: Final = "unattributed"
+"""Time that no evidence explains."""
+SEGMENTS: Final = (
+    SEGMENT_STUB_NETWORK,
+    SEGMENT_SERVER,
+    SEGMENT_UPSTREAM,
+    SEGMENT_WAITING,
+    SEGMENT_UNATTRIBUTED,
+)
+
+# -- what the processor writes on server spans (ours) ------------------------------------------
+
+ORIGINAL_TRACE_ID: Final = "otel_dns.original.trace_id"
+"""On servedns: the trace id CoreDNS gave, 32 hex digits; what CoreDNS's log line shows."""
+ORIGINAL_SPAN_ID: Final = "otel_dns.original.span_id"
+"""On servedns: the span id CoreDNS gave, 16 hex digits."""
+OWN_TIME: Final = "otel_dns.own_ns"
+"""int nanoseconds spent in this span and in none of its children."""
+CANDIDATE_INDEX: Final = "otel_dns.candidate.index"
+"""int on servedns: place of the queried name in the lookup's candidates, from 0."""
+
+# -- metrics ----------------------------------------------------------------------------------
+
+DNS_LOOKUP_DURATION: Final = "dns.lookup.duration"
+"""Semantic conventions (development): histogram, seconds."""
+DNS_LOOKUP_DURATION_BUCKETS: Final = (
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
+)  # fmt: skip
+"""Semantic conventions: explicit bucket boundaries advised for ``dns.lookup.duration``."""
+CLIENT_FAILURES: Final = "otel_dns.client.failures"
+"""Ours: counter of instrumentation's own failures, which the application never sees."""
