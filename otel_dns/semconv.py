@@ -152,3 +152,22 @@ DNS_LOOKUP_DURATION_BUCKETS: Final = (
 """Semantic conventions: explicit bucket boundaries advised for ``dns.lookup.duration``."""
 CLIENT_FAILURES: Final = "otel_dns.client.failures"
 """Ours: counter of instrumentation's own failures, which the application never sees."""
+OTHER_NAMES: Final = "_OTHER"
+"""Semantic conventions' fallback value; here dns.question.name of a metric beyond the bound."""
+
+# -- values of error.type on lookups ------------------------------------------------------------
+# Semantic conventions, `dns.lookup.duration`: getaddrinfo's errors by name, as .NET's runtime and
+# netdb.h's h_errno spell them. Whatever is none of these is the exception's class name.
+
+ERROR_HOST_NOT_FOUND: Final = "host_not_found"
+"""The name does not exist (EAI_NONAME, NXDOMAIN)."""
+ERROR_NO_DATA: Final = "no_data"
+"""The name exists and has no record of the kind asked for (EAI_NODATA, an empty answer)."""
+ERROR_TRY_AGAIN: Final = "try_again"
+"""No answer in time, or SERVFAIL: getaddrinfo does not tell which (EAI_AGAIN)."""
+ERROR_NO_RECOVERY: Final = "no_recovery"
+"""Servers refused, or answered what cannot be used (EAI_FAIL)."""
+ERROR_TIMEOUT: Final = "timeout"
+"""No answer in time, where the library tells (dnspython's LifetimeTimeout)."""
+ERROR_FAMILY: Final = "address_family_not_supported"
+"""The address family is none of this machine's, or the name has no address in it (EAI_FAMILY)."""

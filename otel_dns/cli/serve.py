@@ -1,0 +1,119 @@
+"""``otel-dns serve``: run the processor."""
+
+import logging
+import signal
+import sys
+import threading
+from types import FrameType
+
+import click
+
+from otel_dns.join import JoinSettings
+from otel_dns.service import ServeSettings, Service
+
+_DEFAULTS = ServeSettings()
+_SECOND = 1_000_000_000
+
+
+@click.command(context_settings={"show_default": True})
+@click.option(
+    "--otlp-listen",
+    metavar="HOST:PORT",
+    default=_DEFAULTS.otlp_listen,
+    help="Take OTLP over gRPC here: lookups, CoreDNS's spans, and any others.",
+)
+@click.option(
+    "--http-listen",
+    metavar="HOST:PORT",
+    default=_DEFAULTS.http_listen,
+    help="Take Zipkin v2 here (POST /api/v2/spans); /healthz, /readyz and /metrics.",
+)
+@click.option(
+    "--output",
+    metavar="HOST:PORT",
+    default=_DEFAULTS.output,
+    help="Send all spans there, as OTLP over gRPC: Jaeger, or the Collector's second receiver.",
+)
+@click.option(
+    "--coredns-service",
+    metavar="NAME",
+    multiple=True,
+    default=sorted(_DEFAULTS.coredns_services),
+    help="service.name of CoreDNS's spans (its trace plugin's `service`); may be repeated.",
+)
+@click.option(
+    "--settle",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=_DEFAULTS.join.settle_ns / _SECOND,
+    help="How long a lookup waits for its server traces.",
+)
+@click.option(
+    "--server-trace-wait",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=_DEFAULTS.join.trace_wait_ns / _SECOND,
+    help="How long a server trace waits for its lookup: as long as the longest lookup may take.",
+)
+@click.option(
+    "--tolerance",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=_DEFAULTS.join.tolerance_ns / _SECOND,
+    help="How far the clocks of clients and servers may be apart.",
+)
+def serve(  # noqa: PLR0917 click passes them by name
+    otlp_listen: str,
+    http_listen: str,
+    output: str,
+    coredns_service: tuple[str, ...],
+    settle: float,
+    server_trace_wait: float,
+    tolerance: float,
+) -> None:
+    r"""Run the processor: join lookups with CoreDNS's spans and send the joined traces on.
+
+    Every option can be given as an environment variable: OTEL_DNS_SERVE_OUTPUT, and so on. SIGTERM
+    and Ctrl-C end it: what is held is joined as far as it goes, and sent.
+
+    \b
+    Straight from CoreDNS to Jaeger, without a Collector:
+      otel-dns serve --output 127.0.0.1:4317
+      # Corefile:  trace zipkin http://127.0.0.1:9412/api/v2/spans { service coredns }
+    """
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    service = Service(
+        ServeSettings(
+            otlp_listen=otlp_listen,
+            http_listen=http_listen,
+            output=output,
+            coredns_services=frozenset(coredns_service),
+            join=JoinSettings(
+                settle_ns=round(settle * _SECOND),
+                trace_wait_ns=round(server_trace_wait * _SECOND),
+                tolerance_ns=round(tolerance * _SECOND),
+            ),
+        )
+    )
+    ended = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        ended.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    log = logging.getLogger("otel_dns")
+    try:
+        otlp_address, http_address = service.start()
+    except OSError as error:
+        raise click.ClickException(
+            f"{error}; is another otel-dns running? (--otlp-listen, --http-listen)"
+        ) from None
+    log.info("OTLP on %s, Zipkin and metrics on %s, out to %s", otlp_address, http_address, output)
+    ended.wait()
+    log.info("ending: joining and sending what is held")
+    service.stop()
+    counts = ", ".join(f"{name} {value}" for name, value in sorted(service.counts().items()))
+    log.info("ended: %s", counts or "nothing came")

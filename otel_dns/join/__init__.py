@@ -1,0 +1,18 @@
+"""The join: server traces to the lookups that caused them, and where the time went.
+
+Pure: no sockets, files, threads or clock; time is an argument. :class:`Joiner` owns all state.
+"""
+
+from otel_dns.join.breakdown import break_down
+from otel_dns.join.joiner import Joiner, JoinSettings, Outcome, Released
+from otel_dns.join.timeline import own_times, timeline
+
+__all__ = [
+    "JoinSettings",
+    "Joiner",
+    "Outcome",
+    "Released",
+    "break_down",
+    "own_times",
+    "timeline",
+]

@@ -1,0 +1,85 @@
+"""What a join found, written on the spans themselves: the application's trace grows a branch.
+
+CoreDNS's spans get the application's trace id and ``servedns`` hangs under the lookup; the ids that
+it came with stay as string attributes (a span link would lead to a trace that is nowhere). All that
+people search for is a single string on the lookup span: Jaeger matches tags of one span, by
+equality.
+"""
+
+from collections.abc import Iterator
+
+from otel_dns import semconv
+from otel_dns.join.joiner import Late, Outcome, Released
+from otel_dns.join.timeline import own_times, timeline
+from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution
+from otel_dns.wire.otlp import int_attribute, rewrite, string_attribute
+
+_OUTCOME_OF_ERROR = {
+    "host_not_found": "not_found",
+    "no_data": "not_found",
+    "try_again": "timeout",
+    "timeout": "timeout",
+}
+
+
+def encode(outcome: Outcome) -> Iterator[tuple[Origin, bytes]]:
+    """Encode what leaves the join: each span with the origin to send it under."""
+    if isinstance(outcome, Resolution):
+        yield outcome.lookup.span.origin, _lookup_span(outcome)
+        for joined in outcome.join.traces:
+            yield from _server_spans(outcome.lookup, joined)
+    elif isinstance(outcome, Released):
+        for span in outcome.spans:
+            yield span.origin, span.raw
+    else:
+        yield outcome.span.origin, _late_span(outcome)
+
+
+def outcome_of(lookup: Lookup) -> str:
+    """Name how a lookup ended: one of semconv.LOOKUP_OUTCOMES."""
+    return _OUTCOME_OF_ERROR.get(lookup.error_type, "error") if lookup.error_type else "ok"
+
+
+def _lookup_span(resolution: Resolution) -> bytes:
+    join, breakdown = resolution.join, resolution.breakdown
+    parts = [
+        string_attribute(semconv.JOIN_METHOD, join.method),
+        string_attribute(semconv.LOOKUP_OUTCOME, outcome_of(resolution.lookup)),
+        string_attribute(semconv.BOTTLENECK, breakdown.bottleneck),
+        int_attribute(semconv.QUERIES, len(join.traces)),
+    ]
+    if join.traces:
+        parts += [
+            string_attribute(semconv.JOIN_CERTAINTY, join.certainty),
+            int_attribute(semconv.WASTE_QUERIES, breakdown.waste_queries),
+            int_attribute(semconv.AFTER_ANSWER, breakdown.after_answer_ns),
+        ]
+    parts += [
+        int_attribute(f"{semconv.BREAKDOWN_PREFIX}{segment}_ns", nanoseconds)
+        for segment, nanoseconds in breakdown.segments.items()
+    ]
+    parts += [
+        int_attribute(f"{semconv.BREAKDOWN_PLUGIN_PREFIX}{plugin}_ns", nanoseconds)
+        for plugin, nanoseconds in breakdown.plugins.items()
+    ]
+    return resolution.lookup.span.raw + b"".join(parts)
+
+
+def _server_spans(lookup: Lookup, joined: JoinedTrace) -> Iterator[tuple[Origin, bytes]]:
+    trace = joined.trace
+    trace_id, lookup_span_id = lookup.span.trace_id, lookup.span.span_id
+    own = own_times(timeline(trace))
+    for span in trace.spans:
+        attributes = int_attribute(semconv.OWN_TIME, own.get(span.span_id, 0))
+        if span is trace.root:
+            attributes += string_attribute(semconv.ORIGINAL_TRACE_ID, span.trace_id.hex())
+            attributes += string_attribute(semconv.ORIGINAL_SPAN_ID, span.span_id.hex())
+            attributes += int_attribute(semconv.CANDIDATE_INDEX, joined.candidate)
+            parent_id = lookup_span_id
+        else:
+            parent_id = span.parent_id or lookup_span_id
+        yield span.origin, rewrite(span, trace_id, parent_id, attributes)
+
+
+def _late_span(late: Late) -> bytes:
+    return rewrite(late.span, late.trace_id, late.parent_id)

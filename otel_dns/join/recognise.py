@@ -1,0 +1,74 @@
+"""Which spans concern us, and what they say: lookup spans and CoreDNS's server spans."""
+
+from functools import lru_cache
+from typing import Final
+
+from otel_dns import names, semconv
+from otel_dns.model import Lookup, ServerTrace, Span
+from otel_dns.wire import otlp
+
+_TYPES_OF_FAMILY: Final = {"any": ("A", "AAAA"), "inet": ("A",), "inet6": ("AAAA",)}
+
+
+def lookup_of(span: Span) -> Lookup | None:
+    """Read a lookup from its span, or None when the span lacks what a join needs.
+
+    Needed are the name and the client's address; without a search list the name stands for itself.
+
+    Raises:
+        MalformedError: the span's attributes are broken.
+    """
+    attributes = otlp.attributes_of(span.raw)
+    name = attributes.get(semconv.DNS_QUESTION_NAME)
+    client = attributes.get(semconv.CLIENT_ADDRESS)
+    if not isinstance(name, str) or not isinstance(client, str) or not client:
+        return None
+    search = attributes.get(semconv.RESOLVER_SEARCH)
+    ndots = attributes.get(semconv.RESOLVER_NDOTS)
+    kind = attributes.get(semconv.RESOLVER_KIND)
+    question_type = attributes.get(semconv.DNS_QUESTION_TYPE)
+    family = attributes.get(semconv.LOOKUP_FAMILY)
+    error_type = attributes.get(semconv.ERROR_TYPE)
+    return Lookup(
+        span=span,
+        client=client,
+        candidates=_candidates(
+            name,
+            tuple(item for item in search if isinstance(item, str))
+            if isinstance(search, tuple)
+            else (),
+            ndots if isinstance(ndots, int) else 1,
+            kind if isinstance(kind, str) else "other",
+        ),
+        types=(question_type,)
+        if isinstance(question_type, str)
+        else _TYPES_OF_FAMILY.get(family if isinstance(family, str) else "any", ("A", "AAAA")),
+        error_type=error_type if isinstance(error_type, str) else "",
+    )
+
+
+@lru_cache(maxsize=8192)
+def _candidates(name: str, search: tuple[str, ...], ndots: int, kind: str) -> tuple[str, ...]:
+    return names.candidates(name, search, ndots, kind)
+
+
+def server_trace_of(root: Span) -> ServerTrace:
+    """Read a server trace from its ``servedns`` root, which is its only span so far.
+
+    Raises:
+        MalformedError: the root's attributes are broken.
+    """
+    attributes = otlp.attributes_of(root.raw)
+
+    def text(key: str) -> str:
+        value = attributes.get(key)
+        return value if isinstance(value, str) else ""
+
+    return ServerTrace(
+        root=root,
+        spans=(root,),
+        client=text(semconv.COREDNS_REMOTE),
+        name=names.normalise(text(semconv.COREDNS_NAME)),
+        type=text(semconv.COREDNS_TYPE),
+        rcode=text(semconv.COREDNS_RCODE),
+    )

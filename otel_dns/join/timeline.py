@@ -1,0 +1,63 @@
+"""Whose time is it? A server trace as a line of time on which every nanosecond has one owner.
+
+CoreDNS's plugins call one another, so their spans nest, and a plugin's own time is its span less
+its children's. Real traces are not that tidy: each start and duration is rounded to a microsecond,
+a child may outlive its parent (prefetch, serve_stale), siblings may overlap, a middle may be lost.
+The line settles each such case once, so that own times always add up to the root's duration.
+"""
+
+from typing import NamedTuple
+
+from otel_dns.model import ServerTrace, Span
+
+
+class Slice(NamedTuple):
+    """A stretch of time, in nanoseconds since the epoch, and the span that owns it."""
+
+    start_ns: int
+    end_ns: int
+    span: Span
+
+
+def timeline(trace: ServerTrace) -> list[Slice]:
+    """Lay a server trace out as slices without gap or overlap from the root's start to its end.
+
+    The innermost span owns its time; what lies outside its parent is cut off; of overlapping
+    siblings the earlier keeps what it has; a span whose parent is not there belongs to the root.
+    """
+    root = trace.root
+    known = {span.span_id for span in trace.spans}
+    children: dict[bytes, list[Span]] = {}
+    for span in trace.spans[1:]:
+        parent = span.parent_id if span.parent_id in known else root.span_id
+        children.setdefault(parent, []).append(span)  # spans come in order of start
+    slices: list[Slice] = []
+    # One entry for each span that is open: the span, its children yet to come, its end.
+    # A span is entered once, so a loop of parents (hostile input) is never walked.
+    position = root.start_ns
+    open_spans = [(root, iter(children.pop(root.span_id, ())), max(root.end_ns, root.start_ns))]
+    while open_spans:
+        span, rest, end = open_spans[-1]
+        child = next(rest, None)
+        if child is None:
+            if end > position:
+                slices.append(Slice(position, end, span))
+                position = end
+            open_spans.pop()
+            continue
+        child_start, child_end = max(child.start_ns, position), min(child.end_ns, end)
+        if child_end <= child_start:
+            continue
+        if child_start > position:
+            slices.append(Slice(position, child_start, span))
+            position = child_start
+        open_spans.append((child, iter(children.pop(child.span_id, ())), child_end))
+    return slices
+
+
+def own_times(slices: list[Slice]) -> dict[bytes, int]:
+    """Add up each span's own time, nanoseconds by span id; spans without any are left out."""
+    own: dict[bytes, int] = {}
+    for start_ns, end_ns, span in slices:
+        own[span.span_id] = own.get(span.span_id, 0) + end_ns - start_ns
+    return own

@@ -1,0 +1,16 @@
+"""The words of the field as immutable values: no behaviour that needs I/O, no clock."""
+
+from otel_dns.model.breakdown import Breakdown
+from otel_dns.model.resolution import Join, JoinedTrace, Resolution
+from otel_dns.model.spans import Lookup, Origin, ServerTrace, Span
+
+__all__ = [
+    "Breakdown",
+    "Join",
+    "JoinedTrace",
+    "Lookup",
+    "Origin",
+    "Resolution",
+    "ServerTrace",
+    "Span",
+]

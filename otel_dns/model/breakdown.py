@@ -1,0 +1,25 @@
+"""Where a lookup's time went."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """Segments of one lookup's time, in nanoseconds; they add up to its duration exactly."""
+
+    segments: Mapping[str, int]
+    """By name of semconv.SEGMENTS; every segment is there, also those of zero."""
+    plugins: Mapping[str, int]
+    """Parts of segment ``server``: own time on the critical path, by plugin."""
+    after_answer_ns: int
+    """What servers went on spending once the answer was out; outside the lookup."""
+    bottleneck: str
+    """The largest part: a segment, or ``plugin:<name>`` where one plugin is the most of all."""
+    waste_queries: int
+    """Server traces of candidates before the one that ended the lookup."""
+
+    @property
+    def total_ns(self) -> int:
+        """The lookup's duration."""
+        return sum(self.segments.values())

@@ -1,0 +1,81 @@
+"""Spans as they travel through the processor, and the two things they describe.
+
+A :class:`Span` is made for every span that concerns us, so it is a tuple (cheap to make) around
+the bytes as they came; everything else is made once a lookup or once a server trace.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Origin(NamedTuple):
+    """Under what a span came: an OTLP resource and scope, kept as encoded bytes.
+
+    Equal bytes make equal origins, so spans of many requests regroup under one header.
+    """
+
+    resource: bytes
+    """Encoded ``opentelemetry.proto.resource.v1.Resource``."""
+    scope: bytes
+    """Encoded ``opentelemetry.proto.common.v1.InstrumentationScope``."""
+    resource_schema_url: str = ""
+    scope_schema_url: str = ""
+
+
+class Span(NamedTuple):
+    """One span: what the join needs of it, and its bytes."""
+
+    trace_id: bytes
+    """16 bytes."""
+    span_id: bytes
+    """8 bytes."""
+    parent_id: bytes
+    """8 bytes, or empty for a root."""
+    name: str
+    start_ns: int
+    """Nanoseconds since the epoch, by the clock of whoever made the span."""
+    end_ns: int
+    raw: bytes
+    """The encoded ``opentelemetry.proto.trace.v1.Span`` as it came."""
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """One call that an application made, as its span tells."""
+
+    span: Span
+    client: str
+    """Address that the queries come from."""
+    candidates: tuple[str, ...]
+    """Full names, in the order in which the resolver tries them."""
+    types: tuple[str, ...]
+    """Question types asked of every candidate: ``("A", "AAAA")``, ``("MX",)``."""
+    error_type: str = ""
+    """``error.type`` of the span; empty when the lookup ended well."""
+
+    @property
+    def start_ns(self) -> int:
+        """Start, nanoseconds since the epoch, by the application's clock."""
+        return self.span.start_ns
+
+    @property
+    def end_ns(self) -> int:
+        """End, nanoseconds since the epoch, by the application's clock."""
+        return self.span.end_ns
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTrace:
+    """What CoreDNS's trace plugin wrote for one hop: ``servedns`` and the spans under it."""
+
+    root: Span
+    spans: tuple[Span, ...]
+    """All spans, the root first, then in order of start."""
+    client: str
+    """Address that the query came from."""
+    name: str
+    """Normalised question name (after any rewrite)."""
+    type: str
+    rcode: str
+    """RCODE mnemonic, empty when CoreDNS set none."""

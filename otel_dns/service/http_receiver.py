@@ -1,0 +1,176 @@
+"""HTTP: Zipkin v2 in (CoreDNS can send straight to it), health, and the processor's own metrics.
+
+CoreDNS throws a batch away on any answer but 2xx, so a list of spans is always answered 202, with
+the bad ones counted; only a body that is no list at all gets 400.
+"""
+
+import asyncio
+import logging
+import socket
+import threading
+import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, TypeAlias
+
+import uvicorn
+
+from otel_dns.service.counts import Counts
+from otel_dns.service.otlp_receiver import Offer
+from otel_dns.service.settings import ServeSettings
+from otel_dns.service.sorting import Incoming, sort_spans
+from otel_dns.wire import MalformedError, zipkin
+
+_Message: TypeAlias = MutableMapping[str, Any]
+_Receive: TypeAlias = Callable[[], Awaitable[_Message]]
+_Send: TypeAlias = Callable[[_Message], Awaitable[None]]
+
+_HOLD_S: Final = 5.0
+"""A sender is held so long while the pipeline is full: CoreDNS waits, and loses nothing yet."""
+
+_log = logging.getLogger(__name__)
+
+
+class HttpReceiver:
+    """Listens in a thread of its own."""
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        offer: Offer,
+        ready: Callable[[], bool],
+        metrics: Callable[[], bytes],
+    ) -> None:
+        self._settings = settings
+        self._offer = offer
+        self._ready = ready
+        self._metrics = metrics
+        self.counts = Counts()
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                self._app,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=2,
+                limit_concurrency=1000,
+            )
+        )
+        self._socket: socket.socket | None = None
+        self._thread = threading.Thread(target=self._run, name="otel-dns-http", daemon=True)
+
+    def start(self) -> str:
+        """Listen.
+
+        Returns:
+            The address, with the port that was chosen where it was 0.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        address = self._settings.http_listen
+        host, _, port = address.rpartition(":")
+        try:
+            self._socket = socket.create_server(
+                (host.strip("[]"), int(port)),
+                family=socket.AF_INET6 if ":" in host else socket.AF_INET,
+            )
+        except (OSError, ValueError) as error:
+            raise OSError(f"cannot listen on {address} for HTTP: {error}") from None
+        self._thread.start()
+        return f"{host}:{self._socket.getsockname()[1]}"
+
+    def stop(self) -> None:
+        """Take no new requests; let those under way end."""
+        self._server.should_exit = True
+        self._thread.join()
+
+    def _run(self) -> None:
+        assert self._socket is not None
+        self._server.run(sockets=[self._socket])
+
+    async def _app(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+        if scope["type"] != "http":
+            return
+        status, body, kind = await self._answer(scope, receive)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [
+                    (b"content-type", kind),
+                    (b"content-length", str(len(body)).encode()),
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: _Message, receive: _Receive) -> tuple[int, bytes, bytes]:
+        method, path = scope["method"], scope["path"].rstrip("/")
+        text = b"text/plain; charset=utf-8"
+        if path in {"/api/v2/spans", ""} and method == "POST":
+            status, message = await self._take_zipkin(scope, receive)
+            return status, message, text
+        if method in {"GET", "HEAD"}:
+            if path == "/healthz":
+                return 200, b"ok\n", text
+            if path == "/readyz":
+                return (200, b"ready\n", text) if self._ready() else (503, b"not ready\n", text)
+            if path == "/metrics":
+                return 200, self._metrics(), b"text/plain; version=0.0.4; charset=utf-8"
+        return 404, b"no such page; POST /api/v2/spans, GET /healthz /readyz /metrics\n", text
+
+    async def _take_zipkin(self, scope: _Message, receive: _Receive) -> tuple[int, bytes]:
+        try:
+            body = await self._body(dict(scope["headers"]), receive)
+            spans, refused = zipkin.decode(body)
+        except MalformedError as error:
+            self.counts.add(zipkin_requests_malformed=1)
+            return 400, f"{error}\n".encode()
+        incoming = sort_spans(spans, refused, self._settings.coredns_services)
+        if refused:
+            if not self.counts["zipkin_spans_refused"]:
+                _log.warning("a Zipkin span was refused: %s (said once; see metrics)", refused[0])
+            self.counts.add(zipkin_spans_refused=len(refused))
+        if spans and not await self._offer_or_hold(incoming, len(body)):
+            self.counts.add(zipkin_spans_dropped_full=len(spans))
+            return 202, b""
+        self.counts.add(
+            zipkin_requests=1,
+            zipkin_server_spans=len(incoming.server_spans),
+            zipkin_other_spans=len(incoming.others),
+        )
+        return 202, b""
+
+    async def _offer_or_hold(self, incoming: Incoming, size: int) -> bool:
+        deadline = asyncio.get_running_loop().time() + _HOLD_S
+        while not self._offer(incoming, size, 0):
+            if asyncio.get_running_loop().time() >= deadline:
+                return False
+            await asyncio.sleep(0.05)
+        return True
+
+    async def _body(self, headers: dict[bytes, bytes], receive: _Receive) -> bytes:
+        """Read a body, unpacked where it is gzip, within the limit on a request."""
+        limit = self._settings.max_request_bytes
+        unpack = None
+        if headers.get(b"content-encoding", b"").lower() == b"gzip":
+            unpack = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        parts: list[bytes] = []
+        size = 0
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise MalformedError("the sender went away in the middle of the body")
+            part, more = message.get("body", b""), message.get("more_body", False)
+            if unpack is not None:
+                try:
+                    part = unpack.decompress(part, limit - size + 1)
+                except zlib.error as error:
+                    raise MalformedError(f"broken gzip: {error}") from None
+            size += len(part)
+            if size > limit:
+                raise MalformedError(f"a body of over {limit} bytes")
+            parts.append(part)
+        return b"".join(parts)

@@ -1,0 +1,105 @@
+"""OTLP over gRPC in: raw bytes through a generic handler, answers as the protocol wants them.
+
+Malformed is INVALID_ARGUMENT, too busy is UNAVAILABLE (clients drop on anything else), success is
+an empty answer, and spans refused for themselves are a partial success.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeAlias
+
+import grpc
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from otel_dns.service.counts import Counts
+from otel_dns.service.output import EXPORT
+from otel_dns.service.settings import ServeSettings
+from otel_dns.service.sorting import Incoming, sort_otlp
+from otel_dns.wire import MalformedError
+
+_WAIT_FOR_ROOM_S: Final = 1.0
+_THREADS: Final = 8
+
+_Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
+PassOn = Callable[[bytes, int], bool]
+Offer = Callable[[Incoming, int, float], bool]
+
+
+class OtlpReceiver(grpc.GenericRpcHandler[bytes, bytes]):
+    """The trace service's one method."""
+
+    def __init__(self, settings: ServeSettings, offer: Offer, pass_on: PassOn) -> None:
+        """Make the receiver.
+
+        Args:
+            settings: where to listen, and whose spans are CoreDNS's.
+            offer: hands sorted spans to the pipeline.
+            pass_on: hands a whole request to the output, unchanged.
+        """
+        self._settings = settings
+        self._offer = offer
+        self._pass_on = pass_on
+        self.counts = Counts()
+        self._server = grpc.server(
+            ThreadPoolExecutor(_THREADS, thread_name_prefix="otel-dns-otlp"),
+            handlers=[self],
+            options=[
+                ("grpc.max_receive_message_length", settings.max_request_bytes),
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        self._method = grpc.unary_unary_rpc_method_handler(self._export)
+
+    def start(self) -> str:
+        """Listen.
+
+        Returns:
+            The address, with the port that was chosen where it was 0.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        address = self._settings.otlp_listen
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address} for OTLP: {error}") from None
+        self._server.start()
+        return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+
+    def stop(self, grace_s: float) -> None:
+        """Take no new requests; let those under way end."""
+        self._server.stop(grace_s).wait()
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Handler | None:
+        """Find the handler of a method (gRPC's own hook)."""
+        return self._method if handler_call_details.method == EXPORT else None
+
+    def _export(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        try:
+            incoming = sort_otlp(request, self._settings.coredns_services)
+        except MalformedError as error:
+            self.counts.add(requests_malformed=1)
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        if incoming.lookups or incoming.server_spans or incoming.refused:
+            taken = self._offer(incoming, len(request), _WAIT_FOR_ROOM_S)
+        elif incoming.others:
+            taken = self._pass_on(request, len(incoming.others))
+        else:
+            taken = True
+        if not taken:
+            self.counts.add(requests_turned_away=1)
+            context.abort(grpc.StatusCode.UNAVAILABLE, "otel-dns is full; try again later")
+        self.counts.add(
+            requests=1,
+            lookup_spans=len(incoming.lookups),
+            server_spans=len(incoming.server_spans),
+            other_spans=len(incoming.others),
+            spans_refused=len(incoming.refused),
+        )
+        if not incoming.refused:
+            return b""
+        answer = ExportTraceServiceResponse()
+        answer.partial_success.rejected_spans = len(incoming.refused)
+        answer.partial_success.error_message = incoming.refused[0]
+        return answer.SerializeToString()

@@ -1,0 +1,147 @@
+"""OTLP over gRPC out: raw bytes, a bounded queue, retries as the protocol says.
+
+Which answers are worth another try is OTLP's own list (specification, "Failures"); everything else
+is the batch's fault, and it is dropped and counted under the status code.
+"""
+
+import logging
+import random
+import threading
+import time
+from typing import Final
+
+import grpc
+
+from otel_dns.service.counts import Counts
+from otel_dns.service.weighted_queue import WeightedQueue
+
+EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+_RETRYABLE: Final = frozenset(
+    {
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    }
+)
+_CALL_TIMEOUT_S: Final = 10.0
+_FIRST_PAUSE_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 5.0
+_REMIND_AFTER_S: Final = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+class OtlpOutput:
+    """Sends OTLP trace requests to one endpoint, in order, from a thread of its own."""
+
+    def __init__(self, endpoint: str, max_queue_bytes: int, give_up_after_s: float) -> None:
+        self._endpoint = endpoint
+        self._give_up_after_s = give_up_after_s
+        self._queue: WeightedQueue[tuple[bytes, int]] = WeightedQueue(max_queue_bytes)
+        self._channel = grpc.insecure_channel(
+            endpoint, options=[("grpc.max_send_message_length", -1)]
+        )
+        self._export = self._channel.unary_unary(EXPORT, None, None)
+        self._thread = threading.Thread(target=self._run, name="otel-dns-output", daemon=True)
+        self._deadline: float | None = None
+        self._wake = threading.Event()
+        self._down_since: float | None = None
+        self._reminded = 0.0
+        self.counts = Counts()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def send(self, request: bytes, spans: int) -> None:
+        """Queue a request, waiting while the queue is full."""
+        while not self._queue.put((request, spans), len(request), timeout_s=1.0):
+            if self._deadline is not None:
+                self.counts.add(spans_lost_at_shutdown=spans)
+                return
+
+    def offer(self, request: bytes, spans: int) -> bool:
+        """Queue a request, or return False when the queue is full."""
+        return self._queue.put((request, spans), len(request), timeout_s=0)
+
+    def set_deadline(self, within_s: float) -> None:
+        """From now on, give up on what cannot be sent within so many seconds."""
+        self._deadline = time.monotonic() + within_s
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Send what is queued, as far as the deadline lets."""
+        self._queue.close()
+        self._thread.join()
+        self._channel.close()
+
+    def gauges(self) -> dict[str, int]:
+        """What is held now."""
+        return {"output_queue_bytes": self._queue.weight}
+
+    def _run(self) -> None:
+        while not self._queue.finished:
+            item = self._queue.get(timeout_s=1.0)
+            if item is not None:
+                self._deliver(*item)
+
+    def _deliver(self, request: bytes, spans: int) -> None:
+        give_up = time.monotonic() + self._give_up_after_s
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                self._export(request, timeout=self._call_timeout_s())
+            except grpc.RpcError as error:
+                code, details = error.code(), error.details()
+            else:
+                self.counts.add(spans_sent=spans)
+                self._answered()
+                return
+            if code not in _RETRYABLE:
+                self.counts.add(**{f"spans_refused_{code.name.lower()}": spans})
+                _log.error(
+                    "%s refused %d spans for good: %s: %s",
+                    self._endpoint, spans, code.name, details,
+                )  # fmt: skip
+                return
+            self._failed(code.name, details)
+            end = give_up if self._deadline is None else min(give_up, self._deadline)
+            if time.monotonic() + pause_s >= end:
+                self.counts.add(spans_given_up=spans)
+                _log.error("gave up on %d spans for %s", spans, self._endpoint)
+                return
+            self._wake.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 jitter
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            if self._deadline is not None:
+                self._wake.clear()
+
+    def _call_timeout_s(self) -> float:
+        if self._deadline is None:
+            return _CALL_TIMEOUT_S
+        return min(_CALL_TIMEOUT_S, max(self._deadline - time.monotonic(), 0.1))
+
+    def _failed(self, code: str, details: str | None) -> None:
+        """Say that the output is down: once, then every half minute."""
+        self.counts.add(send_failures=1)
+        now = time.monotonic()
+        if self._down_since is None:
+            self._down_since = now
+        elif now - self._reminded < _REMIND_AFTER_S:
+            return
+        self._reminded = now
+        _log.warning(
+            "%s does not take spans (%s: %s); they wait and are tried again",
+            self._endpoint, code, (details or "").split("\n")[0][:200],
+        )  # fmt: skip
+
+    def _answered(self) -> None:
+        if self._down_since is not None:
+            _log.info(
+                "%s takes spans again after %.1f s",
+                self._endpoint, time.monotonic() - self._down_since,
+            )  # fmt: skip
+            self._down_since = None

@@ -1,0 +1,115 @@
+"""One thread feeds the join and hands on what leaves it."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from otel_dns.join import Joiner, JoinSettings, Outcome
+from otel_dns.join.annotate import encode
+from otel_dns.join.recognise import lookup_of
+from otel_dns.model import Origin
+from otel_dns.service.sorting import Incoming
+from otel_dns.service.weighted_queue import WeightedQueue
+from otel_dns.wire import MalformedError, otlp
+
+_TICK_S: Final = 0.1
+_BATCH_BYTES: Final = 1 << 20  # well below the 4 MiB that gRPC servers take by default
+
+
+Send = Callable[[bytes, int], None]
+"""Takes an encoded OTLP request and its number of spans; waits while the output is full."""
+
+
+class Pipeline:
+    """Owns the join's tables; everything else reaches them through :meth:`offer`."""
+
+    def __init__(self, settings: JoinSettings, max_input_bytes: int, send: Send) -> None:
+        self._joiner = Joiner(settings)
+        self._queue: WeightedQueue[Incoming] = WeightedQueue(max_input_bytes)
+        self._send = send
+        self._thread = threading.Thread(target=self._run, name="otel-dns-pipeline", daemon=True)
+        self._batch: list[tuple[Origin, bytes]] = []
+        self._batch_bytes = 0
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def offer(self, incoming: Incoming, size: int, timeout_s: float) -> bool:
+        """Hand spans to the pipeline; False when it was full for so long."""
+        return self._queue.put(incoming, size, timeout_s)
+
+    def stop(self) -> None:
+        """Take what is queued, join what is held as far as it goes, hand everything on."""
+        self._queue.close()
+        self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs: without it nothing is joined."""
+        return self._thread.is_alive()
+
+    def counts(self) -> Counter[str]:
+        """What was counted so far."""
+        return self._joiner.counts.copy()
+
+    def gauges(self) -> dict[str, int]:
+        """What is held now."""
+        return {
+            "waiting_lookups": self._joiner.waiting_lookups,
+            "waiting_server_spans": self._joiner.waiting_server_spans,
+            "input_queue_bytes": self._queue.weight,
+        }
+
+    def _run(self) -> None:
+        next_tick = time.monotonic()
+        while not self._queue.finished:
+            incoming = self._queue.get(max(next_tick - time.monotonic(), 0))
+            if incoming is not None:
+                self._take(incoming)
+            if time.monotonic() >= next_tick:
+                self._hand_on(self._joiner.advance(time.monotonic_ns()))
+                self._flush()
+                next_tick = time.monotonic() + _TICK_S
+        self._hand_on(self._joiner.drain())
+        self._flush()
+
+    def _take(self, incoming: Incoming) -> None:
+        now_ns = time.monotonic_ns()
+        for span in incoming.server_spans:
+            self._joiner.add_server_span(span, now_ns)
+        for span in incoming.lookups:
+            try:
+                lookup = lookup_of(span)
+            except MalformedError:
+                lookup = None
+            if lookup is None:
+                self._joiner.counts["lookups_incomplete"] += 1
+                self._add(span.origin, span.raw)
+            else:
+                self._joiner.add_lookup(lookup, now_ns)
+        for origin, raw in incoming.others:
+            self._add(origin, raw)
+        if incoming.others:
+            self._flush()  # what is not ours is not held up
+
+    def _hand_on(self, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            for origin, raw in encode(outcome):
+                self._add(origin, raw)
+
+    def _add(self, origin: Origin, raw: bytes) -> None:
+        self._batch.append((origin, raw))
+        self._batch_bytes += len(raw)
+        if self._batch_bytes >= _BATCH_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._batch:
+            self._send(otlp.build(self._batch), len(self._batch))
+            self._batch, self._batch_bytes = [], 0
+
+
+__all__ = ["Pipeline", "Send"]

@@ -1,0 +1,80 @@
+"""The parts, put together, started in order and stopped in order."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from otel_dns.service.http_receiver import HttpReceiver
+from otel_dns.service.otlp_receiver import OtlpReceiver
+from otel_dns.service.output import OtlpOutput
+from otel_dns.service.pipeline import Pipeline
+from otel_dns.service.settings import ServeSettings
+
+_log = logging.getLogger(__name__)
+
+
+class Service(Collector):
+    """A processor: receivers > pipeline > output."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self.settings = settings
+        self._output = OtlpOutput(
+            settings.output, settings.max_output_bytes, settings.give_up_after_s
+        )
+        self._pipeline = Pipeline(settings.join, settings.max_input_bytes, self._output.send)
+        self._otlp = OtlpReceiver(settings, self._pipeline.offer, self._output.offer)
+        self._http = HttpReceiver(
+            settings, self._pipeline.offer, lambda: self._pipeline.alive, self._metrics_page
+        )
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def start(self) -> tuple[str, str]:
+        """Start everything.
+
+        Returns:
+            The addresses of OTLP/gRPC and of HTTP.
+
+        Raises:
+            OSError: an address cannot be listened on; nothing runs then.
+        """
+        otlp_address = self._otlp.start()
+        try:
+            self._output.start()
+            self._pipeline.start()
+            http_address = self._http.start()
+        except OSError:
+            self._otlp.stop(0)
+            raise
+        return otlp_address, http_address
+
+    def stop(self) -> None:
+        """Stop taking, then join and send what is held: within the shutdown time."""
+        self._output.set_deadline(self.settings.shutdown_s)
+        self._http.stop()
+        self._otlp.stop(grace_s=2.0)
+        self._pipeline.stop()
+        self._output.stop()
+
+    def counts(self) -> Counter[str]:
+        """Everything counted so far, by name."""
+        return (
+            self._otlp.counts.snapshot()
+            + self._http.counts.snapshot()
+            + self._pipeline.counts()
+            + self._output.counts.snapshot()
+        )
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the counts to the Prometheus client."""
+        for name, value in sorted(self.counts().items()):
+            yield CounterMetricFamily(f"otel_dns_{name}", f"Processor: {name}.", value=value)
+        for name, value in (self._pipeline.gauges() | self._output.gauges()).items():
+            yield GaugeMetricFamily(f"otel_dns_{name}", f"Processor: {name}, now.", value=value)
+
+    def _metrics_page(self) -> bytes:
+        return generate_latest(self._registry)

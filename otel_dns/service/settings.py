@@ -1,0 +1,29 @@
+"""What `otel-dns serve` can be told."""
+
+from dataclasses import dataclass, field
+
+from otel_dns.join import JoinSettings
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """Settings of one processor; addresses are ``host:port`` or ``unix:/path``."""
+
+    otlp_listen: str = "127.0.0.1:4417"
+    http_listen: str = "127.0.0.1:9412"
+    output: str = "127.0.0.1:4317"
+    """OTLP/gRPC endpoint that gets all spans: Jaeger, or the Collector's second receiver."""
+    coredns_services: frozenset[str] = frozenset({"coredns"})
+    """``service.name`` of CoreDNS's spans: what its trace plugin's ``service`` says."""
+    join: JoinSettings = field(default_factory=JoinSettings)
+    max_request_bytes: int = 64 * MIB
+    max_input_bytes: int = 128 * MIB
+    """Received and not yet taken by the pipeline; beyond it senders are told to come again."""
+    max_output_bytes: int = 128 * MIB
+    """Sent on by the pipeline and not yet taken by the output."""
+    give_up_after_s: float = 300.0
+    """So long is one batch tried on an output that does not answer."""
+    shutdown_s: float = 10.0
+    """At the end, so long may the output take for what is left."""

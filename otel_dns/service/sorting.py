@@ -1,0 +1,56 @@
+"""What has come in, sorted by what is to be done with it."""
+
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
+
+from otel_dns import semconv
+from otel_dns.model import Origin, Span
+from otel_dns.wire import MalformedError, otlp
+
+
+class Incoming(NamedTuple):
+    """One request's spans."""
+
+    lookups: list[Span]
+    server_spans: list[Span]
+    others: list[tuple[Origin, bytes]]
+    """Spans that are not ours: they pass through, unchanged to the byte."""
+    refused: list[str]
+    """For every span of ours that cannot be read, why."""
+
+
+def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
+    """Sort the spans of an OTLP request.
+
+    Raises:
+        MalformedError: the request is not OTLP, or a span in it is broken.
+    """
+    otlp.check(request)
+    sorted_ = Incoming([], [], [], [])
+    for origin, spans in otlp.cut(request):
+        if otlp.scope_name(origin.scope) == semconv.CLIENT_SCOPE:
+            ours = sorted_.lookups
+        elif otlp.service_name(origin.resource) in coredns_services:
+            ours = sorted_.server_spans
+        else:
+            sorted_.others.extend((origin, raw) for raw in spans)
+            continue
+        for raw in spans:
+            try:
+                ours.append(otlp.read_span(raw, origin))
+            except MalformedError as error:
+                sorted_.refused.append(str(error))
+    return sorted_
+
+
+def sort_spans(
+    spans: list[Span], refused: list[str], coredns_services: AbstractSet[str]
+) -> Incoming:
+    """Sort spans that were decoded from Zipkin."""
+    sorted_ = Incoming([], [], [], refused)
+    for span in spans:
+        if otlp.service_name(span.origin.resource) in coredns_services:
+            sorted_.server_spans.append(span)
+        else:
+            sorted_.others.append((span.origin, span.raw))
+    return sorted_

@@ -1,0 +1,74 @@
+"""A queue bounded by what its items weigh, not by how many they are."""
+
+import threading
+import time
+from collections import deque
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class WeightedQueue(Generic[T]):
+    """First in, first out, between threads, bounded by total weight.
+
+    An item heavier than the whole bound is let in when the queue is empty: it has passed the
+    receiver's own limit, and would otherwise wait for ever.
+    """
+
+    def __init__(self, max_weight: int) -> None:
+        self._max_weight = max_weight
+        self._items: deque[tuple[T, int]] = deque()
+        self._weight = 0
+        self._changed = threading.Condition()
+        self._closed = False
+
+    @property
+    def weight(self) -> int:
+        """What the waiting items weigh together."""
+        return self._weight
+
+    def put(self, item: T, weight: int, timeout_s: float) -> bool:
+        """Add an item, waiting for room; False when there was none in time, or after close."""
+        with self._changed:
+            room = self._changed.wait_for(
+                lambda: (
+                    self._closed or not self._items or self._weight + weight <= self._max_weight
+                ),
+                timeout_s,
+            )
+            if not room or self._closed:
+                return False
+            self._items.append((item, weight))
+            self._weight += weight
+            self._changed.notify_all()
+            return True
+
+    def get(self, timeout_s: float) -> T | None:
+        """Take the oldest item; None when none came in time, or when closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
+            if not self._items:
+                return None
+            item, weight = self._items.popleft()
+            self._weight -= weight
+            self._changed.notify_all()
+            return item
+
+    def close(self) -> None:
+        """Let nothing more in; what is inside can still be taken."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    @property
+    def finished(self) -> bool:
+        """Closed, and everything taken."""
+        return self._closed and not self._items
+
+    def wait_empty(self, timeout_s: float) -> bool:
+        """Wait until everything is taken; False when that took too long."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: not self._items, max(deadline - time.monotonic(), 0)
+            )

@@ -1,0 +1,109 @@
+"""Zipkin v2 JSON, as CoreDNS's trace plugin posts it, into OTLP spans.
+
+The translation is the Collector's own (its Zipkin receiver): a 64-bit trace id is padded on the
+left with zeros, a span without a kind stays without, tags become string attributes, and the
+resource holds the local endpoint's service name only. Format: zipkin-api, ``zipkin2-api.yaml``.
+"""
+
+from typing import Final
+
+import msgspec
+
+from otel_dns.model import Span
+from otel_dns.wire import MalformedError, otlp
+
+_KINDS: Final = {"SERVER": 2, "CLIENT": 3, "PRODUCER": 4, "CONSUMER": 5}  # OTLP SpanKind
+_MAX_MICROSECONDS: Final = (1 << 63) // 1000
+
+
+class _Endpoint(msgspec.Struct, gc=False):
+    serviceName: str = ""  # noqa: N815 the wire's spelling
+
+
+class _Annotation(msgspec.Struct, gc=False):
+    timestamp: int = 0
+    value: str = ""
+
+
+class _ZipkinSpan(msgspec.Struct):
+    traceId: str  # noqa: N815
+    id: str
+    parentId: str | None = None  # noqa: N815
+    name: str | None = None
+    kind: str | None = None
+    timestamp: int | None = None
+    duration: int | None = None
+    localEndpoint: _Endpoint | None = None  # noqa: N815
+    tags: dict[str, str] | None = None
+    annotations: list[_Annotation] | None = None
+
+
+_body: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_span: Final = msgspec.json.Decoder(_ZipkinSpan)
+
+
+def decode(body: bytes) -> tuple[list[Span], list[str]]:
+    """Decode the body of one POST.
+
+    Returns:
+        The good spans, and for every bad one why it was refused: one bad span costs the others
+        nothing.
+
+    Raises:
+        MalformedError: the body is no JSON list.
+    """
+    try:
+        elements = _body.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedError(f"not a JSON list of Zipkin spans: {error}") from None
+    spans: list[Span] = []
+    refused: list[str] = []
+    for element in elements:
+        try:
+            spans.append(_to_otlp(_span.decode(element)))
+        except (ValueError, RecursionError) as error:  # msgspec's and our own are ValueErrors
+            refused.append(str(error))
+    return spans, refused
+
+
+def _to_otlp(span: _ZipkinSpan) -> Span:
+    trace_id = _id(span.traceId, "traceId", 16)
+    span_id = _id(span.id, "id", 8)
+    parent_id = _id(span.parentId, "parentId", 8) if span.parentId else b""
+    start_us, duration_us = span.timestamp or 0, span.duration or 0
+    if not 0 <= start_us <= start_us + max(duration_us, 0) <= _MAX_MICROSECONDS:
+        raise MalformedError(f"timestamp {start_us} or duration {duration_us} out of range")
+    start_ns, end_ns = start_us * 1000, (start_us + max(duration_us, 0)) * 1000
+    tail = b""
+    if span.tags:
+        tail = b"".join([otlp.string_attribute(key, value) for key, value in span.tags.items()])
+    for note in span.annotations or ():
+        if 0 <= note.timestamp <= _MAX_MICROSECONDS:
+            tail += otlp.event_field(note.timestamp * 1000, note.value)
+    name = span.name or ""
+    raw = otlp.encode_span(
+        trace_id=trace_id,
+        span_id=span_id,
+        parent_id=parent_id,
+        name=name,
+        kind=_KINDS.get(span.kind, 0) if span.kind else 0,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        tail=tail,
+    )
+    endpoint = span.localEndpoint
+    origin = otlp.origin_of(endpoint.serviceName if endpoint else "")
+    return Span(trace_id, span_id, parent_id, name, start_ns, end_ns, raw, origin)
+
+
+def _id(text: str, key: str, size: int) -> bytes:
+    """Decode a hexadecimal id, padded on the left to ``size`` bytes."""
+    if not 0 < len(text) <= 2 * size:
+        raise MalformedError(f"{key} of {len(text)} characters")
+    try:
+        decoded = int(text, 16)
+    except ValueError:
+        raise MalformedError(f"{key} is not hexadecimal") from None
+    if decoded <= 0 or not text.isalnum():
+        raise MalformedError(f"{key} is zero or not hexadecimal")
+    return decoded.to_bytes(size, "big")
