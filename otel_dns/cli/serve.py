@@ -84,6 +84,7 @@ def serve(  # noqa: PLR0917 click passes them by name
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     service = Service(
         ServeSettings(
             otlp_listen=otlp_listen,

@@ -48,7 +48,9 @@ class HttpReceiver:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._app,
+                interface="asgi3",
                 lifespan="off",
+                proxy_headers=False,
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -6,7 +6,7 @@ an empty answer, and spans refused for themselves are a partial success.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeAlias
+from typing import Final
 
 import grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -20,12 +20,11 @@ from otel_dns.wire import MalformedError
 _WAIT_FOR_ROOM_S: Final = 1.0
 _THREADS: Final = 8
 
-_Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 PassOn = Callable[[bytes, int], bool]
 Offer = Callable[[Incoming, int, float], bool]
 
 
-class OtlpReceiver(grpc.GenericRpcHandler[bytes, bytes]):
+class OtlpReceiver:
     """The trace service's one method."""
 
     def __init__(self, settings: ServeSettings, offer: Offer, pass_on: PassOn) -> None:
@@ -42,13 +41,12 @@ class OtlpReceiver(grpc.GenericRpcHandler[bytes, bytes]):
         self.counts = Counts()
         self._server = grpc.server(
             ThreadPoolExecutor(_THREADS, thread_name_prefix="otel-dns-otlp"),
-            handlers=[self],
+            handlers=[_handler(self._export)],
             options=[
                 ("grpc.max_receive_message_length", settings.max_request_bytes),
                 ("grpc.so_reuseport", 0),
             ],
         )
-        self._method = grpc.unary_unary_rpc_method_handler(self._export)
 
     def start(self) -> str:
         """Listen.
@@ -70,10 +68,6 @@ class OtlpReceiver(grpc.GenericRpcHandler[bytes, bytes]):
     def stop(self, grace_s: float) -> None:
         """Take no new requests; let those under way end."""
         self._server.stop(grace_s).wait()
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Handler | None:
-        """Find the handler of a method (gRPC's own hook)."""
-        return self._method if handler_call_details.method == EXPORT else None
 
     def _export(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         try:
@@ -103,3 +97,11 @@ class OtlpReceiver(grpc.GenericRpcHandler[bytes, bytes]):
         answer.partial_success.rejected_spans = len(incoming.refused)
         answer.partial_success.error_message = incoming.refused[0]
         return answer.SerializeToString()
+
+
+def _handler(export: Callable[[bytes, grpc.ServicerContext], bytes]) -> grpc.GenericRpcHandler:
+    """Make a handler without (de)serialisers: what the method takes and gives are bytes."""
+    _, service, method = EXPORT.split("/")
+    return grpc.method_handlers_generic_handler(
+        service, {method: grpc.unary_unary_rpc_method_handler(export)}
+    )

@@ -8,6 +8,7 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 import grpc
@@ -45,7 +46,7 @@ class OtlpOutput:
         self._channel = grpc.insecure_channel(
             endpoint, options=[("grpc.max_send_message_length", -1)]
         )
-        self._export = self._channel.unary_unary(EXPORT, None, None)
+        self._export: Callable[..., bytes] = self._channel.unary_unary(EXPORT, None, None)
         self._thread = threading.Thread(target=self._run, name="otel-dns-output", daemon=True)
         self._deadline: float | None = None
         self._wake = threading.Event()
