@@ -62,7 +62,7 @@ _SECOND = 1_000_000_000
     default=_DEFAULTS.join.tolerance_ns / _SECOND,
     help="How far the clocks of clients and servers may be apart.",
 )
-def serve(  # noqa: PLR0917 click passes them by name
+def serve(  # noqa: D301, PLR0917 click: \b keeps lines, options come by name
     otlp_listen: str,
     http_listen: str,
     output: str,
@@ -71,7 +71,7 @@ def serve(  # noqa: PLR0917 click passes them by name
     server_trace_wait: float,
     tolerance: float,
 ) -> None:
-    r"""Run the processor: join lookups with CoreDNS's spans and send the joined traces on.
+    """Run the processor: join lookups with CoreDNS's spans and send the joined traces on.
 
     Every option can be given as an environment variable: OTEL_DNS_SERVE_OUTPUT, and so on. SIGTERM
     and Ctrl-C end it: what is held is joined as far as it goes, and sent.

@@ -1,0 +1,43 @@
+# `make` lists the targets. Everything is installed into .venv, from hashed requirements.
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/ready ## joined DNS traces from real programs, in a lab on this machine
+	@$(BIN)/otel-dns demo
+
+test: .venv/ready ## every test, against the real programs (builds those that are missing)
+	@$(BIN)/otel-dns programs get --all
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+check: .venv/ready ## format, lint, types, import directions
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: .venv/ready ## format the code, mend what the linter can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: ## choose the versions anew (needs uv)
+	uv pip compile pyproject.toml --extra lab --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+	  --output-file requirements.lock
+
+clean: ## remove what make made here (programs stay: otel-dns programs)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v < (3, 11) and sys.exit(f"otel-dns needs Python 3.11 or newer, this is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11")'
+	@echo "Installing Python packages into .venv (once, about a minute) ..."
+	@$(PYTHON) -m venv .venv || { echo "cannot make a virtual environment: on Debian and Ubuntu, install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	@touch $@

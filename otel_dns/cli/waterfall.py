@@ -1,0 +1,202 @@
+"""A joined lookup, drawn as text: queries as bars in time, plugins' own times, the breakdown.
+
+Names come from DNS and are hostile text: they are drawn as Text, never as markup, with control
+characters made visible.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from otel_dns import semconv
+from otel_dns.cli.joined import JoinedLookup, JoinedQuery, PluginTime, number, text
+
+_BAR: Final = 34
+_BREAKDOWN_BAR: Final = 60
+_LONGEST_NAME: Final = 48
+
+_MARKS: Final = {
+    semconv.SEGMENT_STUB_NETWORK: ("·", "bright_black", "stub and network"),
+    semconv.SEGMENT_SERVER: ("█", "cyan", "DNS server"),
+    semconv.SEGMENT_UPSTREAM: ("▓", "magenta", "upstream"),
+    semconv.SEGMENT_WAITING: ("~", "red", "waiting for a timeout"),
+    semconv.SEGMENT_UNATTRIBUTED: ("?", "yellow", "unattributed"),
+}
+_AFTER: Final = ("░", "bright_black")
+
+
+def duration(nanoseconds: int) -> str:
+    """Write a duration as people read it: ``312 µs``, ``5.31 ms``, ``5.00 s``."""
+    if nanoseconds < 1_000_000:
+        return f"{nanoseconds / 1000:.0f} µs"
+    if nanoseconds < 1_000_000_000:
+        return f"{nanoseconds / 1_000_000:.2f} ms"
+    return f"{nanoseconds / 1_000_000_000:.2f} s"
+
+
+def printable(name: str, longest: int = _LONGEST_NAME) -> str:
+    """Make hostile text safe to print: no control characters, and not too long."""
+    safe = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in name)
+    return safe if len(safe) <= longest else f"{safe[: longest - 1]}…"
+
+
+def legend() -> Text:
+    """Explain the marks."""
+    line = Text()
+    for mark, style, meaning in _MARKS.values():
+        line.append(mark, style).append(f" {meaning}   ")
+    return line.append(_AFTER[0], _AFTER[1]).append(" after the answer")
+
+
+def waterfall(lookup: JoinedLookup) -> RenderableType:
+    """Draw one lookup."""
+    parts: list[RenderableType] = [_title(lookup)]
+    if lookup.queries:
+        parts += [Padding(line, (0, 0, 0, 2)) for line in _queries(lookup)]
+    else:
+        parts.append(Text("  no server trace was found for this lookup", "yellow"))
+    parts += [Padding(line, (0, 0, 0, 2)) for line in _breakdown(lookup)]
+    return Group(*parts)
+
+
+def summary(lookups: list[JoinedLookup]) -> Table:
+    """Draw a table of lookups, one a line."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column, justify in (
+        ("lookup", "left"), ("outcome", "left"), ("took", "right"), ("queries", "right"),
+        ("waste", "right"), ("most of it", "left"), ("joined", "left"),
+    ):  # fmt: skip
+        table.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for lookup in lookups:
+        certainty = text(lookup.attribute(semconv.JOIN_CERTAINTY))
+        table.add_row(
+            Text(printable(lookup.name, 32)),
+            _outcome(lookup),
+            duration(lookup.duration_ns),
+            text(lookup.attribute(semconv.QUERIES)),
+            text(lookup.attribute(semconv.WASTE_QUERIES)),
+            _bottleneck(lookup),
+            f"{text(lookup.attribute(semconv.JOIN_METHOD))} {certainty}".strip(),
+        )
+    return table
+
+
+def _title(lookup: JoinedLookup) -> Text:
+    title = Text()
+    if lookup.caller is not None:
+        service = text(lookup.caller.resource.get(semconv.SERVICE_NAME))
+        title.append(f"{printable(service)}: {printable(lookup.caller.name)}", "bright_black")
+        url = lookup.caller.attributes.get("http.url") or lookup.caller.attributes.get("url.full")
+        title.append(f" {printable(text(url))}\n" if url else "\n", "bright_black")
+    title.append(printable(lookup.name), "bold").append("  ").append(_outcome(lookup))
+    title.append(f"  {duration(lookup.duration_ns)}", "bold")
+    facts = [text(lookup.attribute(semconv.LOOKUP_API))]
+    if queries := number(lookup.attribute(semconv.QUERIES)):
+        waste = number(lookup.attribute(semconv.WASTE_QUERIES))
+        facts.append(f"{queries} {'query' if queries == 1 else 'queries'}")
+        if waste:
+            facts.append(f"{waste} of them waste")
+        facts.append(f"joined by {text(lookup.attribute(semconv.JOIN_METHOD))}")
+        facts.append(text(lookup.attribute(semconv.JOIN_CERTAINTY)))
+    return title.append("  " + ", ".join(facts), "bright_black")
+
+
+def _outcome(lookup: JoinedLookup) -> Text:
+    outcome = text(lookup.attribute(semconv.LOOKUP_OUTCOME))
+    return Text(outcome.replace("_", " "), "green" if outcome == "ok" else "red")
+
+
+def _bottleneck(lookup: JoinedLookup) -> str:
+    bottleneck = text(lookup.attribute(semconv.BOTTLENECK))
+    known = _MARKS.get(bottleneck)
+    return known[2] if known else bottleneck.replace("plugin:", "plugin ")
+
+
+def _queries(lookup: JoinedLookup) -> Iterator[Text]:
+    first = lookup.span.start_ns
+    last = max([lookup.span.end_ns, *(query.end_ns for query in lookup.queries)])
+    names = [printable(query.name) for query in lookup.queries]
+    width = max(map(len, names))
+    heading = (
+        f"{'query':{width}}  type  answer          took  0{duration(last - first):>{_BAR - 1}}"
+    )
+    yield Text(heading, "bright_black")
+    previous = ""
+    for query, name in zip(lookup.queries, names, strict=True):
+        line = Text(f"{'' if name == previous else name:{width}}  {query.type:5} ")
+        answer = query.rcode or "no answer"
+        line.append(f"{answer:9}", "green" if answer == "NOERROR" else "yellow")
+        line.append(f" {duration(query.end_ns - query.start_ns):>10}  ")
+        yield line.append(_bar(query, first, last, lookup.span.end_ns))
+        yield _plugins(query)
+        previous = name
+
+
+def _plugins(query: JoinedQuery) -> Text:
+    line = Text("  ")
+    for place, plugin in enumerate(query.plugins):
+        if place:
+            line.append(" > ", "bright_black")
+        style = "magenta" if plugin.name == semconv.CONNECT_SPAN else "cyan"
+        line.append(printable(plugin.name, 20), style)
+        if plugin.peer:
+            line.append(f" {printable(plugin.peer)}", "bright_black")
+        line.append(f" {plugin.own_ns / 1000:.0f}")
+    return line.append(" µs own time", "bright_black")
+
+
+def _bar(query: JoinedQuery, first: int, last: int, answered: int) -> Text:
+    """Draw a query as a bar on the lookup's scale of time."""
+    span_ns = max(last - first, 1)
+    exchanges = [plugin for plugin in query.plugins if plugin.name == semconv.CONNECT_SPAN]
+    begin = min((query.start_ns - first) * _BAR // span_ns, _BAR - 1)
+    end = max(-(-(query.end_ns - first) * _BAR // span_ns), begin + 1)
+    bar = Text(" " * max(begin, 0))
+    for column in range(max(begin, 0), min(end, _BAR)):
+        middle = first + (2 * column + 1) * span_ns // (2 * _BAR)
+        if middle > answered:
+            bar.append(*_AFTER)
+        else:
+            mark, style, _ = _MARKS[_segment_at(exchanges, middle)]
+            bar.append(mark, style)
+    return bar
+
+
+def _segment_at(exchanges: list[PluginTime], at: int) -> str:
+    if any(exchange.start_ns <= at < exchange.end_ns for exchange in exchanges):
+        return semconv.SEGMENT_UPSTREAM
+    return semconv.SEGMENT_SERVER
+
+
+def _breakdown(lookup: JoinedLookup) -> Iterator[Text]:
+    total = max(sum(lookup.segments.values()), 1)
+    bar = Text()
+    for segment, (mark, style, _) in _MARKS.items():
+        share = lookup.segments[segment] / total
+        bar.append(mark * max(round(share * _BREAKDOWN_BAR), share > 0), style)
+    yield bar
+    line = Text()
+    for segment, (_, style, meaning) in _MARKS.items():
+        spent = lookup.segments[segment]
+        if spent:
+            line.append(" + " if line else "")
+            line.append(meaning, style).append(f" {duration(spent)}")
+            line.append(f" {spent / total:.0%}", "bright_black")
+    yield line.append(f" = {duration(sum(lookup.segments.values()))}", "bold")
+    if lookup.plugins:
+        plugins = sorted(lookup.plugins.items(), key=lambda item: -item[1])
+        shown = ", ".join(f"{printable(name, 20)} {duration(spent)}" for name, spent in plugins)
+        yield Text("DNS server, on the critical path: ", "cyan").append(shown, "default")
+    after = number(lookup.attribute(semconv.AFTER_ANSWER))
+    if after:
+        yield Text(
+            f"after the answer, outside the lookup: {duration(after)} of the server's spans",
+            "bright_black",
+        )
+
+
+__all__ = ["duration", "legend", "printable", "summary", "waterfall"]

@@ -1,0 +1,46 @@
+"""What all tests share: which skips are allowed, and no temporary files left behind."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--allowed-skips",
+        type=Path,
+        metavar="FILE",
+        help="fail when a test is skipped for a reason that matches no line of FILE",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(SkipReport(config.getoption("--allowed-skips")), "skip-report")
+
+
+class SkipReport:
+    """Counts skips, and makes those fail the run that its own list does not allow."""
+
+    def __init__(self, allowed: Path | None) -> None:
+        self.refused: list[str] = []
+        self.patterns = None
+        if allowed is not None:
+            lines = allowed.read_text().splitlines()
+            self.patterns = [re.compile(line) for line in lines if line and line[0] != "#"]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if not report.skipped or hasattr(report, "wasxfail") or self.patterns is None:
+            return
+        reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else "no reason"
+        if not any(pattern.search(reason) for pattern in self.patterns):
+            self.refused.append(f"{report.nodeid}: {reason}")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.refused and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for refused in self.refused:
+            terminalreporter.write_line(f"skip not allowed: {refused}", red=True)
