@@ -62,7 +62,7 @@ _SECOND = 1_000_000_000
     default=_DEFAULTS.join.tolerance_ns / _SECOND,
     help="How far the clocks of clients and servers may be apart.",
 )
-def serve(  # noqa: D301, PLR0917 click: \b keeps lines, options come by name
+def serve(
     otlp_listen: str,
     http_listen: str,
     output: str,

@@ -1,0 +1,61 @@
+"""What the wrappers tell the recorder: frozen descriptions of a lookup and of its end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from opentelemetry.util.types import AttributeValue
+
+from otel_dns import semconv
+
+
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """The resolver that a lookup goes through, as far as its configuration tells.
+
+    Made once for many lookups, so its attributes are made once too.
+    """
+
+    kind: str
+    nameservers: tuple[str, ...]
+    search: tuple[str, ...]
+    ndots: int
+    client_address: str | None
+    """The source address towards the first nameserver."""
+    attributes: Mapping[str, AttributeValue] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        attributes: dict[str, AttributeValue] = {
+            semconv.RESOLVER_KIND: self.kind,
+            semconv.RESOLVER_NAMESERVERS: self.nameservers,
+            semconv.RESOLVER_SEARCH: self.search,
+            semconv.RESOLVER_NDOTS: self.ndots,
+        }
+        if self.nameservers:
+            attributes[semconv.SERVER_ADDRESS] = self.nameservers[0]
+        if self.client_address is not None:
+            attributes[semconv.CLIENT_ADDRESS] = self.client_address
+        object.__setattr__(self, "attributes", attributes)
+
+
+class Lookup(NamedTuple):
+    """One call that the application made (a tuple: the cheapest frozen object to make)."""
+
+    name: str
+    """As the application asked for it."""
+    api: str
+    """The function called, by its public name."""
+    resolver: Resolver
+    family: str | None = None
+    """One of ``semconv.FAMILIES``, where the call has an address family."""
+    question_type: str | None = None
+    """``A``, ``MX``, ...; where one type is asked for."""
+
+
+class Outcome(NamedTuple):
+    """How a lookup ended."""
+
+    answers: tuple[str, ...] = ()
+    error_type: str | None = None
+    response_code: str | None = None
+    """RCODE mnemonic, where the library tells it."""

@@ -1,0 +1,108 @@
+"""Lookups through `socket.getaddrinfo`, and so through nearly everything that connects by name."""
+
+import socket
+from collections.abc import Collection, Iterable
+from socket import inet_aton, inet_pton
+from typing import Any
+
+from otel_dns.client.details import Lookup, Outcome
+from otel_dns.client.errors import socket_error
+from otel_dns.client.instrumentor import LookupInstrumentor
+from otel_dns.client.patch import Patch, Reading
+from otel_dns.client.recorder import Recorder
+from otel_dns.client.stub import Stub
+
+_API = "socket.getaddrinfo"
+# Plain numbers and C functions under names of their own: this is the path of every call.
+_INET = int(socket.AF_INET)
+_INET6 = int(socket.AF_INET6)
+_FAMILIES = {int(socket.AF_UNSPEC): "any", _INET: "inet", _INET6: "inet6"}
+_NUMERIC_ONLY = int(socket.AI_NUMERICHOST)
+
+
+class GetaddrinfoInstrumentor(LookupInstrumentor):
+    """Makes a span and a measurement of every name looked up by `socket.getaddrinfo`.
+
+    `socket.create_connection`, and with it http.client, urllib3, requests, httpx, smtplib and so
+    on, look that function up when they call it, so they are covered too.
+    """
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return no requirement: the socket module is always there."""
+        return ()
+
+    def _patch(self, recorder: Recorder) -> Iterable[Patch]:
+        return [Patch(socket, "getaddrinfo", reading(Stub()), recorder)]
+
+
+def reading(stub: Stub) -> Reading:
+    """Return how to read calls of getaddrinfo.
+
+    Args:
+        stub: The resolver behind it.
+    """
+
+    def lookup(  # noqa: PLR0917 - the signature read
+        host: object,
+        port: object,  # noqa: ARG001
+        family: int = 0,
+        type: int = 0,  # noqa: A002, ARG001
+        proto: int = 0,  # noqa: ARG001
+        flags: int = 0,
+    ) -> Lookup | None:
+        if host is None or is_numeric(host):
+            return None
+        asked = _FAMILIES.get(family)
+        if asked is None or flags & _NUMERIC_ONLY:
+            return None
+        name = _text(host)
+        return Lookup(name, _API, stub.current(), asked) if name else None
+
+    return Reading(lookup, _answered, socket_error)
+
+
+def is_numeric(host: object) -> bool:
+    """Tell fast whether a host is an address as a number, which nobody has to look up.
+
+    Args:
+        host: What the application passed as host.
+    """
+    if not isinstance(host, str):
+        if not isinstance(host, bytes | bytearray):
+            return False
+        host = host.decode("latin-1")
+    if ":" in host:
+        return _converts(_INET6, host.partition("%")[0])
+    # Any address starts with a digit, also "127.1" and "0x7f000001".
+    if host[:1].isdecimal():
+        if _converts(_INET, host):
+            return True
+        try:
+            inet_aton(host)
+        except (OSError, ValueError):
+            return False
+        # inet_aton ignores what follows a blank; getaddrinfo does not.
+        return not any(map(str.isspace, host))
+    return False
+
+
+def _converts(family: int, host: str) -> bool:
+    try:
+        inet_pton(family, host)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _text(host: object) -> str | None:
+    if isinstance(host, str):
+        return host
+    if isinstance(host, bytes | bytearray):
+        return host.decode("utf-8", "backslashreplace")
+    return None
+
+
+def _answered(result: Any) -> Outcome:
+    # The address is a number only where the machine has no IPv6 and the answer is such an address.
+    addresses = dict.fromkeys(entry[4][0] for entry in result)
+    return Outcome(tuple(address for address in addresses if isinstance(address, str)))

@@ -1,0 +1,137 @@
+"""The stub resolver of this process: whose rules it follows, its configuration, its address."""
+
+import _socket
+import os
+import socket
+import sysconfig
+import time
+from collections.abc import Callable
+from functools import cache
+
+from otel_dns.client.details import Resolver
+from otel_dns.resolv_conf import Reader, ResolvConf
+
+_DNS_PORT = 53
+_ADDRESS_SECONDS = 30.0
+"""Routes may change without resolv.conf changing; rarely, so this need not be soon."""
+_MAX_ADDRESSES = 64
+
+
+@cache
+def kind() -> str:
+    """Return whose search rules the C library of this process follows."""
+    try:
+        if (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc"):
+            return "glibc"
+    except (AttributeError, OSError, ValueError):
+        pass
+    built_for = f"{sysconfig.get_config_var('SOABI')} {sysconfig.get_config_var('HOST_GNU_TYPE')}"
+    return "musl" if "musl" in built_for else "other"
+
+
+class SourceAddresses:
+    """The source address of this machine towards a nameserver, remembered for a while."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start with nothing known.
+
+        Args:
+            clock: Monotonic seconds.
+        """
+        self._clock = clock
+        self._known: dict[str, tuple[float, str | None]] = {}
+
+    def towards(self, nameserver: str) -> str | None:
+        """Return the source address, or nothing when there is no route.
+
+        Args:
+            nameserver: A numeric address.
+        """
+        now = self._clock()
+        known = self._known.get(nameserver)
+        if known is not None and now < known[0]:
+            return known[1]
+        address = source_address(nameserver)
+        if len(self._known) >= _MAX_ADDRESSES:
+            self._known.clear()
+        self._known[nameserver] = (now + _ADDRESS_SECONDS, address)
+        return address
+
+
+class Stub:
+    """What `socket.getaddrinfo` goes through, made anew only when it changed."""
+
+    def __init__(
+        self,
+        reader: Reader | None = None,
+        addresses: SourceAddresses | None = None,
+        libc: str | None = None,
+    ) -> None:
+        """Prepare to read; nothing is read before the first `current`.
+
+        Args:
+            reader: The configuration; that of this machine if not given.
+            addresses: The source addresses.
+            libc: Whose rules to follow; those of this process's C library if not given.
+        """
+        self._kind = kind() if libc is None else libc
+        if reader is None:
+            # musl knows neither LOCALDOMAIN nor RES_OPTIONS, nor a default from the host's name.
+            reader = (
+                Reader()
+                if self._kind == "musl"
+                else Reader(environ=os.environ, hostname=socket.gethostname())
+            )
+        self._reader = reader
+        self._addresses = addresses or SourceAddresses()
+        self._made: tuple[ResolvConf, Resolver] | None = None
+
+    def current(self) -> Resolver:
+        """Return the resolver as it is configured now."""
+        conf = self._reader.current()
+        address = self._addresses.towards(conf.nameservers[0]) if conf.nameservers else None
+        made = self._made
+        if made is not None and made[0] is conf and made[1].client_address == address:
+            return made[1]
+        resolver = Resolver(self._kind, conf.nameservers, conf.search, conf.ndots, address)
+        self._made = (conf, resolver)
+        return resolver
+
+
+def source_address(nameserver: str) -> str | None:
+    """Ask the kernel which source address it would use. Sends nothing and looks nothing up.
+
+    Args:
+        nameserver: A numeric IPv4 or IPv6 address, the latter perhaps with a scope.
+
+    Returns:
+        The address, or nothing when there is no route or the argument is no address.
+    """
+    # Not socket.socket: that one may have been replaced (gevent, a proxy, a test's guard).
+    host, _, scope = nameserver.partition("%")
+    try:
+        if ":" in host:
+            _socket.inet_pton(_socket.AF_INET6, host)
+            scope_id = _scope_id(scope)
+            probe = _socket.socket(_socket.AF_INET6, _socket.SOCK_DGRAM)
+            target: tuple[str | int, ...] = (host, _DNS_PORT, 0, scope_id)
+        else:
+            _socket.inet_pton(_socket.AF_INET, host)
+            probe = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+            target = (host, _DNS_PORT)
+    except (OSError, ValueError):
+        return None
+    try:
+        probe.connect(target)
+        address = probe.getsockname()[0]
+    except OSError:
+        return None
+    finally:
+        probe.close()
+    return str(address).partition("%")[0]
+
+
+def _scope_id(scope: str) -> int:
+    if not scope:
+        return 0
+    return int(scope) if scope.isdecimal() else _socket.if_nametoindex(scope)
