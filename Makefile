@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock clean
+.PHONY: help demo test check format docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ check: .venv/ready ## format, lint, types, import directions
 format: .venv/ready ## format the code, mend what the linter can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: .venv/ready ## make docs/attributes.md anew
+	@$(BIN)/python docs/attributes.py > docs/attributes.md
 
 lock: ## choose the versions anew (needs uv)
 	uv pip compile pyproject.toml --extra lab --group dev --universal --python-version 3.11 \

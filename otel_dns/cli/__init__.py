@@ -3,6 +3,8 @@
 import click
 
 import otel_dns
+from otel_dns.cli.demo import demo
+from otel_dns.cli.programs import programs
 from otel_dns.cli.serve import serve
 
 
@@ -14,4 +16,6 @@ def main() -> None:
     """Tell, with proof, why a DNS lookup in Kubernetes was slow or failed."""
 
 
+main.add_command(demo)
+main.add_command(programs)
 main.add_command(serve)

@@ -15,9 +15,11 @@ from rich.text import Text
 from otel_dns import semconv
 from otel_dns.cli.joined import JoinedLookup, JoinedQuery, PluginTime, number, text
 
-_BAR: Final = 34
-_BREAKDOWN_BAR: Final = 60
 _LONGEST_NAME: Final = 48
+_FIXED: Final = 33
+"""Columns of a query's line beside its name and its bar."""
+_WORTH_A_WORD: Final = 0.04
+"""Plugins below this share of their query are summed up, the time after an answer is left out."""
 
 _MARKS: Final = {
     semconv.SEGMENT_STUB_NETWORK: ("·", "bright_black", "stub and network"),
@@ -52,14 +54,14 @@ def legend() -> Text:
     return line.append(_AFTER[0], _AFTER[1]).append(" after the answer")
 
 
-def waterfall(lookup: JoinedLookup) -> RenderableType:
-    """Draw one lookup."""
+def waterfall(lookup: JoinedLookup, width: int) -> RenderableType:
+    """Draw one lookup, so many columns wide (80 and more look well)."""
     parts: list[RenderableType] = [_title(lookup)]
     if lookup.queries:
-        parts += [Padding(line, (0, 0, 0, 2)) for line in _queries(lookup)]
+        parts += [Padding(line, (0, 0, 0, 2)) for line in _queries(lookup, width)]
     else:
         parts.append(Text("  no server trace was found for this lookup", "yellow"))
-    parts += [Padding(line, (0, 0, 0, 2)) for line in _breakdown(lookup)]
+    parts += [Padding(line, (0, 0, 0, 2)) for line in _breakdown(lookup, width)]
     return Group(*parts)
 
 
@@ -116,48 +118,52 @@ def _bottleneck(lookup: JoinedLookup) -> str:
     return known[2] if known else bottleneck.replace("plugin:", "plugin ")
 
 
-def _queries(lookup: JoinedLookup) -> Iterator[Text]:
+def _queries(lookup: JoinedLookup, width: int) -> Iterator[Text]:
     first = lookup.span.start_ns
     last = max([lookup.span.end_ns, *(query.end_ns for query in lookup.queries)])
-    names = [printable(query.name) for query in lookup.queries]
-    width = max(map(len, names))
-    heading = (
-        f"{'query':{width}}  type  answer          took  0{duration(last - first):>{_BAR - 1}}"
-    )
-    yield Text(heading, "bright_black")
+    longest = min(_LONGEST_NAME, max(width - _FIXED - 16, 16))
+    names = [printable(query.name, longest) for query in lookup.queries]
+    column = max(map(len, names))
+    columns = min(max(width - column - _FIXED, 8), 60)
+    scale = f"0{duration(last - first):>{columns - 1}}"
+    yield Text(f"{'query':{column}}  type  answer          took  {scale}", "bright_black")
     previous = ""
     for query, name in zip(lookup.queries, names, strict=True):
-        line = Text(f"{'' if name == previous else name:{width}}  {query.type:5} ")
+        line = Text(f"{'' if name == previous else name:{column}}  {query.type:5} ")
         answer = query.rcode or "no answer"
         line.append(f"{answer:9}", "green" if answer == "NOERROR" else "yellow")
         line.append(f" {duration(query.end_ns - query.start_ns):>10}  ")
-        yield line.append(_bar(query, first, last, lookup.span.end_ns))
+        yield line.append(_bar(query, first, last, lookup.span.end_ns, columns))
         yield _plugins(query)
         previous = name
 
 
 def _plugins(query: JoinedQuery) -> Text:
     line = Text("  ")
-    for place, plugin in enumerate(query.plugins):
-        if place:
+    rest_ns = 0
+    for plugin in query.plugins:
+        if plugin.own_ns < (query.end_ns - query.start_ns) * _WORTH_A_WORD and not plugin.peer:
+            rest_ns += plugin.own_ns
+            continue
+        if len(line) > 2:
             line.append(" > ", "bright_black")
         style = "magenta" if plugin.name == semconv.CONNECT_SPAN else "cyan"
         line.append(printable(plugin.name, 20), style)
         if plugin.peer:
             line.append(f" {printable(plugin.peer)}", "bright_black")
-        line.append(f" {plugin.own_ns / 1000:.0f}")
-    return line.append(" µs own time", "bright_black")
+        line.append(f" {duration(plugin.own_ns)}")
+    return line.append(f", the others {duration(rest_ns)}", "bright_black") if rest_ns else line
 
 
-def _bar(query: JoinedQuery, first: int, last: int, answered: int) -> Text:
+def _bar(query: JoinedQuery, first: int, last: int, answered: int, columns: int) -> Text:
     """Draw a query as a bar on the lookup's scale of time."""
     span_ns = max(last - first, 1)
     exchanges = [plugin for plugin in query.plugins if plugin.name == semconv.CONNECT_SPAN]
-    begin = min((query.start_ns - first) * _BAR // span_ns, _BAR - 1)
-    end = max(-(-(query.end_ns - first) * _BAR // span_ns), begin + 1)
+    begin = min((query.start_ns - first) * columns // span_ns, columns - 1)
+    end = max(-(-(query.end_ns - first) * columns // span_ns), begin + 1)
     bar = Text(" " * max(begin, 0))
-    for column in range(max(begin, 0), min(end, _BAR)):
-        middle = first + (2 * column + 1) * span_ns // (2 * _BAR)
+    for column in range(max(begin, 0), min(end, columns)):
+        middle = first + (2 * column + 1) * span_ns // (2 * columns)
         if middle > answered:
             bar.append(*_AFTER)
         else:
@@ -172,12 +178,12 @@ def _segment_at(exchanges: list[PluginTime], at: int) -> str:
     return semconv.SEGMENT_SERVER
 
 
-def _breakdown(lookup: JoinedLookup) -> Iterator[Text]:
+def _breakdown(lookup: JoinedLookup, width: int) -> Iterator[Text]:
     total = max(sum(lookup.segments.values()), 1)
     bar = Text()
     for segment, (mark, style, _) in _MARKS.items():
         share = lookup.segments[segment] / total
-        bar.append(mark * max(round(share * _BREAKDOWN_BAR), share > 0), style)
+        bar.append(mark * max(round(share * min(width - 4, 80)), share > 0), style)
     yield bar
     line = Text()
     for segment, (_, style, meaning) in _MARKS.items():
@@ -192,7 +198,7 @@ def _breakdown(lookup: JoinedLookup) -> Iterator[Text]:
         shown = ", ".join(f"{printable(name, 20)} {duration(spent)}" for name, spent in plugins)
         yield Text("DNS server, on the critical path: ", "cyan").append(shown, "default")
     after = number(lookup.attribute(semconv.AFTER_ANSWER))
-    if after:
+    if after > total * _WORTH_A_WORD:
         yield Text(
             f"after the answer, outside the lookup: {duration(after)} of the server's spans",
             "bright_black",

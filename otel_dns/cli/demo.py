@@ -1,0 +1,98 @@
+"""``otel-dns demo``: joined DNS traces from real programs, in a lab on this machine."""
+
+import subprocess
+
+import click
+from rich.console import Console
+
+from otel_dns.cli.joined import joined_lookups
+from otel_dns.cli.progress import Steps
+from otel_dns.cli.waterfall import legend, summary, waterfall
+from otel_dns.lab import Lab, LabError, available, programs, scenarios
+from otel_dns.wire.otlp import SpanView, decode
+
+_SETTLE_S = 1.5
+"""CoreDNS's reporter sends every second, and the application when it ends."""
+
+_NEXT = """\
+Where to look next
+  otel-dns lab up             the same DNS test bed, left running, to try things in
+  otel-dns serve --help       the processor, beside your Collector or straight to Jaeger
+  docs/client.md              switch the instrumentation on in your application
+  docs/collector.md           the Collector configurations
+  docs/architecture.md        how lookups are joined, and how sure that is"""
+
+
+@click.command()
+@click.option("--replay", "replayed", is_flag=True, help="Show the recording; start nothing.")
+def demo(replayed: bool) -> None:
+    """Show joined DNS traces: an application's lookups with the DNS server's own spans.
+
+    Starts real programs in namespaces of their own (as root or as an ordinary user), runs an
+    ordinary Python application under opentelemetry-instrument in a Pod, and shows where the time of
+    each of its lookups went. Leaves nothing behind. Where there are no namespaces, it replays a
+    recording made in the same lab.
+    """
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 100)
+    reason = "--replay was given" if replayed else available()
+    if reason is None:
+        spans = _live(Steps())
+    else:
+        click.echo(f"No lab here ({reason}): replaying a recording.", err=True)
+        spans = _replayed()
+    lookups = joined_lookups(spans)
+    for lookup in lookups:
+        console.print()
+        console.print(waterfall(lookup, console.width))
+    console.print()
+    console.print(legend())
+    console.print()
+    console.print(summary(lookups))
+    console.print()
+    console.print(_NEXT, markup=False)
+
+
+def _live(steps: Steps) -> list[SpanView]:
+    """Run the storefront in the lab, and take the spans that the processor sends out."""
+    try:
+        programs.get("coredns", steps.builds)
+        steps.step("making the lab")
+        with Lab(progress=steps.step) as lab:
+            output = lab.capture("joined", zipkin_port=None, dnstap_port=None)
+            processor = lab.processor(["--settle", str(_SETTLE_S)], output=output.otlp)
+            lab.upstream_dns()
+            lab.cluster_dns(zipkin=processor.zipkin_url)
+            lab.web_server()
+            pod = lab.pod("storefront-7d4b9c", namespace="shop")
+            steps.step("running the storefront under opentelemetry-instrument")
+            done = pod.run(
+                scenarios.instrumented(scenarios.storefront()),
+                env=scenarios.client_env(processor.otlp),
+                timeout=60,
+            )
+            if done.returncode:
+                raise click.ClickException(f"the storefront failed:\n{done.stdout}{done.stderr}")
+            steps.step("waiting for CoreDNS's spans, joining")
+
+            def joined() -> list[SpanView]:
+                requests = [request.SerializeToString() for request in output.trace_requests()]
+                return [span for request in requests for span in decode(request)]
+
+            output.wait_until(
+                lambda: len(joined_lookups(joined())) >= scenarios.STOREFRONT_LOOKUPS,
+                f"{scenarios.STOREFRONT_LOOKUPS} joined lookups",
+            )
+            spans = joined()
+            steps.step("taking the lab down")
+        steps.done()
+    except (LabError, programs.ProgramMissing, programs.BuildFailed) as error:
+        raise click.ClickException(str(error)) from None
+    except subprocess.TimeoutExpired as error:
+        raise click.ClickException(f"the storefront did not end within {error.timeout} s") from None
+    return spans
+
+
+def _replayed() -> list[SpanView]:
+    raise click.ClickException("no recording")

@@ -1,0 +1,71 @@
+"""The real Collector with one of our configurations, between stand-ins for its neighbours."""
+
+import contextlib
+import dataclasses
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from otel_dns.lab.programs import collector_config
+from tests.support.processes import free_addresses, running
+from tests.support.programs import require
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Collector:
+    """A running Collector and the addresses around it."""
+
+    process: subprocess.Popen[bytes]
+    otlp: str
+    zipkin: str
+    joined: str
+    health: str
+    metrics: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Where the Collector sends to; nobody listens there until a test does."""
+
+    otel_dns: str
+    jaeger: str
+
+
+@pytest.fixture
+def neighbours() -> Neighbours:
+    return Neighbours(*free_addresses(2))
+
+
+@pytest.fixture
+def collector(neighbours: Neighbours, tmp_path: Path) -> Iterator[Callable[..., Collector]]:
+    """Starts the Collector: ``collector("otel-dns.yaml", "yaml:more::settings: 1")``."""
+    program = require("otelcol")
+    with contextlib.ExitStack() as stack:
+
+        def start(config: str, *more: str) -> Collector:
+            otlp, http, zipkin, joined, health, metrics = free_addresses(6)
+            env = {
+                "COLLECTOR_OTLP_GRPC": otlp,
+                "COLLECTOR_OTLP_HTTP": http,
+                "COLLECTOR_ZIPKIN": zipkin,
+                "COLLECTOR_JOINED": joined,
+                "COLLECTOR_HEALTH": health,
+                "COLLECTOR_METRICS_PORT": metrics.rpartition(":")[2],
+                "OTEL_DNS_ENDPOINT": neighbours.otel_dns,
+                "JAEGER_ENDPOINT": neighbours.jaeger,
+                "DECISION_WAIT": "1s",
+            }
+            configs = [f"--config={each}" for each in (collector_config() / config, *more)]
+            process = stack.enter_context(
+                running(
+                    [program, *configs],
+                    env=env,
+                    log=tmp_path / "collector.log",
+                    ready=f"http://{health}/",
+                )
+            )
+            return Collector(process, otlp, zipkin, joined, health, metrics)
+
+        yield start

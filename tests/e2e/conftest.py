@@ -1,0 +1,98 @@
+"""The whole chain in a lab: real CoreDNS, Collector, otel-dns and Jaeger."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from otel_dns.lab import Lab, available, programs, scenarios
+from otel_dns.lab.dns import DnsServer
+from otel_dns.lab.places import Pod
+from otel_dns.lab.telemetry import COLLECTOR_OTLP, Collector, Jaeger, Processor
+from tests.support.programs import require
+from tests.support.waiting import eventually
+
+COLLECTOR_JOINED = "10.244.0.1:4319"
+SETTLE = ["--settle", "1.5", "--server-trace-wait", "20"]
+
+
+@dataclass(slots=True)
+class Chain:
+    """Everything that runs, and how to ask Jaeger about it."""
+
+    lab: Lab
+    jaeger: Jaeger
+    processor: Processor
+    collector: Collector
+    upstream: DnsServer
+    coredns: DnsServer
+    pod: Pod
+
+    def run_storefront(self, service: str) -> str:
+        """Run the storefront once; its output."""
+        return self.run(scenarios.storefront(), service)
+
+    def run(self, command: list[str], service: str) -> str:
+        """Run a Python program in the Pod, instrumented from outside; its output."""
+        done = self.pod.run(
+            scenarios.instrumented(command),
+            env=scenarios.client_env(COLLECTOR_OTLP, service=service),
+            timeout=120,
+            check=True,
+        )
+        return done.stdout + done.stderr
+
+    def search(self, service: str, tags: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Traces that Jaeger's own search finds."""
+        query = urlencode({"service": service, "tags": json.dumps(dict(tags)), "limit": 100})
+        status, body = self.lab.http_get(f"{self.jaeger.query_url}/api/traces?{query}")
+        assert status == 200, body
+        return json.loads(body)["data"]
+
+    def found(self, service: str, **tags: str) -> list[dict[str, Any]]:
+        """Traces that Jaeger finds in the end; tags with underscores for dots."""
+        return eventually(
+            lambda: self.search(service, {key.replace("__", "."): tags[key] for key in tags}),
+            f"a trace of {service} with {tags} in Jaeger",
+            within=30,
+        )
+
+
+def make_chain(lab: Lab, config: str) -> Chain:
+    """Start everything, with one of the Collector's configurations."""
+    path = programs.collector_config() / config
+    output = COLLECTOR_JOINED if config == "otel-dns.yaml" else None
+    jaeger = lab.jaeger()
+    processor = lab.processor(SETTLE, output=output or jaeger.otlp)
+    collector = lab.collector(path, env={"DECISION_WAIT": "5s"})
+    upstream = lab.upstream_dns()
+    coredns = lab.cluster_dns(
+        zipkin=collector.zipkin_url, delays={"slow.cluster.local": "50ms"}, cache=0
+    )
+    lab.web_server()
+    pod = lab.pod("storefront-7d4b9c", namespace="shop")
+    return Chain(lab, jaeger, processor, collector, upstream, coredns, pod)
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    reason = available()
+    if reason is not None:
+        pytest.skip(f"no lab: {reason}")
+    for program in ("coredns", "otelcol", "jaeger"):
+        require(program)
+    with Lab() as lab:
+        yield lab
+
+
+@pytest.fixture(params=["otel-dns.yaml", "simple.yaml"])
+def chain(request: pytest.FixtureRequest, lab: Lab) -> Chain:
+    return make_chain(lab, request.param)
+
+
+@pytest.fixture
+def default_chain(lab: Lab) -> Chain:
+    return make_chain(lab, "otel-dns.yaml")

@@ -1,0 +1,117 @@
+"""One joined tree, found through Jaeger's own search."""
+
+from typing import Any
+
+from tests.e2e.conftest import Chain
+
+
+def tags(span: dict[str, Any]) -> dict[str, Any]:
+    return {tag["key"]: tag["value"] for tag in span["tags"]}
+
+
+def parent(span: dict[str, Any]) -> str | None:
+    return next((ref["spanID"] for ref in span["references"]), None)
+
+
+def test_one_tree_from_the_application_to_the_plugins(chain: Chain) -> None:
+    chain.run_storefront("storefront")
+    (trace,) = chain.found(
+        "storefront",
+        dns__question__name="www.example.org",
+        otel_dns__join__method="time",
+        otel_dns__join__certainty="sole",
+        otel_dns__lookup__outcome="ok",
+        k8s__pod__name="storefront-7d4b9c",
+        k8s__node__name="node-a",
+    )
+    spans = {span["spanID"]: span for span in trace["spans"]}
+    services = {key: process["serviceName"] for key, process in trace["processes"].items()}
+    (lookup,) = (span for span in spans.values() if span["operationName"] == "dns.lookup")
+    caller = spans[parent(lookup)]
+    assert caller["operationName"] == "GET"
+    roots = [span for span in spans.values() if span["operationName"] == "servedns"]
+    assert len(roots) == 8
+    assert {parent(root) for root in roots} == {lookup["spanID"]}
+    assert {services[root["processID"]] for root in roots} == {"coredns"}
+    assert tags(lookup)["otel_dns.queries"] == 8
+    assert tags(lookup)["otel_dns.search.waste_queries"] == 6
+    for root in roots:
+        chain_of_plugins = [root]
+        while child := next(
+            (span for span in spans.values() if parent(span) == chain_of_plugins[-1]["spanID"]),
+            None,
+        ):
+            chain_of_plugins.append(child)
+        names = [span["operationName"] for span in chain_of_plugins]
+        assert names[:3] == ["servedns", "prometheus", "errors"]
+        outside = tags(root)["coredns.io/name"] == "www.example.org."
+        assert (names[-1] == "connect") == outside
+        own = sum(tags(span)["otel_dns.own_ns"] for span in chain_of_plugins)
+        assert own == root["duration"] * 1000
+        original = tags(root)["otel_dns.original.trace_id"]
+        assert original != trace["traceID"]
+        assert original.endswith(tags(root)["otel_dns.original.span_id"])
+
+
+def test_what_servers_side_people_have_leads_to_the_trace(default_chain: Chain) -> None:
+    """The trace id in CoreDNS's log line finds the joined trace."""
+    default_chain.run_storefront("storefront")
+    default_chain.found("storefront", dns__question__name="db", otel_dns__join__method="time")
+    line = next(
+        line
+        for line in default_chain.coredns.log.read_text().splitlines()
+        if "db.shop.svc.cluster.local." in line
+    )
+    logged = next(
+        word.strip('"') for word in line.split() if len(word.strip('"')) == 16 and word.isalnum()
+    )
+    (trace,) = default_chain.found("coredns", otel_dns__original__span_id=logged)
+    assert "dns.lookup" in {span["operationName"] for span in trace["spans"]}
+
+
+def test_short_in_cluster_name_takes_two_queries(default_chain: Chain) -> None:
+    default_chain.run_storefront("storefront")
+    (trace,) = default_chain.found("storefront", dns__question__name="db")
+    (lookup,) = (span for span in trace["spans"] if span["operationName"] == "dns.lookup")
+    assert tags(lookup)["otel_dns.queries"] == 2
+    assert tags(lookup)["otel_dns.search.waste_queries"] == 0
+
+
+LOOKUPS = """
+import socket
+for number in range(5):
+    for zone in ("slow.cluster.local.", "slow.example."):
+        socket.getaddrinfo(f"host{number}.{zone}", 80, socket.AF_INET, socket.SOCK_STREAM)
+"""
+
+
+def test_a_delay_shows_up_in_its_plugin_and_in_the_upstream(default_chain: Chain) -> None:
+    """50 ms put into one plugin, or into the upstream, are found there and nowhere else."""
+    import sys
+
+    default_chain.run([sys.executable, "-c", LOOKUPS], "delays")
+    in_plugin = default_chain.found("delays", otel_dns__bottleneck="plugin:erratic")
+    upstream = default_chain.found("delays", otel_dns__bottleneck="upstream")
+    for traces, key in (
+        (in_plugin, "otel_dns.breakdown.plugin.erratic_ns"),
+        (upstream, "otel_dns.breakdown.upstream_ns"),
+    ):
+        lookups = [
+            (span["duration"], tags(span))
+            for trace in traces
+            for span in trace["spans"]
+            if span["operationName"] == "dns.lookup"
+        ]
+        assert len(lookups) == 5
+        found = [attributes[key] for _, attributes in lookups]
+        assert min(found) >= 50_000_000
+        # The quietest of five: what the machine adds to a sleep is not ours.
+        assert min(found) < 52_000_000
+        for microseconds, attributes in lookups:
+            segments = [
+                value
+                for name, value in attributes.items()
+                if name.startswith("otel_dns.breakdown.") and ".plugin." not in name
+            ]
+            assert sum(segments) // 1000 == microseconds
+            assert attributes["otel_dns.breakdown.unattributed_ns"] == 0

@@ -1,0 +1,58 @@
+"""Parts that die in the middle of a run: clear messages, no hang, good service afterwards."""
+
+import signal
+
+from tests.e2e.conftest import Chain
+from tests.support.waiting import eventually
+
+
+def test_without_otel_dns_all_other_spans_arrive(default_chain: Chain) -> None:
+    default_chain.processor.process.kill()
+    default_chain.run_storefront("bereft")
+    traces = default_chain.found("bereft", http__method="GET")
+    operations = {span["operationName"] for trace in traces for span in trace["spans"]}
+    assert operations == {"GET"}
+
+
+def test_coredns_killed(default_chain: Chain) -> None:
+    default_chain.coredns.process.kill()
+    output = default_chain.run_storefront("alone")
+    assert "Traceback" not in output
+    traces = default_chain.found("alone", otel_dns__join__method="none")
+    for trace in traces:
+        for span in trace["spans"]:
+            if span["operationName"] == "dns.lookup":
+                tags = {tag["key"]: tag["value"] for tag in span["tags"]}
+                assert tags["otel_dns.breakdown.unattributed_ns"] // 1000 == span["duration"]
+    default_chain.coredns.process.restart()
+    default_chain.run_storefront("again")
+    default_chain.found("again", dns__question__name="db", otel_dns__join__method="time")
+
+
+def test_jaeger_killed_and_back(chain: Chain) -> None:
+    chain.jaeger.process.kill()
+    chain.run_storefront("patient")
+    eventually(
+        lambda: "server_spans_joined" in metrics(chain),
+        "the processor to have joined",
+        within=20,
+    )
+    assert chain.processor.process.returncode is None
+    chain.jaeger.process.restart()
+    chain.found("patient", dns__question__name="www.example.org", otel_dns__join__method="time")
+
+
+def test_collector_killed(default_chain: Chain) -> None:
+    default_chain.collector.process.kill()
+    output = default_chain.run_storefront("deaf")
+    assert "database" in output
+    process = default_chain.processor.process
+    process.signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 0
+    assert "ended:" in process.output()
+
+
+def metrics(chain: Chain) -> str:
+    status, body = chain.lab.http_get(f"{chain.processor.http_url}/metrics")
+    assert status == 200
+    return body.decode()
