@@ -44,8 +44,11 @@ CLIENT_ADDRESS: Final = "client.address"
 SERVER_ADDRESS: Final = "server.address"
 """Semantic conventions (stable): the first nameserver of the lookup's configuration."""
 SERVER_PORT: Final = "server.port"
+"""Semantic conventions (stable)."""
 SERVICE_NAME: Final = "service.name"
+"""Semantic conventions (stable), on the resource."""
 K8S_POD_NAME: Final = "k8s.pod.name"
+"""Semantic conventions, on the resource, like the following."""
 K8S_POD_UID: Final = "k8s.pod.uid"
 K8S_POD_IP: Final = "k8s.pod.ip"
 K8S_NAMESPACE_NAME: Final = "k8s.namespace.name"
@@ -57,9 +60,9 @@ K8S_CONTAINER_NAME: Final = "k8s.container.name"
 LOOKUP_API: Final = "otel_dns.lookup.api"
 """The function called: ``socket.getaddrinfo``, ``dns.resolver.Resolver.resolve``."""
 LOOKUP_FAMILY: Final = "otel_dns.lookup.family"
-"""Address families asked for: ``any``, ``inet`` or ``inet6``; one of FAMILIES."""
+"""Address families asked for: ``any``, ``inet`` or ``inet6``."""
 RESOLVER_KIND: Final = "otel_dns.resolver.kind"
-"""Whose search rules apply: one of RESOLVER_KINDS."""
+"""Whose search rules apply: ``glibc``, ``musl``, ``dnspython`` or ``other``."""
 RESOLVER_NAMESERVERS: Final = "otel_dns.resolver.nameservers"
 """string[], in the order of resolv.conf(5); at most three for glibc."""
 RESOLVER_SEARCH: Final = "otel_dns.resolver.search"
@@ -85,17 +88,20 @@ PEER_ADDRESS: Final = "peer.address"
 # -- what the processor writes on a joined lookup span (ours; single strings are searchable) ---
 
 JOIN_METHOD: Final = "otel_dns.join.method"
-"""One of JOIN_METHODS."""
+"""How it was joined: ``time`` (client address, candidate names and time), or ``none``: no server
+trace was found for the lookup."""
 JOIN_CERTAINTY: Final = "otel_dns.join.certainty"
-"""One of JOIN_CERTAINTIES."""
+"""``sole``: no other known lookup could claim any of these server traces; ``contested``: one could,
+and first in, first out decided."""
 JOIN_SERVER_TRACES: Final = "otel_dns.join.server_traces"
 """int: number of server traces joined to this lookup."""
 LOOKUP_OUTCOME: Final = "otel_dns.lookup.outcome"
-"""One of LOOKUP_OUTCOMES."""
+"""How the lookup ended for the application: ``ok``, ``not_found``, ``timeout`` or ``error``."""
 BOTTLENECK: Final = "otel_dns.bottleneck"
-"""The segment that took most: one of SEGMENTS, or ``plugin:<name>`` for one plugin's own time."""
+"""What took most: a segment (``stub_network``, ``upstream``, ``waiting``, ``unattributed``), or
+``plugin:<name>`` for one plugin's own time."""
 WASTE_QUERIES: Final = "otel_dns.search.waste_queries"
-"""int: queries spent on candidates of the search list that gave no answer."""
+"""int: queries spent on candidates of the search list before the one that gave the answer."""
 QUERIES: Final = "otel_dns.queries"
 """int: queries that servers saw for this lookup."""
 BREAKDOWN_PREFIX: Final = "otel_dns.breakdown."
@@ -105,12 +111,16 @@ BREAKDOWN_PLUGIN_PREFIX: Final = "otel_dns.breakdown.plugin."
 AFTER_ANSWER: Final = "otel_dns.after_answer_ns"
 """int nanoseconds that servers spent after the answer was out; outside the lookup."""
 
-JOIN_METHODS: Final = ("time", "none")
-"""The rungs that exist; ``none``: no server trace was found for the lookup."""
-JOIN_CERTAINTIES: Final = ("sole", "contested")
-"""``sole``: no other known lookup could claim any of these server traces; ``contested``: one could,
-and the oldest lookup got them (first in, first out)."""
-LOOKUP_OUTCOMES: Final = ("ok", "not_found", "timeout", "error")
+METHOD_TIME: Final = "time"
+METHOD_NONE: Final = "none"
+CERTAINTY_SOLE: Final = "sole"
+CERTAINTY_CONTESTED: Final = "contested"
+OUTCOME_OK: Final = "ok"
+OUTCOME_NOT_FOUND: Final = "not_found"
+OUTCOME_TIMEOUT: Final = "timeout"
+OUTCOME_ERROR: Final = "error"
+
+# -- segments of a breakdown (ours) --------------------------------------------------------------
 
 SEGMENT_STUB_NETWORK: Final = "stub_network"
 """In the stub resolver or on the network: no query is at a server. The two are not told apart

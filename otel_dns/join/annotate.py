@@ -15,10 +15,11 @@ from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution
 from otel_dns.wire.otlp import int_attribute, rewrite, string_attribute
 
 _OUTCOME_OF_ERROR = {
-    "host_not_found": "not_found",
-    "no_data": "not_found",
-    "try_again": "timeout",
-    "timeout": "timeout",
+    "": semconv.OUTCOME_OK,
+    semconv.ERROR_HOST_NOT_FOUND: semconv.OUTCOME_NOT_FOUND,
+    semconv.ERROR_NO_DATA: semconv.OUTCOME_NOT_FOUND,
+    semconv.ERROR_TRY_AGAIN: semconv.OUTCOME_TIMEOUT,
+    semconv.ERROR_TIMEOUT: semconv.OUTCOME_TIMEOUT,
 }
 
 
@@ -36,8 +37,8 @@ def encode(outcome: Outcome) -> Iterator[tuple[Origin, bytes]]:
 
 
 def outcome_of(lookup: Lookup) -> str:
-    """Name how a lookup ended: one of semconv.LOOKUP_OUTCOMES."""
-    return _OUTCOME_OF_ERROR.get(lookup.error_type, "error") if lookup.error_type else "ok"
+    """Name how a lookup ended: ``semconv.OUTCOME_...``."""
+    return _OUTCOME_OF_ERROR.get(lookup.error_type, semconv.OUTCOME_ERROR)
 
 
 def _lookup_span(resolution: Resolution) -> bytes:

@@ -62,7 +62,9 @@ def break_down(lookup: Lookup, join: Join) -> Breakdown:
     starts = [min(joined.trace.root.start_ns for joined in traces) for traces in rounds]
     for number, traces in enumerate(rounds):
         limit = min(end, starts[number + 1]) if number + 1 < len(rounds) else end
-        after_answer += sum(max(joined.trace.root.end_ns - limit, 0) for joined in traces)
+        after_answer += sum(
+            max(joined.trace.root.end_ns - max(limit, _start(joined)), 0) for joined in traces
+        )
         seen = traces[0].candidate == (rounds[number - 1][0].candidate + 1 if number else 0)
         for trace, start_ns, end_ns in _critical_path(traces, position, limit):
             account.gap(start_ns - position, explained=seen)

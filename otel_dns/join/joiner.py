@@ -8,6 +8,7 @@ bounded by age and by count, and everything that leaves is counted under a name.
 
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, TypeAlias
 
 from otel_dns import semconv
@@ -34,7 +35,8 @@ class JoinSettings:
     max_lookups: int = 100_000
     max_server_spans: int = 500_000
     max_remembered: int = 200_000
-    """Server traces that left, remembered so that their late spans follow them."""
+    """Server traces that left, remembered so that their late spans follow them; and lookups that
+    left, so that one delivered again is not sent again with other content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Joiner:
         self._slots: dict[SlotKey, Slot] = {}
         self._server_spans = 0
         self._left: OrderedDict[bytes, tuple[bytes, bytes] | None] = OrderedDict()
+        self._resolved: OrderedDict[tuple[bytes, bytes], None] = OrderedDict()
         self._outcomes: deque[Outcome] = deque()
 
     @property
@@ -89,21 +92,18 @@ class Joiner:
     def add_lookup(self, lookup: Lookup, now_ns: int) -> None:
         """Take a lookup in."""
         identity = (lookup.span.trace_id, lookup.span.span_id)
-        if identity in self._lookups:
+        if identity in self._lookups or identity in self._resolved:
             self.counts["duplicate"] += 1
             return
-        keys = tuple(
-            ((lookup.client, name, type_), candidate)
-            for candidate, name in enumerate(lookup.candidates)
-            for type_ in lookup.types
-        )
-        waiting = WaitingLookup(lookup, now_ns + self.settings.settle_ns, keys)
+        waiting = WaitingLookup(lookup, now_ns + self.settings.settle_ns)
         self._lookups[identity] = waiting
-        for key, _ in keys:
-            self._slot(key).lookups.append(waiting)
+        for key in waiting.candidates:
+            self._slot(key).lookups[waiting] = None
         if len(self._lookups) > self.settings.max_lookups:
-            self.counts["lookups_settled_early"] += 1
-            self._settle([next(iter(self._lookups.values()))])
+            # Several at once: what they share is then worked out once, not once for each.
+            early = list(islice(self._lookups.values(), 1 + self.settings.max_lookups // 100))
+            self.counts["lookups_settled_early"] += len(early)
+            self._settle(early)
 
     def add_server_span(self, span: Span, now_ns: int) -> None:
         """Take one of CoreDNS's spans in."""
@@ -159,7 +159,7 @@ class Joiner:
     def _slot(self, key: SlotKey) -> Slot:
         slot = self._slots.get(key)
         if slot is None:
-            slot = self._slots[key] = Slot()
+            slot = self._slots[key] = Slot(key)
         return slot
 
     def _show(self, waiting: WaitingTrace, root: Span) -> None:
@@ -171,37 +171,43 @@ class Joiner:
             return
         waiting.trace = trace
         waiting.key = (trace.client, trace.name, trace.type)
-        self._slot(waiting.key).traces.append(waiting)
+        self._slot(waiting.key).traces[waiting] = None
 
     def _settle(self, due: list[WaitingLookup]) -> None:
         """Resolve lookups that have waited long enough, together: they share slots fairly."""
-        for key in {key for waiting in due for key, _ in waiting.keys}:
+        by_slot: dict[SlotKey, list[WaitingLookup]] = {}
+        for waiting in due:
+            for key in waiting.candidates:
+                by_slot.setdefault(key, []).append(waiting)
+        for key, sharing in by_slot.items():
             slot = self._slots[key]
             if slot.traces:
-                self._fill(key, slot, due)
+                self._fill(slot, set(sharing))
         for waiting in sorted(due, key=lambda waiting: waiting.lookup.end_ns):
             self._resolve(waiting)
 
-    def _fill(self, key: SlotKey, slot: Slot, due: list[WaitingLookup]) -> None:
-        settling = set(map(id, due))
-        for owner, waiting_trace in slot.assign(self.settings.tolerance_ns):
-            if id(owner) not in settling:
-                continue
-            candidate = next(candidate for own, candidate in owner.keys if own == key)
-            owner.traces.append(JoinedTrace(waiting_trace.complete(), candidate))
-            span = owner.lookup.span
-            self._forget(waiting_trace, (span.trace_id, span.span_id))
+    def _fill(self, slot: Slot, due: set[WaitingLookup]) -> None:
+        tolerance_ns = self.settings.tolerance_ns
+        until_ns = max(waiting.lookup.end_ns for waiting in due) + tolerance_ns
+        for owner, waiting_trace, candidate in slot.assign(tolerance_ns, until_ns):
+            if owner in due:
+                owner.traces.append(JoinedTrace(waiting_trace.complete(), candidate))
+                span = owner.lookup.span
+                self._forget(waiting_trace, (span.trace_id, span.span_id))
 
     def _resolve(self, waiting: WaitingLookup) -> None:
         lookup = waiting.lookup
-        del self._lookups[lookup.span.trace_id, lookup.span.span_id]
-        for key, _ in waiting.keys:
-            slot = self._slots.get(key)
-            if slot is not None and waiting in slot.lookups:
-                slot.lookups.remove(waiting)
-                if slot.empty:
-                    del self._slots[key]
-        traces = tuple(sorted(waiting.traces, key=lambda joined: joined.trace.root.start_ns))
+        identity = (lookup.span.trace_id, lookup.span.span_id)
+        del self._lookups[identity]
+        self._resolved[identity] = None
+        if len(self._resolved) > self.settings.max_remembered:
+            self._resolved.popitem(last=False)
+        for key in waiting.candidates:
+            slot = self._slots[key]
+            del slot.lookups[waiting]
+            if slot.empty:
+                del self._slots[key]
+        traces = tuple(sorted(waiting.traces, key=_order))
         if traces:
             certainty = "contested" if waiting.contested else "sole"
             join = Join(traces, "time", certainty)
@@ -224,7 +230,7 @@ class Joiner:
         self._server_spans -= len(waiting.spans)
         if waiting.key is not None:
             slot = self._slots[waiting.key]
-            slot.traces.remove(waiting)
+            del slot.traces[waiting]
             if slot.empty:
                 del self._slots[waiting.key]
         self._left[waiting.trace_id] = destination
@@ -239,3 +245,8 @@ class Joiner:
         else:
             trace_id, lookup_span_id = destination
             self._outcomes.append(Late(span, trace_id, span.parent_id or lookup_span_id))
+
+
+def _order(joined: JoinedTrace) -> tuple[int, bytes]:
+    root = joined.trace.root
+    return root.start_ns, root.trace_id

@@ -1,6 +1,5 @@
 """Which spans concern us, and what they say: lookup spans and CoreDNS's server spans."""
 
-from functools import lru_cache
 from typing import Final
 
 from otel_dns import names, semconv
@@ -8,6 +7,10 @@ from otel_dns.model import Lookup, ServerTrace, Span
 from otel_dns.wire import otlp
 
 _TYPES_OF_FAMILY: Final = {"any": ("A", "AAAA"), "inet": ("A",), "inet6": ("AAAA",)}
+_MAX_SEARCH: Final = 32
+"""Domains of a search list that are looked at, Kubernetes' own bound: each costs memory."""
+_MAX_NAME: Final = 1024
+"""Characters of a name that are looked at: no name is as long, escapes included."""
 
 
 def lookup_of(span: Span) -> Lookup | None:
@@ -32,9 +35,9 @@ def lookup_of(span: Span) -> Lookup | None:
     return Lookup(
         span=span,
         client=client,
-        candidates=_candidates(
-            name,
-            tuple(item for item in search if isinstance(item, str))
+        candidates=names.candidates(
+            name[: _MAX_NAME + 1],
+            tuple(item[: _MAX_NAME + 1] for item in search[:_MAX_SEARCH] if isinstance(item, str))
             if isinstance(search, tuple)
             else (),
             ndots if isinstance(ndots, int) else 1,
@@ -45,11 +48,6 @@ def lookup_of(span: Span) -> Lookup | None:
         else _TYPES_OF_FAMILY.get(family if isinstance(family, str) else "any", ("A", "AAAA")),
         error_type=error_type if isinstance(error_type, str) else "",
     )
-
-
-@lru_cache(maxsize=8192)
-def _candidates(name: str, search: tuple[str, ...], ndots: int, kind: str) -> tuple[str, ...]:
-    return names.candidates(name, search, ndots, kind)
 
 
 def server_trace_of(root: Span) -> ServerTrace:

@@ -22,9 +22,9 @@ class Join:
     traces: tuple[JoinedTrace, ...]
     """In order of start."""
     method: str
-    """One of semconv.JOIN_METHODS."""
+    """``semconv.METHOD_...``."""
     certainty: str
-    """One of semconv.JOIN_CERTAINTIES; empty when nothing was joined."""
+    """``semconv.CERTAINTY_...``; empty when nothing was joined."""
 
 
 @dataclass(frozen=True, slots=True)

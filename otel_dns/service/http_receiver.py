@@ -30,6 +30,10 @@ _HOLD_S: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
+class _TooLargeError(MalformedError):
+    """A body over the limit on a request."""
+
+
 class HttpReceiver:
     """Listens in a thread of its own."""
 
@@ -37,12 +41,12 @@ class HttpReceiver:
         self,
         settings: ServeSettings,
         offer: Offer,
-        ready: Callable[[], bool],
+        alive: Callable[[], bool],
         metrics: Callable[[], bytes],
     ) -> None:
         self._settings = settings
         self._offer = offer
-        self._ready = ready
+        self._alive = alive
         self._metrics = metrics
         self.counts = Counts()
         self._server = uvicorn.Server(
@@ -72,12 +76,14 @@ class HttpReceiver:
         """
         address = self._settings.http_listen
         host, _, port = address.rpartition(":")
+        if not port.isdecimal() or int(port) > 65_535:
+            raise OSError(f"cannot listen on {address} for HTTP: HOST:PORT is wanted")
         try:
             self._socket = socket.create_server(
                 (host.strip("[]"), int(port)),
                 family=socket.AF_INET6 if ":" in host else socket.AF_INET,
             )
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise OSError(f"cannot listen on {address} for HTTP: {error}") from None
         self._thread.start()
         return f"{host}:{self._socket.getsockname()[1]}"
@@ -114,10 +120,8 @@ class HttpReceiver:
             status, message = await self._take_zipkin(scope, receive)
             return status, message, text
         if method in {"GET", "HEAD"}:
-            if path == "/healthz":
-                return 200, b"ok\n", text
-            if path == "/readyz":
-                return (200, b"ready\n", text) if self._ready() else (503, b"not ready\n", text)
+            if path in {"/healthz", "/readyz"}:
+                return (200, b"ok\n", text) if self._alive() else (503, b"not running\n", text)
             if path == "/metrics":
                 return 200, self._metrics(), b"text/plain; version=0.0.4; charset=utf-8"
         return 404, b"no such page; POST /api/v2/spans, GET /healthz /readyz /metrics\n", text
@@ -126,6 +130,9 @@ class HttpReceiver:
         try:
             body = await self._body(dict(scope["headers"]), receive)
             spans, refused = zipkin.decode(body)
+        except _TooLargeError as error:
+            self.counts.add(zipkin_requests_too_large=1)
+            return 413, f"{error}\n".encode()
         except MalformedError as error:
             self.counts.add(zipkin_requests_malformed=1)
             return 400, f"{error}\n".encode()
@@ -173,6 +180,8 @@ class HttpReceiver:
                     raise MalformedError(f"broken gzip: {error}") from None
             size += len(part)
             if size > limit:
-                raise MalformedError(f"a body of over {limit} bytes")
+                raise _TooLargeError(f"a body of over {limit} bytes")
             parts.append(part)
+        if unpack is not None and (not unpack.eof or unpack.unused_data):
+            raise MalformedError("broken gzip: cut short, or followed by something else")
         return b"".join(parts)

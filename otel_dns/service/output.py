@@ -5,6 +5,7 @@ is the batch's fault, and it is dropped and counted under the status code.
 """
 
 import logging
+import math
 import random
 import threading
 import time
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from typing import Final
 
 import grpc
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from otel_dns.service.counts import Counts
 from otel_dns.service.weighted_queue import WeightedQueue
@@ -25,13 +28,19 @@ _RETRYABLE: Final = frozenset(
         grpc.StatusCode.OUT_OF_RANGE,
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DATA_LOSS,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
     }
 )
 _CALL_TIMEOUT_S: Final = 10.0
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 _REMIND_AFTER_S: Final = 30.0
+_STOP_GRACE_S: Final = 0.5
+_CHANNEL_OPTIONS: Final = (
+    ("grpc.max_send_message_length", -1),
+    # gRPC itself would wait up to two minutes before it looks whether an endpoint is back.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", round(_LONGEST_PAUSE_S * 1000)),
+)
 
 _log = logging.getLogger(__name__)
 
@@ -43,9 +52,7 @@ class OtlpOutput:
         self._endpoint = endpoint
         self._give_up_after_s = give_up_after_s
         self._queue: WeightedQueue[tuple[bytes, int]] = WeightedQueue(max_queue_bytes)
-        self._channel = grpc.insecure_channel(
-            endpoint, options=[("grpc.max_send_message_length", -1)]
-        )
+        self._channel = grpc.insecure_channel(endpoint, options=_CHANNEL_OPTIONS)
         self._export: Callable[..., bytes] = self._channel.unary_unary(EXPORT, None, None)
         self._thread = threading.Thread(target=self._run, name="otel-dns-output", daemon=True)
         self._deadline: float | None = None
@@ -60,9 +67,9 @@ class OtlpOutput:
 
     def send(self, request: bytes, spans: int) -> None:
         """Queue a request, waiting while the queue is full."""
-        while not self._queue.put((request, spans), len(request), timeout_s=1.0):
-            if self._deadline is not None:
-                self.counts.add(spans_lost_at_shutdown=spans)
+        while not self._queue.put((request, spans), len(request), self._time_left_s(0.5)):
+            if self._time_left_s(1.0) <= 0:
+                self.counts.add(spans_given_up=spans)
                 return
 
     def offer(self, request: bytes, spans: int) -> bool:
@@ -77,6 +84,9 @@ class OtlpOutput:
     def stop(self) -> None:
         """Send what is queued, as far as the deadline lets."""
         self._queue.close()
+        if self._deadline is not None:
+            self._thread.join(self._time_left_s(math.inf) + _STOP_GRACE_S)
+            self._channel.close()  # ends a call that began before the deadline was known
         self._thread.join()
         self._channel.close()
 
@@ -93,16 +103,18 @@ class OtlpOutput:
     def _deliver(self, request: bytes, spans: int) -> None:
         give_up = time.monotonic() + self._give_up_after_s
         pause_s = _FIRST_PAUSE_S
-        while True:
+        while (timeout_s := self._time_left_s(_CALL_TIMEOUT_S)) > 0:
             try:
-                self._export(request, timeout=self._call_timeout_s())
+                answer = self._export(request, timeout=timeout_s)
             except grpc.RpcError as error:
                 code, details = error.code(), error.details()
+                retry = code in _RETRYABLE or _asks_for_retry(error)
             else:
-                self.counts.add(spans_sent=spans)
                 self._answered()
+                rejected = _rejected(answer)
+                self.counts.add(spans_sent=spans - rejected, spans_refused_partially=rejected)
                 return
-            if code not in _RETRYABLE:
+            if not retry:
                 self.counts.add(**{f"spans_refused_{code.name.lower()}": spans})
                 _log.error(
                     "%s refused %d spans for good: %s: %s",
@@ -110,20 +122,20 @@ class OtlpOutput:
                 )  # fmt: skip
                 return
             self._failed(code.name, details)
-            end = give_up if self._deadline is None else min(give_up, self._deadline)
-            if time.monotonic() + pause_s >= end:
-                self.counts.add(spans_given_up=spans)
-                _log.error("gave up on %d spans for %s", spans, self._endpoint)
-                return
-            self._wake.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 jitter
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-            if self._deadline is not None:
+            if time.monotonic() + pause_s >= give_up:
+                break
+            jittered_s = pause_s * random.uniform(0.5, 1.0)  # noqa: S311
+            if self._wake.wait(self._time_left_s(jittered_s)):
                 self._wake.clear()
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        self.counts.add(spans_given_up=spans)
+        _log.error("gave up on %d spans for %s", spans, self._endpoint)
 
-    def _call_timeout_s(self) -> float:
+    def _time_left_s(self, at_most_s: float) -> float:
+        """How long something may take: ``at_most_s``, or what is left before the deadline."""
         if self._deadline is None:
-            return _CALL_TIMEOUT_S
-        return min(_CALL_TIMEOUT_S, max(self._deadline - time.monotonic(), 0.1))
+            return at_most_s
+        return min(at_most_s, max(self._deadline - time.monotonic(), 0.0))
 
     def _failed(self, code: str, details: str | None) -> None:
         """Say that the output is down: once, then every half minute."""
@@ -146,3 +158,25 @@ class OtlpOutput:
                 self._endpoint, time.monotonic() - self._down_since,
             )  # fmt: skip
             self._down_since = None
+
+
+def _asks_for_retry(error: grpc.RpcError) -> bool:
+    """Tell whether the endpoint is too busy for the moment, and not the request too large."""
+    if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return False
+    details = (
+        item.value
+        for item in error.trailing_metadata() or ()
+        if item.key == "grpc-status-details-bin"
+    )
+    return any(isinstance(each, bytes) and b"google.rpc.RetryInfo" in each for each in details)
+
+
+def _rejected(answer: bytes) -> int:
+    """Return how many spans the endpoint would not take, though it took the request."""
+    if not answer:
+        return 0
+    try:
+        return ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans
+    except DecodeError:
+        return 0

@@ -16,6 +16,7 @@ from otel_dns.wire import MalformedError, otlp
 
 _TICK_S: Final = 0.1
 _BATCH_BYTES: Final = 1 << 20  # well below the 4 MiB that gRPC servers take by default
+_FRAME_BYTES: Final = 8  # around a span in a request, at most
 
 
 Send = Callable[[bytes, int], None]
@@ -32,6 +33,7 @@ class Pipeline:
         self._thread = threading.Thread(target=self._run, name="otel-dns-pipeline", daemon=True)
         self._batch: list[tuple[Origin, bytes]] = []
         self._batch_bytes = 0
+        self._batch_origins: set[Origin] = set()
 
     def start(self) -> None:
         """Start the thread."""
@@ -68,16 +70,16 @@ class Pipeline:
         while not self._queue.finished:
             incoming = self._queue.get(max(next_tick - time.monotonic(), 0))
             if incoming is not None:
-                self._take(incoming)
+                self.take(incoming, time.monotonic_ns())
             if time.monotonic() >= next_tick:
-                self._hand_on(self._joiner.advance(time.monotonic_ns()))
-                self._flush()
+                self.advance(time.monotonic_ns())
                 next_tick = time.monotonic() + _TICK_S
-        self._hand_on(self._joiner.drain())
-        self._flush()
+        self.drain()
 
-    def _take(self, incoming: Incoming) -> None:
-        now_ns = time.monotonic_ns()
+    # -- what the thread does, for whoever has no need of one -----------------------------------
+
+    def take(self, incoming: Incoming, now_ns: int) -> None:
+        """Take one request's spans; those that are not ours are sent on."""
         for span in incoming.server_spans:
             self._joiner.add_server_span(span, now_ns)
         for span in incoming.lookups:
@@ -95,21 +97,35 @@ class Pipeline:
         if incoming.others:
             self._flush()  # what is not ours is not held up
 
+    def advance(self, now_ns: int) -> None:
+        """Let time pass, and send what is due."""
+        self._hand_on(self._joiner.advance(now_ns))
+        self._flush()
+
+    def drain(self) -> None:
+        """Join what is held as far as it goes, and send it."""
+        self._hand_on(self._joiner.drain())
+        self._flush()
+
     def _hand_on(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
             for origin, raw in encode(outcome):
                 self._add(origin, raw)
 
     def _add(self, origin: Origin, raw: bytes) -> None:
+        size = len(raw) + _FRAME_BYTES
+        if origin not in self._batch_origins:
+            size += len(origin.resource) + len(origin.scope)
+        if self._batch_bytes + size > _BATCH_BYTES:
+            self._flush()  # before: a span that is too large for anyone travels alone
         self._batch.append((origin, raw))
-        self._batch_bytes += len(raw)
-        if self._batch_bytes >= _BATCH_BYTES:
-            self._flush()
+        self._batch_bytes += size
+        self._batch_origins.add(origin)
 
     def _flush(self) -> None:
         if self._batch:
             self._send(otlp.build(self._batch), len(self._batch))
-            self._batch, self._batch_bytes = [], 0
+            self._batch, self._batch_bytes, self._batch_origins = [], 0, set()
 
 
 __all__ = ["Pipeline", "Send"]

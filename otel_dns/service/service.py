@@ -48,7 +48,10 @@ class Service(Collector):
             self._pipeline.start()
             http_address = self._http.start()
         except OSError:
+            self._output.set_deadline(0)
             self._otlp.stop(0)
+            self._pipeline.stop()
+            self._output.stop()
             raise
         return otlp_address, http_address
 

@@ -16,30 +16,45 @@ class Incoming(NamedTuple):
     others: list[tuple[Origin, bytes]]
     """Spans that are not ours: they pass through, unchanged to the byte."""
     refused: list[str]
-    """For every span of ours that cannot be read, why."""
+    """For every span that cannot be sent on, why."""
 
 
 def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
     """Sort the spans of an OTLP request.
+
+    Spans that travel on together with ours are looked at too: a backend refuses a whole request for
+    one span with ids of a wrong length. Without any of ours a request stays as its sender made it.
 
     Raises:
         MalformedError: the request is not OTLP, or a span in it is broken.
     """
     otlp.check(request)
     sorted_ = Incoming([], [], [], [])
-    for origin, spans in otlp.cut(request):
+    others: list[otlp.SpanGroup] = []
+    for group in otlp.cut(request):
+        origin, spans = group
         if otlp.scope_name(origin.scope) == semconv.CLIENT_SCOPE:
             ours = sorted_.lookups
         elif otlp.service_name(origin.resource) in coredns_services:
             ours = sorted_.server_spans
         else:
-            sorted_.others.extend((origin, raw) for raw in spans)
+            others.append(group)
             continue
         for raw in spans:
             try:
                 ours.append(otlp.read_span(raw, origin))
             except MalformedError as error:
                 sorted_.refused.append(str(error))
+    mixed = bool(sorted_.lookups or sorted_.server_spans or sorted_.refused)
+    for origin, spans in others:
+        for raw in spans:
+            try:
+                if mixed:
+                    otlp.read_span(raw, origin)
+            except MalformedError as error:
+                sorted_.refused.append(str(error))
+            else:
+                sorted_.others.append((origin, raw))
     return sorted_
 
 

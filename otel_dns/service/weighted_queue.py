@@ -1,7 +1,6 @@
 """A queue bounded by what its items weigh, not by how many they are."""
 
 import threading
-import time
 from collections import deque
 from typing import Generic, TypeVar
 
@@ -64,11 +63,3 @@ class WeightedQueue(Generic[T]):
     def finished(self) -> bool:
         """Closed, and everything taken."""
         return self._closed and not self._items
-
-    def wait_empty(self, timeout_s: float) -> bool:
-        """Wait until everything is taken; False when that took too long."""
-        deadline = time.monotonic() + timeout_s
-        with self._changed:
-            return self._changed.wait_for(
-                lambda: not self._items, max(deadline - time.monotonic(), 0)
-            )

@@ -7,15 +7,13 @@ concatenating slices. Field numbers are those of opentelemetry-proto's ``trace.p
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, wraps
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from otel_dns.model import Origin, Span
 from otel_dns.wire import MalformedError
@@ -25,9 +23,26 @@ AttributeValue: TypeAlias = str | bool | int | float | bytes | tuple[Any, ...] |
 _NO_PARENT: Final = b""
 _TRACE_SPAN_IDS: Final = (b"\x0a\x10", b"\x12\x08")  # fields 1 and 2, length-delimited, 16 and 8
 _PARENT_ID: Final = b"\x22\x08"  # field 4, 8 bytes
+_EMPTY_PARENT_ID: Final = b"\x22\x00"  # the Collector writes a root's so
+_FLAGS: Final = b"\x85\x01"  # field 16, fixed32; the Collector writes it after the parent's id
 _TIMES: Final = struct.Struct("<BQBQ")  # tags and values of fields 7 and 8, both fixed64
 _START_TAG: Final = 0x39
 _END_TAG: Final = 0x41
+_ONE_BYTE: Final = tuple(bytes((value,)) for value in range(0x80))
+
+_Key = TypeVar("_Key", str, bytes)
+_Value = TypeVar("_Value")
+
+
+def _cached(function: Callable[[_Key], _Value]) -> Callable[[_Key], _Value]:
+    """Remember a function's latest results, but not of long keys: they would fill the memory."""
+    remembered = lru_cache(maxsize=4096)(function)
+
+    @wraps(function)
+    def result(key: _Key) -> _Value:
+        return remembered(key) if len(key) <= 4096 else function(key)
+
+    return result
 
 
 class SpanGroup(NamedTuple):
@@ -165,7 +180,9 @@ def read_span(raw: bytes, origin: Origin) -> Span:
         if raw[28:30] == _PARENT_ID:
             parent_id, at = raw[30:38], 38
         else:
-            parent_id, at = _NO_PARENT, 28
+            parent_id, at = _NO_PARENT, 30 if raw[28:30] == _EMPTY_PARENT_ID else 28
+        if raw[at : at + 2] == _FLAGS:
+            at += 6
         if len(raw) >= at + 2 and raw[at] == 0x2A and (length := raw[at + 1]) < 0x80:
             name_at = at + 2
             at = name_at + length
@@ -173,7 +190,12 @@ def read_span(raw: bytes, origin: Origin) -> Span:
                 at += 2
             if len(raw) >= at + 18:
                 start_tag, start_ns, end_tag, end_ns = _TIMES.unpack_from(raw, at)
-                if start_tag == _START_TAG and end_tag == _END_TAG:
+                # A parent further on is legal too: none can be there if its tag is not.
+                if (
+                    start_tag == _START_TAG
+                    and end_tag == _END_TAG
+                    and (parent_id or raw.find(_PARENT_ID, at + 18) < 0)
+                ):
                     name = _text(raw[name_at : name_at + length])
                     return Span(
                         raw[2:18], raw[20:28], parent_id, name, start_ns, end_ns, raw, origin
@@ -184,19 +206,19 @@ def read_span(raw: bytes, origin: Origin) -> Span:
 def _read_span_in_any_order(raw: bytes, origin: Origin) -> Span:
     trace_id = span_id = parent_id = name = b""
     start_ns = end_ns = 0
-    for number, value, _, _ in _fields(raw):
+    for tag, value, _, _ in _fields(raw):
         if isinstance(value, int):
-            if number == 7:
+            if tag == _START_TAG:
                 start_ns = value
-            elif number == 8:
+            elif tag == _END_TAG:
                 end_ns = value
-        elif number == 1:
+        elif tag == 0x0A:
             trace_id = value
-        elif number == 2:
+        elif tag == 0x12:
             span_id = value
-        elif number == 4:
+        elif tag == 0x22:
             parent_id = value
-        elif number == 5:
+        elif tag == 0x2A:
             name = value
     if len(trace_id) != 16 or len(span_id) != 8 or len(parent_id) not in {0, 8}:
         raise MalformedError(
@@ -217,13 +239,18 @@ def rewrite(span: Span, trace_id: bytes, parent_id: bytes, attributes: bytes = b
     """
     raw = span.raw
     if raw[:2] == _TRACE_SPAN_IDS[0] and raw[18:20] == _TRACE_SPAN_IDS[1]:
-        rest = raw[38:] if raw[28:30] == _PARENT_ID else raw[28:]
-        if not span.parent_id or raw[28:30] == _PARENT_ID:
+        parent = raw[28:30]
+        at = 38 if parent == _PARENT_ID else 30 if parent == _EMPTY_PARENT_ID else 28
+        # The last parent id wins: ours does, unless another may come further on.
+        if raw.find(_PARENT_ID, at) < 0 and raw.find(_EMPTY_PARENT_ID, at) < 0:
             return b"".join(
-                (_TRACE_SPAN_IDS[0], trace_id, raw[18:28], _PARENT_ID, parent_id, rest, attributes)
-            )
+                (
+                    _TRACE_SPAN_IDS[0], trace_id, raw[18:28],
+                    _PARENT_ID, parent_id, raw[at:], attributes,
+                )
+            )  # fmt: skip
     kept = b"".join(
-        raw[start:end] for number, _, start, end in _fields(raw) if number not in {1, 4}
+        raw[start:end] for tag, _, start, end in _fields(raw) if tag not in {0x0A, 0x22}
     )
     return b"".join((_TRACE_SPAN_IDS[0], trace_id, _PARENT_ID, parent_id, kept, attributes))
 
@@ -239,39 +266,62 @@ def attributes_of(raw: bytes, field: int = 9) -> dict[str, AttributeValue]:
         MalformedError: broken fields.
     """
     found: dict[str, AttributeValue] = {}
-    for number, value, _, _ in _fields(raw):
-        if number == field and isinstance(value, bytes):
-            key = ""
-            decoded: AttributeValue = None
-            for inner, inner_value, _, _ in _fields(value):
-                if inner == 1 and isinstance(inner_value, bytes):
-                    key = _text(inner_value)
-                elif inner == 2 and isinstance(inner_value, bytes):
-                    decoded = _any_value(inner_value)
+    wanted = field << 3 | 2
+    for tag, value, _, _ in _fields(raw):
+        if tag == wanted and isinstance(value, bytes):
+            key, decoded = _short_text_attribute(value) or _attribute(value)
             found[key] = decoded
     return found
+
+
+def _short_text_attribute(raw: bytes) -> tuple[str, str] | None:
+    """Decode a ``KeyValue`` of two short texts at its offsets: nearly all attributes are that."""
+    size = len(raw)
+    if size > 6 and raw[0] == 0x0A and raw[1] < min(size - 5, 0x80):
+        at = 2 + raw[1]
+        if (
+            raw[at] == 0x12
+            and raw[at + 1] == size - at - 2 < 0x80
+            and raw[at + 2] == 0x0A
+            and raw[at + 3] == size - at - 4
+        ):
+            return _text(raw[2:at]), raw[at + 4 :].decode("utf-8", "replace")
+    return None
+
+
+def _attribute(raw: bytes) -> tuple[str, AttributeValue]:
+    key = ""
+    decoded: AttributeValue = None
+    for tag, value, _, _ in _fields(raw):
+        if isinstance(value, int):
+            continue
+        if tag == 0x0A:
+            key = _text(value)
+        elif tag == 0x12:
+            decoded = _any_value(value)
+    return key, decoded
 
 
 def _any_value(raw: bytes, depth: int = 0) -> AttributeValue:
     """Decode an ``AnyValue``; maps and what lies too deep are given as their bytes."""
     decoded: AttributeValue = None
-    for number, value, _, _ in _fields(raw):
+    for tag, value, _, _ in _fields(raw):
         if isinstance(value, int):
-            if number == 2:
+            if tag == 0x10:
                 decoded = bool(value)
-            elif number == 3:
+            elif tag == 0x18:
                 decoded = value - (1 << 64) if value >> 63 else value
-            elif number == 4:
+            elif tag == 0x21:
                 decoded = struct.unpack("<d", struct.pack("<Q", value))[0]
-        elif number == 1:
+        elif tag == 0x0A:
             decoded = value.decode("utf-8", "replace")
-        elif number == 5 and depth < 4:
+        elif tag == 0x2A and depth < 4:
             decoded = tuple(
                 _any_value(item, depth + 1)
                 for inner, item, _, _ in _fields(value)
-                if inner == 1 and isinstance(item, bytes)
+                if inner == 0x0A and isinstance(item, bytes)
             )
-        else:
+        elif tag in {0x2A, 0x32, 0x3A}:  # array, map, bytes
             decoded = value
     return decoded
 
@@ -279,29 +329,28 @@ def _any_value(raw: bytes, depth: int = 0) -> AttributeValue:
 # -- headers ----------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
+@_cached
 def service_name(resource: bytes) -> str:
     """Return ``service.name`` of an encoded resource, or an empty string."""
     value = attributes_of(resource, field=1).get("service.name")
     return value if isinstance(value, str) else ""
 
 
-@lru_cache(maxsize=4096)
+@_cached
 def scope_name(scope: bytes) -> str:
     """Return the name of an encoded instrumentation scope, or an empty string."""
     name = ""
-    for number, value, _, _ in _fields(scope):
-        if number == 1 and isinstance(value, bytes):
+    for tag, value, _, _ in _fields(scope):
+        if tag == 0x0A and isinstance(value, bytes):
             name = _text(value)
     return name
 
 
-@lru_cache(maxsize=4096)
-def origin_of(service: str, scope: str = "") -> Origin:
+@_cached
+def origin_of(service: str) -> Origin:
     """Make the origin of spans that carried only a service's name, as Zipkin's do."""
     resource = string_attribute("service.name", service, field=1)
-    scope_bytes = InstrumentationScope(name=scope).SerializeToString()
-    return Origin(resource, scope_bytes)
+    return Origin(resource, scope=b"")
 
 
 # -- encoding ---------------------------------------------------------------------------------
@@ -319,13 +368,17 @@ def int_attribute(key: str, value: int, field: int = 9) -> bytes:
 
 
 def _key_value(key: str, field: int, any_value: bytes) -> bytes:
-    inner = _encoded_key(key) + _varint(len(any_value)) + any_value
+    encoded_key = _encoded_key(key)
+    size = len(encoded_key) + 1 + len(any_value)
+    if size <= 0x7F:
+        return b"%c%c%b%c%b" % (field << 3 | 2, size, encoded_key, len(any_value), any_value)
+    inner = encoded_key + _varint(len(any_value)) + any_value
     return bytes((field << 3 | 2,)) + _varint(len(inner)) + inner
 
 
-@lru_cache(maxsize=1024)
+@_cached
 def _encoded_key(key: str) -> bytes:
-    text = key.encode()
+    text = key.encode("utf-8", "replace")
     return b"\x0a" + _varint(len(text)) + text + b"\x12"
 
 
@@ -354,6 +407,10 @@ def encode_span(
     )
 
 
+ERROR_STATUS: Final = b"\x7a\x02\x18\x02"
+"""A span's field 15, ``Status``, with code ERROR."""
+
+
 def event_field(time_ns: int, name: str) -> bytes:
     """Encode one span event (field 11 of a span) that has a time and a name."""
     text = name.encode("utf-8", "replace")
@@ -361,8 +418,13 @@ def event_field(time_ns: int, name: str) -> bytes:
     return b"\x5a" + _varint(len(inner)) + inner
 
 
-@lru_cache(maxsize=4096)
 def _varint(value: int) -> bytes:
+    if value <= 0x7F:
+        return _ONE_BYTE[value]
+    if value <= 0x3FFF:
+        return bytes((value & 0x7F | 0x80, value >> 7))
+    if value <= 0x1F_FFFF:
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -374,13 +436,16 @@ def _varint(value: int) -> bytes:
 # -- decoding, generally ----------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
+@_cached
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
 def _fields(raw: bytes) -> Iterator[tuple[int, int | bytes, int, int]]:
-    """Walk the fields of one message: number, value, and where the field starts and ends.
+    """Walk the fields of one message: tag, value, and where the field starts and ends.
+
+    A tag is the field's number and wire type as they are written (``number << 3 | wire type``), so
+    a field of another type than the schema's is not taken for it.
 
     Length-delimited values are bytes, all others unsigned integers.
 
@@ -390,11 +455,19 @@ def _fields(raw: bytes) -> Iterator[tuple[int, int | bytes, int, int]]:
     at, size = 0, len(raw)
     while at < size:
         start = at
-        tag, at = _read_varint(raw, at)
-        number, wire_type = tag >> 3, tag & 7
+        tag = raw[at]
+        if tag < 0x80:
+            at += 1
+        else:
+            tag, at = _read_varint(raw, at)
+        wire_type = tag & 7
         if wire_type == 2:
-            length, at = _read_varint(raw, at)
-            end = at + length
+            if at < size and raw[at] < 0x80:
+                end = at + 1 + raw[at]
+                at += 1
+            else:
+                length, at = _read_varint(raw, at)
+                end = at + length
             value: int | bytes = raw[at:end]
         elif wire_type == 0:
             value, end = _read_varint(raw, at)
@@ -407,8 +480,8 @@ def _fields(raw: bytes) -> Iterator[tuple[int, int | bytes, int, int]]:
         else:
             raise MalformedError(f"wire type {wire_type} at byte {start}")
         if end > size:
-            raise MalformedError(f"field {number} at byte {start} is cut short")
-        yield number, value, start, end
+            raise MalformedError(f"field {tag >> 3} at byte {start} is cut short")
+        yield tag, value, start, end
         at = end
 
 
@@ -440,23 +513,24 @@ def decode(request: bytes) -> list[SpanView]:
         scope = scope_name(group.origin.scope)
         for raw in group.spans:
             span = read_span(raw, group.origin)
-            kind = error = 0
-            for number, value, _, _ in _fields(raw):
-                if number == 6 and isinstance(value, int):
+            kind, error = 0, False
+            for tag, value, _, _ in _fields(raw):
+                if tag == 0x30 and isinstance(value, int):
                     kind = value
-                elif number == 15 and isinstance(value, bytes):
-                    error = next((v for n, v, _, _ in _fields(value) if n == 3), 0) == 2
+                elif tag == 0x7A and isinstance(value, bytes):
+                    codes = [code for inner, code, _, _ in _fields(value) if inner == 0x18]
+                    error = codes[-1:] == [2]
             views.append(
                 SpanView(
                     span.trace_id, span.span_id, span.parent_id, span.name, kind,
-                    span.start_ns, span.end_ns, attributes_of(raw), resource, scope, bool(error),
+                    span.start_ns, span.end_ns, attributes_of(raw), resource, scope, error,
                 )
             )  # fmt: skip
     return views
 
 
 __all__ = [
-    "AttributeValue", "InstrumentationScope", "Resource", "SpanGroup", "SpanView", "attributes_of",
-    "build", "check", "cut", "decode", "encode_span", "event_field", "int_attribute", "origin_of",
-    "read_span", "rewrite", "scope_name", "service_name", "string_attribute",
+    "ERROR_STATUS", "AttributeValue", "SpanGroup", "SpanView", "attributes_of", "build", "check",
+    "cut", "decode", "encode_span", "event_field", "int_attribute", "origin_of", "read_span",
+    "rewrite", "scope_name", "service_name", "string_attribute",
 ]  # fmt: skip

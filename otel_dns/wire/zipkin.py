@@ -1,10 +1,12 @@
 """Zipkin v2 JSON, as CoreDNS's trace plugin posts it, into OTLP spans.
 
 The translation is the Collector's own (its Zipkin receiver): a 64-bit trace id is padded on the
-left with zeros, a span without a kind stays without, tags become string attributes, and the
-resource holds the local endpoint's service name only. Format: zipkin-api, ``zipkin2-api.yaml``.
+left with zeros, a span without a kind stays without, a span that is its own parent has none, tags
+become string attributes, a tag ``error`` makes the span's status, and the resource holds the local
+endpoint's service name only. Format: zipkin-api, ``zipkin2-api.yaml``.
 """
 
+import binascii
 from typing import Final
 
 import msgspec
@@ -69,14 +71,22 @@ def decode(body: bytes) -> tuple[list[Span], list[str]]:
 def _to_otlp(span: _ZipkinSpan) -> Span:
     trace_id = _id(span.traceId, "traceId", 16)
     span_id = _id(span.id, "id", 8)
+    if not any(trace_id) or not any(span_id):
+        raise MalformedError("an id of zero")
     parent_id = _id(span.parentId, "parentId", 8) if span.parentId else b""
+    if parent_id == span_id or not any(parent_id):
+        parent_id = b""
     start_us, duration_us = span.timestamp or 0, span.duration or 0
     if not 0 <= start_us <= start_us + max(duration_us, 0) <= _MAX_MICROSECONDS:
         raise MalformedError(f"timestamp {start_us} or duration {duration_us} out of range")
     start_ns, end_ns = start_us * 1000, (start_us + max(duration_us, 0)) * 1000
     tail = b""
     if span.tags:
-        tail = b"".join([otlp.string_attribute(key, value) for key, value in span.tags.items()])
+        if "error" in span.tags:
+            tail = otlp.ERROR_STATUS
+            if span.tags["error"] == "true":
+                del span.tags["error"]
+        tail += b"".join([otlp.string_attribute(key, value) for key, value in span.tags.items()])
     for note in span.annotations or ():
         if 0 <= note.timestamp <= _MAX_MICROSECONDS:
             tail += otlp.event_field(note.timestamp * 1000, note.value)
@@ -101,9 +111,6 @@ def _id(text: str, key: str, size: int) -> bytes:
     if not 0 < len(text) <= 2 * size:
         raise MalformedError(f"{key} of {len(text)} characters")
     try:
-        decoded = int(text, 16)
+        return binascii.unhexlify(text.rjust(2 * size, "0"))
     except ValueError:
         raise MalformedError(f"{key} is not hexadecimal") from None
-    if decoded <= 0 or not text.isalnum():
-        raise MalformedError(f"{key} is zero or not hexadecimal")
-    return decoded.to_bytes(size, "big")

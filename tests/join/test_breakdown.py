@@ -1,0 +1,169 @@
+"""Segments that add up to the lookup, and lie where the time was spent."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_dns.join import break_down
+from otel_dns.model import Join, JoinedTrace, Lookup, ServerTrace
+from tests.support.spans import MS, T0, join, lookup, nested, servedns, server_trace, span
+
+AAAA = {"type_": "AAAA"}
+
+
+def trace(start_ms: float, end_ms: float, *plugins: tuple[str, float, float]) -> ServerTrace:
+    """A server trace in milliseconds, with plugins side by side under the root."""
+    root = servedns(round(start_ms * MS), round(end_ms * MS))
+    return server_trace(
+        root,
+        [
+            span(name, round(start * MS), round(end * MS),
+                 trace_id=root.trace_id, parent_id=root.span_id)
+            for name, start, end in plugins
+        ],
+    )  # fmt: skip
+
+
+def took(start_ms: float, end_ms: float, *candidates: str, error_type: str = "") -> Lookup:
+    return lookup(
+        round(start_ms * MS), round(end_ms * MS),
+        candidates=candidates or ("db.",), types=("A", "AAAA"), error_type=error_type,
+    )  # fmt: skip
+
+
+CASES = {
+    "nothing joined": (took(0, 5), join(), {"unattributed": 5}, 0, "unattributed"),
+    "one query, a gap on either side": (
+        took(0, 10), join((trace(1, 4), 0)),
+        {"stub_network": 7, "server": 3}, 0, "stub_network",
+    ),
+    "50 ms in one plugin": (
+        took(0, 52), join((trace(1, 51.5, ("erratic", 1.2, 51.2)), 0)),
+        {"stub_network": 1.5, "server": 50.5, "plugin:erratic": 50}, 0, "plugin:erratic",
+    ),
+    "upstream": (
+        took(0, 40), join((trace(1, 39, ("forward", 2, 38), ("connect", 3, 37)), 0)),
+        {"stub_network": 2, "server": 38, "plugin:forward": 36}, 0, "plugin:forward",
+    ),
+    "the server goes on after the answer": (
+        took(0, 0.9), join((trace(0.2, 4), 0)),
+        {"stub_network": 0.2, "server": 0.7}, 3.1, "plugin:servedns",
+    ),
+    "A and AAAA side by side: the last to end is waited for": (
+        took(0, 10), join((trace(1, 4), 0), (trace(1.5, 9), 0)),
+        {"stub_network": 2 - 0.5 + 0.5, "server": 8}, 0, "plugin:servedns",
+    ),
+    "A after AAAA": (
+        took(0, 10), join((trace(1, 4), 0), (trace(5, 9), 0)),
+        {"stub_network": 3, "server": 7}, 0, "plugin:servedns",
+    ),
+    "candidates one after another": (
+        took(0, 10, "db.a.", "db."), join((trace(1, 4), 0), (trace(5, 9), 1)),
+        {"stub_network": 3, "server": 7}, 0, "plugin:servedns",
+    ),
+    "the first outlasts its answer until the second starts": (
+        took(0, 10, "db.a.", "db."), join((trace(1, 6), 0), (trace(5, 9), 1)),
+        {"stub_network": 2, "server": 8}, 1, "plugin:servedns",
+    ),
+    "a gap over a timeout": (
+        took(0, 1010), join((trace(1, 2), 0), (trace(1003, 1004), 0)),
+        {"stub_network": 7, "waiting": 1001, "server": 2}, 0, "waiting",
+    ),
+    "the first query was lost": (
+        took(0, 1004), join((trace(1001, 1003), 0)),
+        {"stub_network": 1, "waiting": 1001, "server": 2}, 0, "waiting",
+    ),
+    "a candidate in the middle was not seen": (
+        took(0, 10, "a.", "b.", "c."), join((trace(1, 2), 0), (trace(7, 9), 2)),
+        {"stub_network": 2, "server": 3, "unattributed": 5}, 0, "unattributed",
+    ),
+    "the first candidate was not seen": (
+        took(0, 10, "a.", "b."), join((trace(7, 9), 1)),
+        {"stub_network": 1, "server": 2, "unattributed": 7}, 0, "unattributed",
+    ),
+    "a failed lookup whose last candidate was not seen": (
+        took(0, 10, "a.", "b.", error_type="host_not_found"), join((trace(1, 2), 0)),
+        {"stub_network": 1, "server": 1, "unattributed": 8}, 0, "unattributed",
+    ),
+    "a failed lookup, all seen": (
+        took(0, 3.8, "a.", "b.", error_type="host_not_found"),
+        join((trace(1, 2), 0), (trace(2.5, 3.5), 1)),
+        {"stub_network": 1.8, "server": 2}, 0, "plugin:servedns",
+    ),
+    "a server trace that starts before the lookup": (
+        took(0, 3.8), join((trace(-1, 2), 0)),
+        {"stub_network": 1.8, "server": 2}, 0, "plugin:servedns",
+    ),
+    "a server trace wholly outside": (
+        took(0, 4), join((trace(4.5, 5.5), 0)), {"stub_network": 4}, 1, "stub_network",
+    ),
+    "a lookup of no time": (took(3, 3), join((trace(2, 4), 0)), {}, 1, "stub_network"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "joined", "segments", "after_ms", "bottleneck"), CASES.values(),
+                         ids=CASES)  # fmt: skip
+def test_where_the_time_went(asked, joined, segments, after_ms, bottleneck) -> None:
+    breakdown = break_down(asked, joined)
+
+    found = breakdown.segments | {f"plugin:{one}": ns for one, ns in breakdown.plugins.items()}
+    found.pop("plugin:servedns", None)
+    assert {name: ns / MS for name, ns in found.items() if ns} == pytest.approx(segments)
+    assert breakdown.after_answer_ns / MS == pytest.approx(after_ms)
+    if any(breakdown.segments.values()):
+        assert breakdown.bottleneck == bottleneck
+
+
+def test_time_in_a_connect_span_is_the_upstreams() -> None:
+    root = servedns(1 * MS, 40 * MS)
+    chain = nested(root, ("cache", "forward", "connect"), step_ns=MS)
+
+    breakdown = break_down(took(0, 41), join((server_trace(root, chain), 0)))
+
+    assert breakdown.segments["upstream"] == 36 * MS
+    assert breakdown.plugins == {"servedns": MS, "cache": MS, "forward": MS}
+    assert breakdown.bottleneck == "upstream"
+
+
+def test_waste_is_what_was_asked_before_the_candidate_that_answered() -> None:
+    traces = [(trace(at, at + 0.5), at // 2) for at in range(8)]
+    names = ("a.", "b.", "c.", "d.")
+
+    assert break_down(took(0, 9, *names), join(*traces)).waste_queries == 6
+    assert break_down(took(0, 9, *names, error_type="x"), join(*traces)).waste_queries == 0
+    assert break_down(took(0, 9, *names), join()).waste_queries == 0
+
+
+times = st.integers(-20, 60)
+
+
+@st.composite
+def any_joins(draw: st.DrawFn) -> Join:
+    """Server traces of any shape whatever, in any candidate's place."""
+    joined = []
+    for _ in range(draw(st.integers(0, 6))):
+        root = servedns(draw(times), draw(times))
+        known = [root]
+        for _ in range(draw(st.integers(0, 4))):
+            parent = draw(st.sampled_from(known))
+            name = draw(st.sampled_from(["cache", "forward", "connect"]))
+            known.append(
+                span(name, draw(times), draw(times),
+                     trace_id=root.trace_id, parent_id=parent.span_id)
+            )  # fmt: skip
+        joined.append(JoinedTrace(server_trace(root, known[1:]), draw(st.integers(0, 4))))
+    return Join(tuple(joined), "time", "sole")
+
+
+@given(times, times, any_joins(), st.sampled_from(["", "host_not_found"]), st.integers(1, 5))
+def test_segments_always_add_up_to_the_lookup(start, end, joined, error_type, names) -> None:
+    asked = lookup(start, end, candidates=[f"{at}." for at in range(names)], error_type=error_type)
+
+    breakdown = break_down(asked, joined)
+
+    assert breakdown.total_ns == max(end - start, 0)
+    assert all(ns >= 0 for ns in breakdown.segments.values())
+    assert sum(breakdown.plugins.values()) == breakdown.segments["server"]
+    durations = (one.trace.root.end_ns - one.trace.root.start_ns for one in joined.traces)
+    assert 0 <= breakdown.after_answer_ns <= sum(max(ns, 0) for ns in durations)
+    assert asked.start_ns == T0 + start

@@ -1,0 +1,183 @@
+"""What stands around a processor in a test: a backend that can fail, and ways to send to it."""
+
+import gzip
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Self
+
+import grpc
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
+
+from otel_dns.join import JoinSettings
+from otel_dns.service import ServeSettings, Service
+from otel_dns.wire import otlp
+from tests.support.otlp import EXPORT
+from tests.support.spans import CLIENT, SECOND
+
+Behaviour = Callable[[bytes, grpc.ServicerContext], bytes]
+
+
+def takes(request: bytes, context: grpc.ServicerContext) -> bytes:
+    """The behaviour of a backend that is well."""
+    return b""
+
+
+def refuses(code: grpc.StatusCode, name: bytes = b"") -> Behaviour:
+    """The behaviour of one that refuses requests with ``name`` in them."""
+
+    def behave(request: bytes, context: grpc.ServicerContext) -> bytes:
+        if name in request:
+            context.abort(code, "not this")
+        return b""
+
+    return behave
+
+
+class Backend:
+    """Takes OTLP; what it does with a request can be changed while it runs."""
+
+    def __init__(self, port: int = 0, behave: Behaviour = takes) -> None:
+        self.behave = behave
+        self.asked = 0
+        self._requests: list[bytes] = []
+        self._lock = threading.Lock()
+        self._server = grpc.server(
+            ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", -1)]
+        )
+        _, service, method = EXPORT.split("/")
+        handler = grpc.unary_unary_rpc_method_handler(self._export)
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service, {method: handler}),)
+        )
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        self.address = f"127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.stop(None).wait()
+
+    def _export(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        with self._lock:
+            self.asked += 1
+        answer = self.behave(request, context)
+        with self._lock:
+            self._requests.append(request)
+        return answer
+
+    @property
+    def requests(self) -> list[bytes]:
+        """The requests taken, to the byte."""
+        with self._lock:
+            return list(self._requests)
+
+    @property
+    def spans(self) -> list[ProtoSpan]:
+        """The spans taken."""
+        return [
+            ProtoSpan.FromString(raw)
+            for request in self.requests
+            for group in otlp.cut(request)
+            for raw in group.spans
+        ]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the spans taken, sorted."""
+        return sorted(span.name for span in self.spans)
+
+
+@contextmanager
+def serving(output: str, *, settle_s: float = 0.1, **settings: object) -> Iterator["Running"]:
+    """A processor on ports of its own, stopped at the end."""
+    service = Service(
+        ServeSettings(
+            otlp_listen="127.0.0.1:0",
+            http_listen="127.0.0.1:0",
+            output=output,
+            join=JoinSettings(
+                settle_ns=round(settle_s * SECOND), trace_wait_ns=round(2 * settle_s * SECOND)
+            ),
+            **({"shutdown_s": 5.0} | settings),  # type: ignore[arg-type]
+        )
+    )
+    running = Running(service, *service.start())
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+class Running:
+    """A processor that runs, with its addresses."""
+
+    def __init__(self, service: Service, otlp_address: str, http_address: str) -> None:
+        self.service = service
+        self.otlp = otlp_address
+        self.http = f"http://{http_address}"
+        self._stopped = False
+
+    def stop(self) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self.service.stop()
+
+    def count(self, name: str) -> int:
+        return self.service.counts()[name]
+
+
+def post(url: str, body: bytes, headers: dict[str, str] | None = None, timeout: float = 20) -> int:
+    """POST, and return the status."""
+    request = urllib.request.Request(
+        url, body, {"Content-Type": "application/json", **(headers or {})}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def get(url: str) -> tuple[int, str]:
+    """GET, and return status and body."""
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def zipkin_span(number: int = 1, **changes: object) -> dict[str, object]:
+    """A servedns span as CoreDNS posts it."""
+    span_id = f"{number:016x}"
+    return {
+        "traceId": span_id,
+        "id": span_id,
+        "name": "servedns",
+        "timestamp": 1_700_000_000_000_000,
+        "duration": 400,
+        "localEndpoint": {"serviceName": "coredns"},
+        "tags": {
+            "coredns.io/name": "db.",
+            "coredns.io/type": "A",
+            "coredns.io/remote": CLIENT,
+        },
+        **changes,
+    }
+
+
+def zipkin_body(*spans: object) -> bytes:
+    return json.dumps(spans).encode()
+
+
+def gzipped(body: bytes) -> tuple[bytes, dict[str, str]]:
+    return gzip.compress(body), {"Content-Encoding": "gzip"}

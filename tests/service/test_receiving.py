@@ -1,0 +1,285 @@
+"""What goes into a running processor, over real sockets, and what comes out."""
+
+import socket
+import zlib
+
+import grpc
+import pytest
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from otel_dns import semconv
+from otel_dns.join import JoinSettings
+from otel_dns.service import ServeSettings, Service
+from otel_dns.wire import otlp
+from tests.service.support import (
+    Backend,
+    get,
+    gzipped,
+    post,
+    serving,
+    zipkin_body,
+    zipkin_span,
+)
+from tests.support.otlp import EXPORT, forward
+from tests.support.spans import APPLICATION, CLIENT, COREDNS, MS, lookup, nested, servedns, span
+from tests.support.waiting import eventually
+
+OTHER = otlp.origin_of("checkout")
+
+
+def request(*spans: object) -> bytes:
+    return otlp.build((one.origin, one.raw) for one in spans)
+
+
+def code_of(address: str, raw: bytes) -> grpc.StatusCode:
+    with pytest.raises(grpc.RpcError) as raised:
+        forward(address, raw)
+    return raised.value.code()
+
+
+def test_a_lookup_and_its_server_trace_leave_as_one_trace() -> None:
+    asked, root = lookup(0, 10 * MS), servedns(MS, 2 * MS)
+    with Backend() as backend, serving(backend.address) as running:
+        forward(running.otlp, request(root, *nested(root, ("log", "cache"))))
+        forward(running.otlp, request(asked.span))
+
+        eventually(lambda: len(backend.spans) == 4, "four spans out")
+
+        assert {one.trace_id for one in backend.spans} == {asked.span.trace_id}
+        assert running.count("lookups_joined") == 1
+        assert running.count("spans_sent") == 4
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_the_sdks_own_exporter(compression: grpc.Compression) -> None:
+    with Backend() as backend, serving(backend.address) as running:
+        provider = TracerProvider()
+        provider.add_span_processor(
+            BatchSpanProcessor(
+                OTLPSpanExporter(f"http://{running.otlp}", insecure=True, compression=compression)
+            )
+        )
+        with provider.get_tracer("shop").start_as_current_span("work"):
+            tracer = provider.get_tracer(semconv.CLIENT_SCOPE)
+            with tracer.start_as_current_span(semconv.LOOKUP_SPAN) as one:
+                one.set_attribute(semconv.DNS_QUESTION_NAME, "db")
+                one.set_attribute(semconv.CLIENT_ADDRESS, CLIENT)
+        provider.shutdown()
+
+        eventually(lambda: backend.names == ["dns.lookup", "work"], "both spans out")
+
+        (found,) = [one for one in backend.spans if one.name == "dns.lookup"]
+        tags = {each.key: each.value.string_value for each in found.attributes}
+        assert tags[semconv.JOIN_METHOD] == "none"
+        assert tags[semconv.CLIENT_ADDRESS] == CLIENT
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        b"nonsense",
+        b"\x0a\xff",
+        request(span("a", 0, 1, tail=b"\x4a\x05\x0a\x7f...", origin=OTHER)),
+        request(span("a", 0, 1, tail=b"\x4a\x05\x0a\x7f...", origin=APPLICATION)),
+    ],
+)
+def test_malformed_is_an_invalid_argument_and_the_next_good_request_works(malformed) -> None:
+    good = request(span("good", 0, 1, origin=OTHER))
+    with Backend() as backend, serving(backend.address) as running:
+        assert code_of(running.otlp, malformed) is grpc.StatusCode.INVALID_ARGUMENT
+        forward(running.otlp, good)
+
+        eventually(lambda: backend.requests == [good], "the good request")
+
+        assert running.count("requests_malformed") == 1
+
+
+def test_a_request_without_any_of_ours_passes_unchanged_to_the_byte() -> None:
+    # Empty parents, unknown fields, an order of nobody's: all of this stays.
+    raw = request(span("a", 0, 1, origin=OTHER, tail=b"\x22\x00\xf8\x3f\x01")) + b"\xfa\x3f\x01x"
+    with Backend() as backend, serving(backend.address) as running:
+        forward(running.otlp, raw)
+
+        eventually(lambda: backend.requests == [raw], "the request")
+
+
+def test_the_other_spans_of_a_mixed_request_pass_at_once_and_unchanged() -> None:
+    others = [span("a", 0, 1, origin=OTHER, tail=b"\xf8\x3f\x01"), span("b", 0, 1, origin=OTHER)]
+    with Backend() as backend, serving(backend.address, settle_s=3600) as running:
+        forward(running.otlp, request(others[0], lookup(0, MS).span, others[1]))
+
+        (out,) = eventually(lambda: backend.requests, "the other spans")
+
+        groups = otlp.cut(out)
+        assert [group.origin for group in groups] == [OTHER]
+        assert [*groups[0].spans] == [one.raw for one in others]
+        running.stop()
+        assert backend.names == ["a", "b", "dns.lookup"]
+
+
+def test_spans_that_a_backend_would_refuse_are_refused_alone() -> None:
+    def short(origin) -> object:
+        good = span("bad", 0, 1, origin=origin)
+        return good._replace(raw=b"\x0a\x0f" + good.raw[2:17] + good.raw[18:])
+
+    bad = [short(OTHER), short(COREDNS), short(APPLICATION)]
+    with Backend() as backend, serving(backend.address) as running:
+        with grpc.insecure_channel(running.otlp) as channel:
+            answer = channel.unary_unary(EXPORT)(request(*bad, lookup(0, MS).span), timeout=20)
+
+        partial = ExportTraceServiceResponse.FromString(answer).partial_success
+        assert partial.rejected_spans == 3
+        assert "15" in partial.error_message
+        eventually(lambda: backend.names == ["dns.lookup"], "the good span")
+        assert running.count("spans_refused") == 3
+
+
+def test_a_lookup_that_lacks_what_a_join_needs_passes() -> None:
+    raw = span("dns.lookup", 0, 1, origin=APPLICATION)
+    with Backend() as backend, serving(backend.address) as running:
+        forward(running.otlp, request(raw))
+
+        eventually(lambda: backend.requests, "the span")
+
+        assert backend.requests == [request(raw)]
+        assert running.count("lookups_incomplete") == 1
+
+
+# -- Zipkin ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/api/v2/spans", "/"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_zipkin_is_taken_with_the_bad_spans_counted(path: str, packed: bool) -> None:
+    body = zipkin_body(zipkin_span(1), {"id": "x"}, zipkin_span(2), 5)
+    headers: dict[str, str] = {}
+    if packed:
+        body, headers = gzipped(body)
+    with Backend() as backend, serving(backend.address) as running:
+        assert post(running.http + path, body, headers) == 202
+
+        eventually(lambda: backend.names == ["servedns"] * 2, "the good spans")
+
+        assert running.count("zipkin_spans_refused") == 2
+        assert running.count("zipkin_server_spans") == 2
+
+
+def test_zipkin_spans_of_others_pass() -> None:
+    with Backend() as backend, serving(backend.address, settle_s=3600) as running:
+        other = zipkin_span(1, name="cart", localEndpoint={"serviceName": "cart"})
+        assert post(running.http + "/api/v2/spans", zipkin_body(other)) == 202
+
+        eventually(lambda: backend.names == ["cart"], "the span")
+
+
+BOMB = zlib.compress(b"[" + b" " * 100_000_000, 9, wbits=31)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"{}", {}, 400),
+        (b"", {}, 400),
+        (b"not gzip", {"Content-Encoding": "gzip"}, 400),
+        (gzipped(b"[]")[0][:-4], {"Content-Encoding": "gzip"}, 400),
+        (gzipped(b"[]")[0] * 2, {"Content-Encoding": "gzip"}, 400),
+        (BOMB, {"Content-Encoding": "gzip"}, 413),
+        (b"[" + b" " * 70_000 + b"]", {}, 413),
+        (b"[" + b" " * 60_000 + b"]", {}, 202),
+    ],
+    ids=["object", "empty", "not gzip", "cut", "twice", "bomb", "large", "just not too large"],
+)
+def test_what_zipkin_is_not(body: bytes, headers: dict[str, str], status: int) -> None:
+    with Backend() as backend, serving(backend.address, max_request_bytes=65_536) as running:
+        assert post(running.http + "/api/v2/spans", body, headers) == status
+
+        assert post(running.http + "/api/v2/spans", zipkin_body(zipkin_span())) == 202
+        eventually(lambda: backend.names == ["servedns"], "the next good request")
+
+
+# -- pages -------------------------------------------------------------------------------------
+
+
+def test_health_and_metrics() -> None:
+    with Backend() as backend, serving(backend.address) as running:
+        post(running.http + "/api/v2/spans", zipkin_body(zipkin_span()))
+        eventually(lambda: backend.spans, "the span")
+
+        assert get(running.http + "/healthz") == (200, "ok\n")
+        assert get(running.http + "/readyz") == (200, "ok\n")
+        assert get(running.http + "/nowhere")[0] == 404
+        status, metrics = get(running.http + "/metrics")
+        assert status == 200
+        assert "otel_dns_zipkin_server_spans_total 1.0" in metrics
+        assert "otel_dns_waiting_server_spans 0.0" in metrics
+
+
+# -- listening ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("setting", ["otlp_listen", "http_listen"])
+def test_an_address_in_use_is_said_and_leaves_nothing_running(setting: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        free = {"otlp_listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0"}
+        service = Service(ServeSettings(**{**free, setting: address}, output="127.0.0.1:1"))
+        with pytest.raises(OSError, match=address):
+            service.start()
+    assert not service._pipeline.alive
+    assert not service._output._thread.is_alive()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:99999", "127.0.0.1", "127.0.0.1:x"])
+def test_an_address_that_is_none_is_said(address: str) -> None:
+    service = Service(ServeSettings(otlp_listen="127.0.0.1:0", http_listen=address))
+    with pytest.raises(OSError, match="cannot listen"):
+        service.start()
+
+
+def test_two_processors_at_once_know_nothing_of_each_other() -> None:
+    with (
+        Backend() as first_out,
+        Backend() as second_out,
+        serving(first_out.address) as first,
+        serving(second_out.address) as second,
+    ):
+        forward(first.otlp, request(lookup(0, MS).span))
+        forward(second.otlp, request(servedns(0, MS)))
+
+        eventually(lambda: first_out.names == ["dns.lookup"], "the lookup")
+        eventually(lambda: second_out.names == ["servedns"], "the server span")
+
+
+def test_batches_stay_small_enough_for_any_backend() -> None:
+    origins = [
+        otlp.origin_of(f"shop-{at}")._replace(
+            resource=otlp.string_attribute("x", f"{at}" * 20_000, field=1),
+            scope=APPLICATION.scope,
+        )
+        for at in range(100)
+    ]
+    giant = lookup(0, MS).span
+    giant = giant._replace(raw=giant.raw + otlp.string_attribute("giant", "x" * 5_000_000))
+    with Backend() as backend, serving(backend.address, settle_s=0.5) as running:
+        forward(
+            running.otlp, request(*(lookup(0, MS).span._replace(origin=one) for one in origins))
+        )
+        forward(running.otlp, request(giant))
+
+        eventually(lambda: len(backend.spans) == 101, "all spans out", within=60)
+
+        sizes = sorted(map(len, backend.requests))
+        assert sizes[-1] > 5_000_000
+        assert sizes[-2] < 1_200_000
+        assert len(ExportTraceServiceRequest.FromString(
+            max(backend.requests, key=len)).resource_spans) == 1  # fmt: skip
+
+
+def test_defaults_are_those_of_the_join() -> None:
+    assert ServeSettings().join == JoinSettings()
