@@ -21,8 +21,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otel_dns import semconv
 from otel_dns.join import JoinSettings
 from otel_dns.model import Origin
-from otel_dns.service.pipeline import Pipeline
 from otel_dns.service.sorting import sort_otlp
+from otel_dns.service.stream import Stream
 from otel_dns.wire import otlp
 
 SECOND = 1_000_000_000
@@ -95,7 +95,7 @@ class Core:
         self.spans = 0
         self._now_ns = 0
         settings = JoinSettings(settle_ns=SECOND, trace_wait_ns=2 * SECOND)
-        self._pipeline = Pipeline(settings, 1 << 30, self._sent)
+        self._stream = Stream(settings, self._sent)
 
     def _sent(self, request: bytes, spans: int) -> None:
         del request
@@ -104,10 +104,10 @@ class Core:
     def run(self, requests: list[bytes]) -> None:
         """Take requests, a tenth of a second apart, and let all waits pass."""
         for request in requests:
-            self._pipeline.take(sort_otlp(request, SERVICES), self._now_ns)
+            self._stream.take(sort_otlp(request, SERVICES), self._now_ns)
             self._now_ns += SECOND // 10
-            self._pipeline.advance(self._now_ns)
-        self._pipeline.drain()
+            self._stream.advance(self._now_ns)
+        self._stream.drain()
 
 
 def objects(requests: list[bytes]) -> None:

@@ -13,6 +13,8 @@ from otel_dns.service import ServeSettings, Service
 
 _DEFAULTS = ServeSettings()
 _SECOND = 1_000_000_000
+_LOOK_S = 0.5
+_SECONDS = click.FloatRange(0, 86_400)
 
 
 @click.command(context_settings={"show_default": True})
@@ -44,21 +46,21 @@ _SECOND = 1_000_000_000
 @click.option(
     "--settle",
     metavar="SECONDS",
-    type=click.FloatRange(min=0),
+    type=_SECONDS,
     default=_DEFAULTS.join.settle_ns / _SECOND,
     help="How long a lookup waits for its server traces.",
 )
 @click.option(
     "--server-trace-wait",
     metavar="SECONDS",
-    type=click.FloatRange(min=0),
+    type=_SECONDS,
     default=_DEFAULTS.join.trace_wait_ns / _SECOND,
     help="How long a server trace waits for its lookup: as long as the longest lookup may take.",
 )
 @click.option(
     "--tolerance",
     metavar="SECONDS",
-    type=click.FloatRange(min=0),
+    type=_SECONDS,
     default=_DEFAULTS.join.tolerance_ns / _SECOND,
     help="How far the clocks of clients and servers may be apart.",
 )
@@ -113,8 +115,12 @@ def serve(
             f"{error}; is another otel-dns running? (--otlp-listen, --http-listen)"
         ) from None
     log.info("OTLP on %s, Zipkin and metrics on %s, out to %s", otlp_address, http_address, output)
-    ended.wait()
+    while service.healthy and not ended.wait(_LOOK_S):
+        pass
+    healthy = service.healthy
     log.info("ending: joining and sending what is held")
     service.stop()
     counts = ", ".join(f"{name} {value}" for name, value in sorted(service.counts().items()))
     log.info("ended: %s", counts or "nothing came")
+    if not healthy:
+        sys.exit(1)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from otel_dns import semconv
 from otel_dns.join.joiner import Late, Outcome, Released
-from otel_dns.join.timeline import own_times, timeline
+from otel_dns.join.timeline import own_times
 from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution
 from otel_dns.wire.otlp import int_attribute, rewrite, string_attribute
 
@@ -69,7 +69,7 @@ def _lookup_span(resolution: Resolution) -> bytes:
 def _server_spans(lookup: Lookup, joined: JoinedTrace) -> Iterator[tuple[Origin, bytes]]:
     trace = joined.trace
     trace_id, lookup_span_id = lookup.span.trace_id, lookup.span.span_id
-    own = own_times(timeline(trace))
+    own = own_times(joined.timeline)
     for span in trace.spans:
         attributes = int_attribute(semconv.OWN_TIME, own.get(span.span_id, 0))
         if span is trace.root:

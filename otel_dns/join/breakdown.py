@@ -15,12 +15,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from otel_dns import semconv
-from otel_dns.join.timeline import Slice, timeline
-from otel_dns.model import Breakdown, Join, JoinedTrace, Lookup
+from otel_dns.model import Breakdown, Join, JoinedTrace, Lookup, Slice
 
 TIMEOUT_NS: Final = 900_000_000
 """A gap from here on is a stub's timeout: resolv.conf(5) counts them in whole seconds, and the
 server's time before the loss takes a part of the first."""
+
+
+_MAX_PLUGINS: Final = 64
+"""Plugins told apart: a name becomes an attribute, and hostile spans may have any."""
+_OTHER_PLUGINS: Final = "other"
 
 
 class _Account:
@@ -50,7 +54,10 @@ class _Account:
                 self.segments[semconv.SEGMENT_UPSTREAM] += nanoseconds
             else:
                 self.segments[semconv.SEGMENT_SERVER] += nanoseconds
-                self.plugins[span.name] = self.plugins.get(span.name, 0) + nanoseconds
+                name = span.name
+                if name not in self.plugins and len(self.plugins) >= _MAX_PLUGINS:
+                    name = _OTHER_PLUGINS
+                self.plugins[name] = self.plugins.get(name, 0) + nanoseconds
 
 
 def break_down(lookup: Lookup, join: Join) -> Breakdown:
@@ -68,7 +75,7 @@ def break_down(lookup: Lookup, join: Join) -> Breakdown:
         seen = traces[0].candidate == (rounds[number - 1][0].candidate + 1 if number else 0)
         for trace, start_ns, end_ns in _critical_path(traces, position, limit):
             account.gap(start_ns - position, explained=seen)
-            account.server(timeline(trace.trace), start_ns, end_ns)
+            account.server(trace.timeline, start_ns, end_ns)
             position, seen = end_ns, True
     account.gap(end - position, explained=bool(rounds) and _ended_there(lookup, rounds[-1]))
     return Breakdown(

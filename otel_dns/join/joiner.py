@@ -15,6 +15,7 @@ from otel_dns import semconv
 from otel_dns.join.breakdown import break_down
 from otel_dns.join.recognise import server_trace_of
 from otel_dns.join.slots import Slot, SlotKey, WaitingLookup, WaitingTrace
+from otel_dns.join.timeline import timeline
 from otel_dns.model import Join, JoinedTrace, Lookup, Resolution, Span
 from otel_dns.wire import MalformedError
 
@@ -191,7 +192,8 @@ class Joiner:
         until_ns = max(waiting.lookup.end_ns for waiting in due) + tolerance_ns
         for owner, waiting_trace, candidate in slot.assign(tolerance_ns, until_ns):
             if owner in due:
-                owner.traces.append(JoinedTrace(waiting_trace.complete(), candidate))
+                trace = waiting_trace.complete()
+                owner.traces.append(JoinedTrace(trace, candidate, timeline(trace)))
                 span = owner.lookup.span
                 self._forget(waiting_trace, (span.trace_id, span.span_id))
 
@@ -209,12 +211,12 @@ class Joiner:
                 del self._slots[key]
         traces = tuple(sorted(waiting.traces, key=_order))
         if traces:
-            certainty = "contested" if waiting.contested else "sole"
-            join = Join(traces, "time", certainty)
+            certainty = semconv.CERTAINTY_CONTESTED if waiting.contested else semconv.CERTAINTY_SOLE
+            join = Join(traces, semconv.METHOD_TIME, certainty)
             self.counts["lookups_joined"] += 1
             self.counts["server_spans_joined"] += sum(len(one.trace.spans) for one in traces)
         else:
-            join = Join((), "none", "")
+            join = Join((), semconv.METHOD_NONE, "")
             self.counts["lookups_unjoined"] += 1
         self._outcomes.append(Resolution(lookup, join, break_down(lookup, join)))
 

@@ -6,17 +6,9 @@ a child may outlive its parent (prefetch, serve_stale), siblings may overlap, a 
 The line settles each such case once, so that own times always add up to the root's duration.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterable
 
-from otel_dns.model import ServerTrace, Span
-
-
-class Slice(NamedTuple):
-    """A stretch of time, in nanoseconds since the epoch, and the span that owns it."""
-
-    start_ns: int
-    end_ns: int
-    span: Span
+from otel_dns.model import ServerTrace, Slice, Span
 
 
 def timeline(trace: ServerTrace) -> list[Slice]:
@@ -55,7 +47,7 @@ def timeline(trace: ServerTrace) -> list[Slice]:
     return slices
 
 
-def own_times(slices: list[Slice]) -> dict[bytes, int]:
+def own_times(slices: Iterable[Slice]) -> dict[bytes, int]:
     """Add up each span's own time, nanoseconds by span id; spans without any are left out."""
     own: dict[bytes, int] = {}
     for start_ns, end_ns, span in slices:

@@ -1,7 +1,7 @@
 """The words of the field as immutable values: no behaviour that needs I/O, no clock."""
 
 from otel_dns.model.breakdown import Breakdown
-from otel_dns.model.resolution import Join, JoinedTrace, Resolution
+from otel_dns.model.resolution import Join, JoinedTrace, Resolution, Slice
 from otel_dns.model.spans import Lookup, Origin, ServerTrace, Span
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "Origin",
     "Resolution",
     "ServerTrace",
+    "Slice",
     "Span",
 ]

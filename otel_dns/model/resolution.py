@@ -1,9 +1,19 @@
 """The joined whole."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from otel_dns.model.breakdown import Breakdown
-from otel_dns.model.spans import Lookup, ServerTrace
+from otel_dns.model.spans import Lookup, ServerTrace, Span
+
+
+class Slice(NamedTuple):
+    """A stretch of a server's time, in nanoseconds since the epoch, and the span that owns it."""
+
+    start_ns: int
+    end_ns: int
+    span: Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +23,8 @@ class JoinedTrace:
     trace: ServerTrace
     candidate: int
     """Index into the lookup's candidates."""
+    timeline: Sequence[Slice]
+    """The trace's time without gap or overlap, see :func:`otel_dns.join.timeline.timeline`."""
 
 
 @dataclass(frozen=True, slots=True)

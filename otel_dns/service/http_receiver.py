@@ -59,7 +59,6 @@ class HttpReceiver:
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=2,
-                limit_concurrency=1000,
             )
         )
         self._socket: socket.socket | None = None

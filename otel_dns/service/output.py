@@ -59,6 +59,8 @@ class OtlpOutput:
         self._wake = threading.Event()
         self._down_since: float | None = None
         self._reminded = 0.0
+        self._lost_spans = 0
+        self._lost_said = -math.inf
         self.counts = Counts()
 
     def start(self) -> None:
@@ -116,10 +118,7 @@ class OtlpOutput:
                 return
             if not retry:
                 self.counts.add(**{f"spans_refused_{code.name.lower()}": spans})
-                _log.error(
-                    "%s refused %d spans for good: %s: %s",
-                    self._endpoint, spans, code.name, details,
-                )  # fmt: skip
+                self._lost(spans, f"it refused them for good ({code.name}: {_short(details)})")
                 return
             self._failed(code.name, details)
             if time.monotonic() + pause_s >= give_up:
@@ -129,7 +128,15 @@ class OtlpOutput:
                 self._wake.clear()
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         self.counts.add(spans_given_up=spans)
-        _log.error("gave up on %d spans for %s", spans, self._endpoint)
+        self._lost(spans, "it did not take them in time")
+
+    def _lost(self, spans: int, why: str) -> None:
+        """Say that spans are lost: at once, then summed up every half minute."""
+        self._lost_spans += spans
+        now = time.monotonic()
+        if now >= self._lost_said + _REMIND_AFTER_S:
+            _log.error("%s: %d spans are lost: %s", self._endpoint, self._lost_spans, why)
+            self._lost_spans, self._lost_said = 0, now
 
     def _time_left_s(self, at_most_s: float) -> float:
         """How long something may take: ``at_most_s``, or what is left before the deadline."""
@@ -148,7 +155,7 @@ class OtlpOutput:
         self._reminded = now
         _log.warning(
             "%s does not take spans (%s: %s); they wait and are tried again",
-            self._endpoint, code, (details or "").split("\n")[0][:200],
+            self._endpoint, code, _short(details),
         )  # fmt: skip
 
     def _answered(self) -> None:
@@ -158,6 +165,10 @@ class OtlpOutput:
                 self._endpoint, time.monotonic() - self._down_since,
             )  # fmt: skip
             self._down_since = None
+
+
+def _short(details: str | None) -> str:
+    return (details or "").split("\n")[0][:200]
 
 
 def _asks_for_retry(error: grpc.RpcError) -> bool:

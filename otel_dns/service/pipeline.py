@@ -1,39 +1,26 @@
-"""One thread feeds the join and hands on what leaves it."""
+"""The thread that feeds the stream, and the bounded queue in front of it."""
 
+import logging
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable
 from typing import Final
 
-from otel_dns.join import Joiner, JoinSettings, Outcome
-from otel_dns.join.annotate import encode
-from otel_dns.join.recognise import lookup_of
-from otel_dns.model import Origin
 from otel_dns.service.sorting import Incoming
+from otel_dns.service.stream import Stream
 from otel_dns.service.weighted_queue import WeightedQueue
-from otel_dns.wire import MalformedError, otlp
 
 _TICK_S: Final = 0.1
-_BATCH_BYTES: Final = 1 << 20  # well below the 4 MiB that gRPC servers take by default
-_FRAME_BYTES: Final = 8  # around a span in a request, at most
 
-
-Send = Callable[[bytes, int], None]
-"""Takes an encoded OTLP request and its number of spans; waits while the output is full."""
+_log = logging.getLogger(__name__)
 
 
 class Pipeline:
-    """Owns the join's tables; everything else reaches them through :meth:`offer`."""
+    """Owns the stream while it runs; receivers reach it through :meth:`offer`."""
 
-    def __init__(self, settings: JoinSettings, max_input_bytes: int, send: Send) -> None:
-        self._joiner = Joiner(settings)
+    def __init__(self, stream: Stream, max_input_bytes: int) -> None:
+        self._stream = stream
         self._queue: WeightedQueue[Incoming] = WeightedQueue(max_input_bytes)
-        self._send = send
         self._thread = threading.Thread(target=self._run, name="otel-dns-pipeline", daemon=True)
-        self._batch: list[tuple[Origin, bytes]] = []
-        self._batch_bytes = 0
-        self._batch_origins: set[Origin] = set()
 
     def start(self) -> None:
         """Start the thread."""
@@ -53,79 +40,25 @@ class Pipeline:
         """Whether the thread runs: without it nothing is joined."""
         return self._thread.is_alive()
 
-    def counts(self) -> Counter[str]:
-        """What was counted so far."""
-        return self._joiner.counts.copy()
-
     def gauges(self) -> dict[str, int]:
         """What is held now."""
-        return {
-            "waiting_lookups": self._joiner.waiting_lookups,
-            "waiting_server_spans": self._joiner.waiting_server_spans,
-            "input_queue_bytes": self._queue.weight,
-        }
+        return {**self._stream.gauges(), "input_queue_bytes": self._queue.weight}
 
     def _run(self) -> None:
+        try:
+            self._feed()
+        except Exception:  # noqa: BLE001 whatever it is
+            # A mistake of ours. The tables cannot be trusted any more: whoever runs the service
+            # sees that this thread is gone, and ends it.
+            _log.exception("the pipeline failed; nothing more is joined")
+
+    def _feed(self) -> None:
         next_tick = time.monotonic()
         while not self._queue.finished:
             incoming = self._queue.get(max(next_tick - time.monotonic(), 0))
             if incoming is not None:
-                self.take(incoming, time.monotonic_ns())
+                self._stream.take(incoming, time.monotonic_ns())
             if time.monotonic() >= next_tick:
-                self.advance(time.monotonic_ns())
+                self._stream.advance(time.monotonic_ns())
                 next_tick = time.monotonic() + _TICK_S
-        self.drain()
-
-    # -- what the thread does, for whoever has no need of one -----------------------------------
-
-    def take(self, incoming: Incoming, now_ns: int) -> None:
-        """Take one request's spans; those that are not ours are sent on."""
-        for span in incoming.server_spans:
-            self._joiner.add_server_span(span, now_ns)
-        for span in incoming.lookups:
-            try:
-                lookup = lookup_of(span)
-            except MalformedError:
-                lookup = None
-            if lookup is None:
-                self._joiner.counts["lookups_incomplete"] += 1
-                self._add(span.origin, span.raw)
-            else:
-                self._joiner.add_lookup(lookup, now_ns)
-        for origin, raw in incoming.others:
-            self._add(origin, raw)
-        if incoming.others:
-            self._flush()  # what is not ours is not held up
-
-    def advance(self, now_ns: int) -> None:
-        """Let time pass, and send what is due."""
-        self._hand_on(self._joiner.advance(now_ns))
-        self._flush()
-
-    def drain(self) -> None:
-        """Join what is held as far as it goes, and send it."""
-        self._hand_on(self._joiner.drain())
-        self._flush()
-
-    def _hand_on(self, outcomes: Iterable[Outcome]) -> None:
-        for outcome in outcomes:
-            for origin, raw in encode(outcome):
-                self._add(origin, raw)
-
-    def _add(self, origin: Origin, raw: bytes) -> None:
-        size = len(raw) + _FRAME_BYTES
-        if origin not in self._batch_origins:
-            size += len(origin.resource) + len(origin.scope)
-        if self._batch_bytes + size > _BATCH_BYTES:
-            self._flush()  # before: a span that is too large for anyone travels alone
-        self._batch.append((origin, raw))
-        self._batch_bytes += size
-        self._batch_origins.add(origin)
-
-    def _flush(self) -> None:
-        if self._batch:
-            self._send(otlp.build(self._batch), len(self._batch))
-            self._batch, self._batch_bytes, self._batch_origins = [], 0, set()
-
-
-__all__ = ["Pipeline", "Send"]
+        self._stream.drain()

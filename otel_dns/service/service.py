@@ -13,6 +13,7 @@ from otel_dns.service.otlp_receiver import OtlpReceiver
 from otel_dns.service.output import OtlpOutput
 from otel_dns.service.pipeline import Pipeline
 from otel_dns.service.settings import ServeSettings
+from otel_dns.service.stream import Stream
 
 _log = logging.getLogger(__name__)
 
@@ -25,10 +26,11 @@ class Service(Collector):
         self._output = OtlpOutput(
             settings.output, settings.max_output_bytes, settings.give_up_after_s
         )
-        self._pipeline = Pipeline(settings.join, settings.max_input_bytes, self._output.send)
+        self._stream = Stream(settings.join, self._output.send)
+        self._pipeline = Pipeline(self._stream, settings.max_input_bytes)
         self._otlp = OtlpReceiver(settings, self._pipeline.offer, self._output.offer)
         self._http = HttpReceiver(
-            settings, self._pipeline.offer, lambda: self._pipeline.alive, self._metrics_page
+            settings, self._pipeline.offer, lambda: self.healthy, self._metrics_page
         )
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -55,6 +57,11 @@ class Service(Collector):
             raise
         return otlp_address, http_address
 
+    @property
+    def healthy(self) -> bool:
+        """False once the pipeline has failed: then the service is to be started anew."""
+        return self._pipeline.alive
+
     def stop(self) -> None:
         """Stop taking, then join and send what is held: within the shutdown time."""
         self._output.set_deadline(self.settings.shutdown_s)
@@ -68,7 +75,7 @@ class Service(Collector):
         return (
             self._otlp.counts.snapshot()
             + self._http.counts.snapshot()
-            + self._pipeline.counts()
+            + self._stream.counts()
             + self._output.counts.snapshot()
         )
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_dns.join import break_down
+from otel_dns.join.timeline import timeline
 from otel_dns.model import Join, JoinedTrace, Lookup, ServerTrace
 from tests.support.spans import MS, T0, join, lookup, nested, servedns, server_trace, span
 
@@ -151,7 +152,8 @@ def any_joins(draw: st.DrawFn) -> Join:
                 span(name, draw(times), draw(times),
                      trace_id=root.trace_id, parent_id=parent.span_id)
             )  # fmt: skip
-        joined.append(JoinedTrace(server_trace(root, known[1:]), draw(st.integers(0, 4))))
+        trace = server_trace(root, known[1:])
+        joined.append(JoinedTrace(trace, draw(st.integers(0, 4)), timeline(trace)))
     return Join(tuple(joined), "time", "sole")
 
 

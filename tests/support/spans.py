@@ -5,6 +5,7 @@ from itertools import count
 from typing import Final
 
 from otel_dns import semconv
+from otel_dns.join.timeline import timeline
 from otel_dns.model import Join, JoinedTrace, Lookup, Origin, ServerTrace, Span
 from otel_dns.wire import otlp
 
@@ -142,7 +143,7 @@ def server_trace(root: Span, others: Iterable[Span] = ()) -> ServerTrace:
 def join(*traces: tuple[ServerTrace, int]) -> Join:
     """A join of server traces, each with the index of its candidate."""
     joined = sorted(
-        (JoinedTrace(trace, candidate) for trace, candidate in traces),
+        (JoinedTrace(trace, candidate, timeline(trace)) for trace, candidate in traces),
         key=lambda one: one.trace.root.start_ns,
     )
     return Join(tuple(joined), "time" if joined else "none", "sole" if joined else "")

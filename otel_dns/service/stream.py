@@ -1,0 +1,93 @@
+"""The processor's work on spans, without threads: join, write what was found, batch, send.
+
+The running service feeds it from one thread (:mod:`otel_dns.service.pipeline`); a recording is
+replayed through the very same.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from otel_dns.join import Joiner, JoinSettings, Outcome
+from otel_dns.join.annotate import encode
+from otel_dns.join.recognise import lookup_of
+from otel_dns.model import Origin
+from otel_dns.service.sorting import Incoming
+from otel_dns.wire import MalformedError, otlp
+
+_BATCH_BYTES: Final = 1 << 20  # well below the 4 MiB that gRPC servers take by default
+_FRAME_BYTES: Final = 8  # around a span in a request, at most
+
+Send = Callable[[bytes, int], None]
+"""Takes an encoded OTLP request and its number of spans; waits while the output is full."""
+
+
+class Stream:
+    """Sorted spans in, OTLP requests out. One thread feeds it; time is an argument."""
+
+    def __init__(self, settings: JoinSettings, send: Send) -> None:
+        self._joiner = Joiner(settings)
+        self._send = send
+        self._batch: list[tuple[Origin, bytes]] = []
+        self._batch_bytes = 0
+        self._batch_origins: set[Origin] = set()
+
+    def counts(self) -> Counter[str]:
+        """What was counted so far; from any thread."""
+        return self._joiner.counts.copy()
+
+    def gauges(self) -> dict[str, int]:
+        """What is held now; from any thread."""
+        return {
+            "waiting_lookups": self._joiner.waiting_lookups,
+            "waiting_server_spans": self._joiner.waiting_server_spans,
+        }
+
+    def take(self, incoming: Incoming, now_ns: int) -> None:
+        """Take one request's spans; those that are not ours are sent on."""
+        for span in incoming.server_spans:
+            self._joiner.add_server_span(span, now_ns)
+        for span in incoming.lookups:
+            try:
+                lookup = lookup_of(span)
+            except MalformedError:
+                lookup = None
+            if lookup is None:
+                self._joiner.counts["lookups_incomplete"] += 1
+                self._add(span.origin, span.raw)
+            else:
+                self._joiner.add_lookup(lookup, now_ns)
+        for origin, raw in incoming.others:
+            self._add(origin, raw)
+        if incoming.others:
+            self._flush()  # what is not ours is not held up
+
+    def advance(self, now_ns: int) -> None:
+        """Let time pass, and send what is due."""
+        self._hand_on(self._joiner.advance(now_ns))
+        self._flush()
+
+    def drain(self) -> None:
+        """Join what is held as far as it goes, and send it."""
+        self._hand_on(self._joiner.drain())
+        self._flush()
+
+    def _hand_on(self, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            for origin, raw in encode(outcome):
+                self._add(origin, raw)
+
+    def _add(self, origin: Origin, raw: bytes) -> None:
+        size = len(raw) + _FRAME_BYTES
+        if origin not in self._batch_origins:
+            size += len(origin.resource) + len(origin.scope)
+        if self._batch_bytes + size > _BATCH_BYTES:
+            self._flush()  # before: a span that is too large for anyone travels alone
+        self._batch.append((origin, raw))
+        self._batch_bytes += size
+        self._batch_origins.add(origin)
+
+    def _flush(self) -> None:
+        if self._batch:
+            self._send(otlp.build(self._batch), len(self._batch))
+            self._batch, self._batch_bytes, self._batch_origins = [], 0, set()
