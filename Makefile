@@ -27,7 +27,7 @@ format: .venv/ready ## format the code, mend what the linter can
 	@$(BIN)/ruff check --fix .
 
 docs: .venv/ready ## make docs/attributes.md anew
-	@$(BIN)/python docs/attributes.py > docs/attributes.md
+	@$(BIN)/python docs/attributes.py
 
 lock: ## choose the versions anew (needs uv)
 	uv pip compile pyproject.toml --extra lab --group dev --universal --python-version 3.11 \

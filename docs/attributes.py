@@ -1,10 +1,11 @@
-"""Prints docs/attributes.md, made from otel_dns/semconv.py: `make docs`."""
+"""Writes docs/attributes.md, made from otel_dns/semconv.py: `make docs`."""
 
 import ast
 import re
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "otel_dns" / "semconv.py"
+PAGE = Path(__file__).with_suffix(".md")
 HEADING = re.compile(r"^# -- (.+?) -+$", re.MULTILINE)
 
 
@@ -24,10 +25,16 @@ def page(source: str) -> str:
     for name, value, meaning in constants(module):
         while headings and headings[0][0] < name.lineno:
             title = headings.pop(0)[1]
-            lines += ["", f"## {title[0].upper()}{title[1:]}", "", "| name | meaning |", "|---|---|"]
+            lines += [
+                "",
+                f"## {title[0].upper()}{title[1:]}",
+                "",
+                "| name | meaning |",
+                "|---|---|",
+            ]
         if isinstance(value, str):
-            meaning = " ".join(meaning.split()).replace("|", "\\|").replace("``", "`")
-            lines.append(f"| `{value}` | {meaning} |")
+            cell = " ".join(meaning.split()).replace("|", "\\|").replace("``", "`")
+            lines.append(f"| `{value}` | {cell} |")
     return "\n".join(lines) + "\n"
 
 
@@ -47,4 +54,4 @@ def constants(module: ast.Module) -> list[tuple[ast.AnnAssign, object, str]]:
 
 
 if __name__ == "__main__":
-    print(page(SOURCE.read_text()), end="")
+    PAGE.write_text(page(SOURCE.read_text()))

@@ -4,6 +4,7 @@ import click
 
 import otel_dns
 from otel_dns.cli.demo import demo
+from otel_dns.cli.lab import lab
 from otel_dns.cli.programs import programs
 from otel_dns.cli.serve import serve
 
@@ -17,5 +18,6 @@ def main() -> None:
 
 
 main.add_command(demo)
+main.add_command(lab)
 main.add_command(programs)
 main.add_command(serve)

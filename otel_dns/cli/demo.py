@@ -1,6 +1,8 @@
 """``otel-dns demo``: joined DNS traces from real programs, in a lab on this machine."""
 
+import json
 import subprocess
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -8,11 +10,14 @@ from rich.console import Console
 from otel_dns.cli.joined import joined_lookups
 from otel_dns.cli.progress import Steps
 from otel_dns.cli.waterfall import legend, summary, waterfall
-from otel_dns.lab import Lab, LabError, available, programs, scenarios
+from otel_dns.lab import Lab, LabError, available, delimited, programs, scenarios
+from otel_dns.service.replay import replay
 from otel_dns.wire.otlp import SpanView, decode
 
 _SETTLE_S = 1.5
 """CoreDNS's reporter sends every second, and the application when it ends."""
+
+_RECORDING = Path(delimited.__file__).with_name("recordings") / "demo"
 
 _NEXT = """\
 Where to look next
@@ -41,7 +46,7 @@ def demo(replayed: bool) -> None:
         spans = _live(Steps())
     else:
         click.echo(f"No lab here ({reason}): replaying a recording.", err=True)
-        spans = _replayed()
+        spans = _replayed(console)
     lookups = joined_lookups(spans)
     for lookup in lookups:
         console.print()
@@ -94,5 +99,19 @@ def _live(steps: Steps) -> list[SpanView]:
     return spans
 
 
-def _replayed() -> list[SpanView]:
-    raise click.ClickException("no recording")
+def _replayed(console: Console) -> list[SpanView]:
+    """Put the recording through the same core."""
+    try:
+        manifest = json.loads((_RECORDING / "manifest.json").read_text())
+        otlp_requests = delimited.decode((_RECORDING / "client-traces.otlp").read_bytes())
+        zipkin_bodies = (_RECORDING / "coredns-zipkin.jsonl").read_bytes().splitlines()
+        sent = replay(otlp_requests, zipkin_bodies)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"the recording in {_RECORDING} is damaged: {error}") from None
+    versions = manifest["versions"]
+    console.print(
+        f"RECORDING of {manifest['date']}: real programs in the lab, CoreDNS"
+        f" {versions['CoreDNS']}, {versions['C library']}, Linux {versions['Linux']}",
+        style="bold",
+    )
+    return [span for request in sent for span in decode(request)]

@@ -197,7 +197,7 @@ def exec_(name: str, namespace: str | None, pod: str, command: tuple[str, ...]) 
         spec = place.spec(command, name=Path(command[0]).name)
         standard = [sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno()]
         code = processes.run_attached(
-            attached.session, spec, standard, timeout=None, started=_forward_signals
+            attached.session, spec, standard, timeout=None, started=_Forwarder().to
         )
     sys.exit(code if code >= 0 else 128 - code)
 
@@ -219,13 +219,24 @@ def _place(attached: Lab, name: str, namespace: str | None) -> Place:
     return found[0] if found else attached.pod(name, namespace=namespace or "default")
 
 
-def _forward_signals(send: Callable[[int], None]) -> None:
-    def forward(number: int, _frame: FrameType | None) -> None:
-        with contextlib.suppress(LabError):
-            send(number)
+class _Forwarder:
+    """Hands this process's signals on to a program, also those that come before it runs."""
 
-    for number in _FORWARDED:
-        signal.signal(number, forward)
+    def __init__(self) -> None:
+        self._waiting: list[int] = []
+        self._send: Callable[[int], None] = self._waiting.append
+        for number in _FORWARDED:
+            signal.signal(number, self._came)
+
+    def to(self, send: Callable[[int], None]) -> None:
+        """From now on, hand signals to this function."""
+        self._send = send
+        for number in self._waiting:
+            self._came(number, None)
+
+    def _came(self, number: int, _frame: FrameType | None) -> None:
+        with contextlib.suppress(LabError):  # It has just ended.
+            self._send(number)
 
 
 @lab.command()
@@ -281,8 +292,9 @@ def down(name: str) -> None:
 def record_(userns: bool, scenario: str, directory: Path, command: Sequence[str]) -> None:
     r"""Record into DIRECTORY what all parts send while an application runs.
 
-    COMMAND is a Python program with its arguments, run in a Pod under opentelemetry-instrument;
-    without one, examples/storefront. The files are listed in manifest.json.
+    COMMAND is a Python program with its arguments (app.py, or python -m app), run in a Pod under
+    opentelemetry-instrument; without one, examples/storefront. The files are listed in
+    manifest.json.
 
     \b
     Examples:

@@ -18,14 +18,16 @@ from otel_dns.cli.joined import JoinedLookup, JoinedQuery, PluginTime, number, t
 _LONGEST_NAME: Final = 48
 _FIXED: Final = 33
 """Columns of a query's line beside its name and its bar."""
-_WORTH_A_WORD: Final = 0.04
-"""Plugins below this share of their query are summed up, the time after an answer is left out."""
+_PLUGIN_SHARE: Final = 0.1
+"""Plugins with less of their query's time are summed up."""
+_AFTER_SHARE: Final = 0.04
+"""Less time after the answer than this share of the lookup is not worth a line."""
 
 _MARKS: Final = {
     semconv.SEGMENT_STUB_NETWORK: ("·", "bright_black", "stub and network"),
     semconv.SEGMENT_SERVER: ("█", "cyan", "DNS server"),
     semconv.SEGMENT_UPSTREAM: ("▓", "magenta", "upstream"),
-    semconv.SEGMENT_WAITING: ("~", "red", "waiting for a timeout"),
+    semconv.SEGMENT_WAITING: ("~", "red", "waiting, timeout"),
     semconv.SEGMENT_UNATTRIBUTED: ("?", "yellow", "unattributed"),
 }
 _AFTER: Final = ("░", "bright_black")
@@ -50,7 +52,7 @@ def legend() -> Text:
     """Explain the marks."""
     line = Text()
     for mark, style, meaning in _MARKS.values():
-        line.append(mark, style).append(f" {meaning}   ")
+        line.append(mark, style).append(f" {meaning}  ")
     return line.append(_AFTER[0], _AFTER[1]).append(" after the answer")
 
 
@@ -142,7 +144,7 @@ def _plugins(query: JoinedQuery) -> Text:
     line = Text("  ")
     rest_ns = 0
     for plugin in query.plugins:
-        if plugin.own_ns < (query.end_ns - query.start_ns) * _WORTH_A_WORD and not plugin.peer:
+        if plugin.own_ns < (query.end_ns - query.start_ns) * _PLUGIN_SHARE and not plugin.peer:
             rest_ns += plugin.own_ns
             continue
         if len(line) > 2:
@@ -198,7 +200,7 @@ def _breakdown(lookup: JoinedLookup, width: int) -> Iterator[Text]:
         shown = ", ".join(f"{printable(name, 20)} {duration(spent)}" for name, spent in plugins)
         yield Text("DNS server, on the critical path: ", "cyan").append(shown, "default")
     after = number(lookup.attribute(semconv.AFTER_ANSWER))
-    if after > total * _WORTH_A_WORD:
+    if after > total * _AFTER_SHARE:
         yield Text(
             f"after the answer, outside the lookup: {duration(after)} of the server's spans",
             "bright_black",

@@ -1,0 +1,90 @@
+"""The recording that the lab made of real programs, through the core and the renderer."""
+
+import io
+import statistics
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+import otel_dns.lab
+from otel_dns import semconv
+from otel_dns.cli import main
+from otel_dns.cli.joined import JoinedLookup, joined_lookups
+from otel_dns.cli.waterfall import printable, waterfall
+from otel_dns.lab import delimited
+from otel_dns.service.replay import replay
+from otel_dns.wire.otlp import decode
+
+RECORDING = Path(otel_dns.lab.__file__).parent / "recordings" / "demo"
+
+
+@pytest.fixture(scope="module")
+def lookups() -> list[JoinedLookup]:
+    requests = delimited.decode((RECORDING / "client-traces.otlp").read_bytes())
+    bodies = (RECORDING / "coredns-zipkin.jsonl").read_bytes().splitlines()
+    return joined_lookups(view for sent in replay(requests, bodies) for view in decode(sent))
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "queries", "waste"),
+    [
+        ("web", "ok", 2, 0),
+        ("db", "ok", 2, 0),
+        ("www.example.org", "ok", 8, 6),
+        ("slow.example.", "ok", 1, 0),
+        ("paymets", "not_found", 8, 0),
+    ],
+)
+def test_what_each_lookup_cost(lookups, name, outcome, queries, waste) -> None:
+    (lookup,) = (each for each in lookups if each.name == name)
+    assert lookup.attribute(semconv.LOOKUP_OUTCOME) == outcome
+    assert lookup.attribute(semconv.QUERIES) == len(lookup.queries) == queries
+    assert lookup.attribute(semconv.WASTE_QUERIES) == waste
+    assert lookup.attribute(semconv.JOIN_CERTAINTY) == "sole"
+
+
+def test_segments_and_own_times_add_up(lookups) -> None:
+    for lookup in lookups:
+        assert sum(lookup.segments.values()) == lookup.duration_ns
+        assert sum(lookup.plugins.values()) == lookup.segments["server"]
+        for query in lookup.queries:
+            own = sum(plugin.own_ns for plugin in query.plugins)
+            assert own == query.end_ns - query.start_ns
+
+
+def test_next_to_nothing_is_unattributed(lookups) -> None:
+    shares = [lookup.segments["unattributed"] / lookup.duration_ns for lookup in lookups]
+    assert statistics.median(shares) <= 0.05
+
+
+def test_the_slow_upstream_is_the_bottleneck(lookups) -> None:
+    (lookup,) = (each for each in lookups if each.name == "slow.example.")
+    assert lookup.attribute(semconv.BOTTLENECK) == "upstream"
+    assert 50_000_000 <= lookup.segments["upstream"] < 52_000_000
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_drawn_within_the_width(lookups, width) -> None:
+    for lookup in lookups:
+        console = Console(width=width, record=True, file=io.StringIO())
+        console.print(waterfall(lookup, console.width))
+        drawn = console.export_text()
+        assert max(map(len, drawn.splitlines())) <= width
+        assert drawn.count("NXDOMAIN") == sum(each.rcode == "NXDOMAIN" for each in lookup.queries)
+
+
+def test_hostile_names_are_made_visible() -> None:
+    assert printable("a\x1b[2Jb\nc\u202ed") == "a\\x1b[2Jb\\x0ac\\x202ed"
+    assert len(printable("x" * 500)) <= 48
+
+
+def test_demo_replays_where_there_are_no_namespaces(monkeypatch) -> None:
+    monkeypatch.setattr(sys.modules["otel_dns.cli.demo"], "available", lambda: "no namespaces")
+    result = CliRunner().invoke(main, ["demo"])
+    assert result.exit_code == 0
+    assert "No lab here (no namespaces): replaying a recording." in result.output
+    assert "RECORDING of 20" in result.output
+    assert "8 queries, 6 of them waste" in result.output

@@ -1,0 +1,43 @@
+"""What a newcomer sees first, as they see it."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from otel_dns.lab import available
+from tests.support.programs import require
+
+
+def test_demo_runs_and_leaves_nothing(tmp_path: Path) -> None:
+    reason = available()
+    if reason is not None:
+        pytest.skip(f"no lab: {reason}")
+    require("coredns")
+    done = subprocess.run(
+        [sys.executable, "-m", "otel_dns", "demo"],
+        capture_output=True, text=True, timeout=120, check=True,
+        env={"PATH": str(Path(sys.executable).parent), "HOME": str(Path.home()),
+             "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    shown = done.stdout
+    assert re.search(r"^www\.example\.org  ok .* 8 queries, 6 of them waste", shown, re.MULTILINE)
+    assert re.search(r"^db  ok .* 2 queries, joined by time, sole", shown, re.MULTILINE)
+    assert re.search(r"connect 192\.0\.2\.53:53 5\d\.\d\d ms", shown)
+    assert "RECORDING" not in shown
+    assert not processes_with(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def processes_with(directory: Path) -> list[str]:
+    """Process ids of all that runs with this directory for its temporary files."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"TMPDIR={directory}\0".encode() in path.read_bytes():
+                found.append(path.parent.name)
+        except OSError:
+            continue
+    return found

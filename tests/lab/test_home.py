@@ -1,0 +1,97 @@
+"""The directories of labs: private, locked by the living, swept of the dead."""
+
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from otel_dns.lab import LabError, home
+
+
+@pytest.fixture(autouse=True)
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    return tmp_path / f"otel-dns-{os.geteuid()}"
+
+
+def test_alive_as_long_as_the_lock_is_held(base: Path) -> None:
+    made, lock = home.create("one")
+    assert made.path == base / "one"
+    assert made.is_alive()
+    assert [each.name for each in home.running_labs()] == ["one"]
+    assert home.find("one") == made
+    with pytest.raises(LabError, match=r"a lab named one runs already.*lab down --name one"):
+        home.create("one")
+    os.close(lock)
+    assert not made.is_alive()
+    with pytest.raises(LabError, match=r"no lab named one runs \(running: none\)"):
+        home.find("one")
+
+
+def test_the_next_one_removes_the_dead() -> None:
+    dead, lock = home.create("dead")
+    (dead.path / "files").mkdir()
+    (dead.path / "files/log").write_text("x")
+    alive, alive_lock = home.create("alive")
+    os.close(lock)
+    third, third_lock = home.create()
+    assert not dead.path.exists()
+    assert alive.path.exists()
+    for each, fd in ((alive, alive_lock), (third, third_lock)):
+        each.remove()
+        os.close(fd)
+
+
+def test_the_last_one_removes_the_base(base: Path) -> None:
+    one, lock_one = home.create("one")
+    two, lock_two = home.create("two")
+    one.remove()
+    assert base.is_dir()
+    two.remove()
+    assert not base.exists()
+    os.close(lock_one)
+    os.close(lock_two)
+    two.remove()
+
+
+def test_lock_waits_for_the_removal_of_its_file(base: Path) -> None:
+    # Somebody takes the lock of a base that is removed under it: the new base is used.
+    _, lock = home.create("one")
+    with (base / ".lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        one_removed = os.fork()
+        if one_removed == 0:
+            home.create("two")
+            os._exit(0)
+        (base / ".lock").unlink()
+        (base / ".lock").touch()
+    assert os.waitstatus_to_exitcode(os.waitpid(one_removed, 0)[1]) == 0
+    assert (base / "two").is_dir()
+    os.close(lock)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../a", ".hidden", "x" * 42])
+def test_names(name: str) -> None:
+    with pytest.raises(LabError, match="is no name for a lab"):
+        home.create(name)
+
+
+def test_a_base_that_others_can_write_is_refused(base: Path) -> None:
+    base.mkdir()
+    base.chmod(0o777)
+    with pytest.raises(LabError, match="not a directory that only you can write to"):
+        home.create("one")
+    base.rmdir()
+    base.symlink_to("/tmp")
+    with pytest.raises(LabError, match="not a directory that only you can write to"):
+        home.create("one")
+
+
+def test_runtime_directory_is_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert home.base_directory() == tmp_path / "otel-dns"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "missing"))
+    assert home.base_directory().name == f"otel-dns-{os.geteuid()}"
