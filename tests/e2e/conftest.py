@@ -1,7 +1,8 @@
 """The whole chain in a lab: real CoreDNS, Collector, otel-dns and Jaeger."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -16,7 +17,7 @@ from tests.support.programs import require
 from tests.support.waiting import eventually
 
 COLLECTOR_JOINED = "10.244.0.1:4319"
-SETTLE = ["--settle", "1.5", "--server-trace-wait", "20"]
+SETTLE = ["--settle", "1.2", "--server-trace-wait", "20"]
 
 
 @dataclass(slots=True)
@@ -67,32 +68,42 @@ def make_chain(lab: Lab, config: str) -> Chain:
     output = COLLECTOR_JOINED if config == "otel-dns.yaml" else None
     jaeger = lab.jaeger()
     processor = lab.processor(SETTLE, output=output or jaeger.otlp)
-    collector = lab.collector(path, env={"DECISION_WAIT": "5s"})
+    collector = lab.collector(path, env={"DECISION_WAIT": "4s"})
     upstream = lab.upstream_dns()
     coredns = lab.cluster_dns(
         zipkin=collector.zipkin_url, delays={"slow.cluster.local": "50ms"}, cache=0
     )
     lab.web_server()
-    pod = lab.pod("storefront-7d4b9c", namespace="shop")
+    pod = lab.pod(
+        "storefront-7d4b9c", namespace="shop", options=("ndots:5", "timeout:1", "attempts:1")
+    )
     return Chain(lab, jaeger, processor, collector, upstream, coredns, pod)
 
 
-@pytest.fixture
-def lab() -> Iterator[Lab]:
+@pytest.fixture(scope="module")
+def chains() -> Iterator[Callable[[str], Chain]]:
+    """Chains by configuration, each made once for the tests of a module."""
     reason = available()
     if reason is not None:
         pytest.skip(f"no lab: {reason}")
     for program in ("coredns", "otelcol", "jaeger"):
         require(program)
-    with Lab() as lab:
-        yield lab
+    made: dict[str, Chain] = {}
+    with ExitStack() as labs:
+
+        def chain(config: str) -> Chain:
+            if config not in made:
+                made[config] = make_chain(labs.enter_context(Lab()), config)
+            return made[config]
+
+        yield chain
 
 
 @pytest.fixture(params=["otel-dns.yaml", "simple.yaml"])
-def chain(request: pytest.FixtureRequest, lab: Lab) -> Chain:
-    return make_chain(lab, request.param)
+def chain(request: pytest.FixtureRequest, chains: Callable[[str], Chain]) -> Chain:
+    return chains(request.param)
 
 
 @pytest.fixture
-def default_chain(lab: Lab) -> Chain:
-    return make_chain(lab, "otel-dns.yaml")
+def default_chain(chains: Callable[[str], Chain]) -> Chain:
+    return chains("otel-dns.yaml")

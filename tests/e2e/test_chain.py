@@ -14,9 +14,9 @@ def parent(span: dict[str, Any]) -> str | None:
 
 
 def test_one_tree_from_the_application_to_the_plugins(chain: Chain) -> None:
-    chain.run_storefront("storefront")
+    chain.run_storefront("tree")
     (trace,) = chain.found(
-        "storefront",
+        "tree",
         dns__question__name="www.example.org",
         otel_dns__join__method="time",
         otel_dns__join__certainty="sole",
@@ -55,11 +55,12 @@ def test_one_tree_from_the_application_to_the_plugins(chain: Chain) -> None:
 
 def test_what_servers_side_people_have_leads_to_the_trace(default_chain: Chain) -> None:
     """The trace id in CoreDNS's log line finds the joined trace."""
-    default_chain.run_storefront("storefront")
-    default_chain.found("storefront", dns__question__name="db", otel_dns__join__method="time")
+    logged_before = len(default_chain.coredns.log.read_text())
+    default_chain.run_storefront("logged")
+    default_chain.found("logged", dns__question__name="db", otel_dns__join__method="time")
     line = next(
         line
-        for line in default_chain.coredns.log.read_text().splitlines()
+        for line in default_chain.coredns.log.read_text()[logged_before:].splitlines()
         if "db.shop.svc.cluster.local." in line
     )
     logged = next(
@@ -70,8 +71,8 @@ def test_what_servers_side_people_have_leads_to_the_trace(default_chain: Chain) 
 
 
 def test_short_in_cluster_name_takes_two_queries(default_chain: Chain) -> None:
-    default_chain.run_storefront("storefront")
-    (trace,) = default_chain.found("storefront", dns__question__name="db")
+    default_chain.run_storefront("short")
+    (trace,) = default_chain.found("short", dns__question__name="db")
     (lookup,) = (span for span in trace["spans"] if span["operationName"] == "dns.lookup")
     assert tags(lookup)["otel_dns.queries"] == 2
     assert tags(lookup)["otel_dns.search.waste_queries"] == 0

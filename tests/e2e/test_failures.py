@@ -12,6 +12,9 @@ def test_without_otel_dns_all_other_spans_arrive(default_chain: Chain) -> None:
     traces = default_chain.found("bereft", http__method="GET")
     operations = {span["operationName"] for trace in traces for span in trace["spans"]}
     assert operations == {"GET"}
+    default_chain.processor.process.restart()
+    default_chain.run_storefront("bereft-no-more")
+    default_chain.found("bereft-no-more", otel_dns__join__method="time")
 
 
 def test_coredns_killed(default_chain: Chain) -> None:
