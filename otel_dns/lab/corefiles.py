@@ -92,7 +92,7 @@ def cluster(
         *common,
         "loadbalance",
         *([f"cache {cache}"] if cache else []),
-        f"file {zones / 'cluster.local.zone'} cluster.local",
+        f'file "{zones / "cluster.local.zone"}" cluster.local',
         f"forward . {forward}",
         *extra.splitlines(),
     ]
@@ -133,7 +133,7 @@ def upstream(
     ]
     zone_files = [
         *common,
-        *(f"file {zones / zone}.zone {zone}" for zone in OUTSIDE_ZONES),
+        *(f'file "{zones / zone}.zone" {zone}' for zone in OUTSIDE_ZONES),
         *extra.splitlines(),
     ]
     # Blocks of their own: plugin template would answer before file does.

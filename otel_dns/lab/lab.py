@@ -489,6 +489,7 @@ class Lab:
 
         Raises:
             OSError: No connection: refused, no route, or too late.
+            LabError: ``host`` is no IP address.
         """
         key = f"{pod.namespace}/{pod.name}" if pod else ""
         return reach.connect(self.session, host, port, kind=kind, pod=key, timeout=timeout)

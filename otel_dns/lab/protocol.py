@@ -19,6 +19,7 @@ op             takes                                                  answers
 """
 
 import array
+import errno
 import json
 import os
 import socket
@@ -33,6 +34,18 @@ MAX_MESSAGE: Final = 400_000
 MAX_DESCRIPTORS: Final = 16
 
 Message = dict[str, Any]
+
+
+def accept(listener: socket.socket) -> socket.socket:
+    """Take a waiting connection; it is non-blocking.
+
+    Raises:
+        OSError: There is none.
+    """
+    connection, _ = listener.accept()
+    connection.setblocking(False)
+    _raise_buffers(connection)
+    return connection
 
 
 def _raise_buffers(connection: socket.socket) -> None:
@@ -75,9 +88,16 @@ def send(connection: socket.socket, message: Message, fds: Sequence[int] = ()) -
         OSError: The other side is gone.
     """
     raw = json.dumps(message).encode()
+    too_large = LabError(f"a message of {len(raw)} bytes is too large; is the environment?")
     if len(raw) > MAX_MESSAGE:
-        raise LabError(f"a request of {len(raw)} bytes is too large; make the environment smaller")
-    socket.send_fds(connection, [raw], fds)
+        raise too_large
+    try:
+        socket.send_fds(connection, [raw], fds)
+    except OSError as error:
+        # The system's own limit may be lower.
+        if error.errno == errno.EMSGSIZE:
+            raise too_large from None
+        raise
 
 
 def receive(connection: socket.socket) -> tuple[Message, list[int]] | None:

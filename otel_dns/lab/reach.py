@@ -1,6 +1,7 @@
 """From outside into the lab's network: connections, HTTP, published ports."""
 
 import http.client
+import ipaddress
 import socket
 import sys
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 from otel_dns.lab import addresses as plan
 from otel_dns.lab import environment
 from otel_dns.lab.control import RequestFailed
+from otel_dns.lab.errors import LabError
 from otel_dns.lab.places import Node
 from otel_dns.lab.session import Session
 
@@ -17,6 +19,11 @@ def connect(
     session: Session, host: str, port: int, *, kind: str = "tcp", pod: str = "", timeout: float = 5
 ) -> socket.socket:
     """A socket connected from inside the lab; see ``Lab.connect``."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        # The keeper asks no DNS server: whose answer would that be?
+        raise LabError(f"{host!r} is no IP address in the lab") from None
     try:
         with session.control.request(
             "connect", host=host, port=port, kind=kind, pod=pod, timeout=timeout

@@ -1,8 +1,9 @@
 """What every handle on a lab shares: the way to its keeper, its directory, how progress is told."""
 
+import contextlib
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from otel_dns.lab.control import Control
@@ -25,6 +26,7 @@ class Session:
     control: Control
     directory: Path
     progress: Progress
+    _logs: dict[str, int] = field(default_factory=dict)
 
     def write(self, name: str, text: str) -> Path:
         """Write a configuration file, in place of an older one of the name."""
@@ -37,11 +39,11 @@ class Session:
         """An unused file name for the log of a process of this name; the file is made."""
         logs = self.directory / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        for suffix in itertools.chain([""], (f"-{number}" for number in itertools.count(2))):
-            path = logs / f"{name}{suffix}.log"
-            try:
+        for number in itertools.count(self._logs.get(name, 0) + 1):
+            path = logs / (f"{name}.log" if number == 1 else f"{name}-{number}.log")
+            # Another process that uses the same lab may have taken it.
+            with contextlib.suppress(FileExistsError):
                 path.touch(exist_ok=False)
-            except FileExistsError:
-                continue
-            return path
+                self._logs[name] = number
+                return path
         raise AssertionError

@@ -38,9 +38,9 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=[(), ("--userns",)], ids=["plain", "userns"])
-def up(request: pytest.FixtureRequest, runtime: Path) -> Iterator[str]:
-    done = otel_dns_lab("up", "--name", "t", *request.param)
+@pytest.fixture
+def up(runtime: Path) -> Iterator[str]:
+    done = otel_dns_lab("up", "--name", "t")
     assert done.returncode == 0, done.stderr
     yield done.stdout
     otel_dns_lab("down", "--name", "t")
@@ -83,6 +83,18 @@ def test_up_exec_status_down(up: str, runtime: Path) -> None:
     gone = otel_dns_lab("status", "--name", "t")
     assert gone.returncode == 1
     assert "no lab named t runs (running: none); start it with `otel-dns lab up" in gone.stderr
+
+
+def test_user_namespace_and_kept_directory(runtime: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    done = otel_dns_lab("up", "--userns", "--directory", str(kept))
+    assert done.returncode == 0, done.stderr
+    assert f"logs and configuration: {kept}" in done.stdout
+    done = otel_dns_lab("exec", "a", "-n", "shop", "--", "sh", "-c", "id -u; getent hosts db")
+    assert done.stdout.split()[:2] == ["0", "10.96.0.20"]
+    assert otel_dns_lab("down").returncode == 0
+    assert list(runtime.iterdir()) == [kept]
+    assert '"A IN db.shop.svc.cluster.local.' in (kept / "logs/coredns-0-coredns.log").read_text()
 
 
 def test_same_pod_name_twice(up: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from otel_dns.lab import LabError, home
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -57,20 +58,33 @@ def test_the_last_one_removes_the_base(base: Path) -> None:
     two.remove()
 
 
-def test_lock_waits_for_the_removal_of_its_file(base: Path) -> None:
-    # Somebody takes the lock of a base that is removed under it: the new base is used.
+def test_lock_that_was_removed_is_not_enough(base: Path) -> None:
+    # While one waits for the base's lock, another lab's end removes it, and a third makes it anew.
     _, lock = home.create("one")
-    with (base / ".lock").open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        one_removed = os.fork()
-        if one_removed == 0:
+    path = base / ".lock"
+    with path.open() as old:
+        fcntl.flock(old, fcntl.LOCK_EX)
+        waiting = os.fork()
+        if waiting == 0:
             home.create("two")
             os._exit(0)
-        (base / ".lock").unlink()
-        (base / ".lock").touch()
-    assert os.waitstatus_to_exitcode(os.waitpid(one_removed, 0)[1]) == 0
+        eventually(lambda: _waits_for_a_lock(waiting), "the child at the lock")
+        path.unlink()
+        with path.open("w") as new:
+            fcntl.flock(new, fcntl.LOCK_EX)
+            fcntl.flock(old, fcntl.LOCK_UN)
+            eventually(lambda: _waits_for_a_lock(waiting, path), "the child at the new lock")
+            assert not (base / "two").exists()
+    assert os.waitstatus_to_exitcode(os.waitpid(waiting, 0)[1]) == 0
     assert (base / "two").is_dir()
     os.close(lock)
+
+
+def _waits_for_a_lock(pid: int, path: Path | None = None) -> bool:
+    # "12: -> FLOCK ADVISORY WRITE 1234 fe:00:5678 0 EOF"
+    inode = "" if path is None else f":{path.stat().st_ino} "
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any(f" WRITE {pid} " in line and "->" in line and inode in line for line in lines)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../a", ".hidden", "x" * 42])

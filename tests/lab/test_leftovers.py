@@ -24,7 +24,7 @@ from otel_dns.lab import Lab
 with Lab(userns={"yes": True, "auto": None}[sys.argv[1]]) as lab:
     dns = lab.cluster_dns(zipkin=None)
     pod = lab.pod("a")
-    app = pod.start(["sh", "-c", "trap '' TERM; sleep 1000 & sleep 1001"], name="app")
+    app = pod.start(["sh", "-c", "sleep 1000 & sleep 1001"], name="app")
     kinds = ("net", "mnt", "pid", "uts", "ipc")
     pids = [dns.process.host_pid, app.host_pid]
     namespaces = {os.readlink(f"/proc/{pid}/ns/{kind}") for pid in pids for kind in kinds}
@@ -151,7 +151,10 @@ def test_normal_end_and_requests_after_it(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     with Lab() as lab:
         pod = lab.pod("a")
-        process = pod.start(["sleep", "1000"])
+        process = pod.start(
+            ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done"],
+            ready=lambda process: "deaf" in process.output(),
+        )
         home = lab.directory.parent
         assert home.is_relative_to(tmp_path)
         assert home.stat().st_mode & 0o777 == 0o700
@@ -177,9 +180,16 @@ def test_exception_in_the_block_ends_the_lab() -> None:
 
 
 def test_kept_directory(tmp_path: Path) -> None:
-    with Lab(directory=tmp_path / "kept") as lab:
-        lab.pod("a").start(["echo", "something"], name="app").wait()
-    assert (tmp_path / "kept/logs/a-app.log").read_text() == "something\n"
+    require("coredns")
+    with Lab(directory=tmp_path / "kept for later") as lab:
+        lab.cluster_dns(zipkin=None)
+        pod = lab.pod("a")
+        for _ in range(2):
+            pod.start(["echo", "something"], name="app").wait()
+    logs = tmp_path / "kept for later/logs"
+    names = ["a-app-2.log", "a-app.log", "coredns-0-coredns.log"]
+    assert sorted(each.name for each in logs.iterdir()) == names
+    assert (logs / "a-app.log").read_text() == "something\n"
 
 
 def test_two_labs_at_once() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from otel_dns.lab import Lab, LabError, LabProcess, ProgramFailed
+from otel_dns.lab.keeper.processes import REMEMBERED, STOP_SECONDS
 from tests.support.programs import require
 from tests.support.waiting import eventually
 
@@ -104,6 +105,8 @@ def test_everything_stops_in_reverse_order(tmp_path: Path) -> None:
             )
         paused = pod.start(["sleep", "1000"])
         paused.pause()
+        began = time.monotonic()
+    assert time.monotonic() - began < STOP_SECONDS
     assert order.read_text().split() == ["c", "b", "a"]
 
 
@@ -181,6 +184,18 @@ def _listens(lab: Lab, address: str, _: LabProcess) -> bool:
     except OSError:
         return False
     return True
+
+
+def test_many_processes(lab: Lab) -> None:
+    pod = lab.pod("a")
+    first = pod.start(["true"])
+    for _ in range(REMEMBERED + 10):
+        pod.start(["true", "x" * 1000])
+    last = pod.start(["false"])
+    assert last.wait() == 1
+    assert len(lab.status()["processes"]) == REMEMBERED
+    with pytest.raises(LabError, match="is not known; it may have ended long ago"):
+        _ = first.returncode
 
 
 def test_large_environment(lab: Lab) -> None:

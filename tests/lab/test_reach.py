@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from otel_dns.lab import Lab, Pod
+from otel_dns.lab import Lab, LabError, Pod
 
 
 def test_web_server_answers_by_name_and_through_connections(any_lab: Lab) -> None:
@@ -33,6 +33,8 @@ def test_connection_errors_are_the_kernel_s(lab: Lab) -> None:
     with pytest.raises(OSError, match="unreachable") as unreachable:
         lab.connect("203.0.113.1", 80)
     assert unreachable.value.errno == errno.ENETUNREACH
+    with pytest.raises(LabError, match="'localhost' is no IP address"):
+        lab.connect("localhost", 81)
     listening = pod.start(
         ["python3", "-c", "import socket; s = socket.create_server(('127.0.0.1', 7)); s.accept()"]
     )

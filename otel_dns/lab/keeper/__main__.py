@@ -32,9 +32,6 @@ _NAMESPACES: Final = (
 def main() -> int:
     """Run the keeper; see ``otel_dns.lab.launch`` for who starts it with which arguments."""
     arguments = _arguments()
-    # For us alone: with a program that held the lock, a dead lab would look alive.
-    for fd in (arguments.status_fd, arguments.lock_fd):
-        os.set_inheritable(fd, False)
     if arguments.detach and os.fork() != 0:
         os._exit(0)  # The one who started us need not be the one to wait for us.
     owner = os.pidfd_open(arguments.owner) if arguments.owner else None
@@ -103,6 +100,7 @@ def _fork_init(home: LabHome, arguments: argparse.Namespace) -> int:
         return pid
     status = 1
     try:
+        # With a program that held the lock, a dead lab would look alive.
         os.close(arguments.lock_fd)
         namespaces.die_with_parent(signal.SIGKILL)
         if not _has_ended(outer):

@@ -85,8 +85,7 @@ class Init:
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
-            connection, _ = self._listener.accept()
-            connection.setblocking(False)
+            connection = protocol.accept(self._listener)
             self._selector.register(
                 connection, selectors.EVENT_READ, lambda: self._readable(connection)
             )
@@ -128,8 +127,11 @@ class Init:
     ) -> None:
         # A client that has gone, or that does not read, loses its answer; its hanging-up is seen
         # by _readable.
-        with contextlib.suppress(OSError, LabError):
-            protocol.send(connection, message, fds)
+        with contextlib.suppress(OSError):
+            try:
+                protocol.send(connection, message, fds)
+            except LabError as error:
+                protocol.send(connection, {"error": str(error)})
 
     # -- requests ------------------------------------------------------------------------------
 

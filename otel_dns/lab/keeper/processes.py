@@ -3,12 +3,18 @@
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from otel_dns.lab.errors import LabError
 from otel_dns.lab.keeper import spawn
 
+REMEMBERED: Final = 500
+"""So many ended processes are remembered, so that a long-lived lab does not collect them."""
+_SHOWN_ARGUMENTS: Final = 10
+_SHOWN_LENGTH: Final = 100
 STOP_SECONDS: Final = 5.0
 """How long a program may take to end after SIGTERM, before SIGKILL."""
 
@@ -41,7 +47,7 @@ class Process:
             "process": self.number,
             "name": self.name,
             "pod": self.pod,
-            "argv": self.argv,
+            "argv": [each[:_SHOWN_LENGTH] for each in self.argv[:_SHOWN_ARGUMENTS]],
             "pid": self.pid,
             "about": self.about,
             "returncode": self.returncode,
@@ -59,6 +65,7 @@ class ProcessTable:
     def __init__(self) -> None:
         self._processes: dict[int, Process] = {}
         self._running: dict[int, Process] = {}
+        self._ended: deque[Process] = deque()
         self._next_number = 1
 
     def start(
@@ -86,8 +93,15 @@ class ProcessTable:
         return process
 
     def get(self, number: int) -> Process:
-        """A process by its number; KeyError if there is none."""
-        return self._processes[number]
+        """A process by its number.
+
+        Raises:
+            LabError: There is none, or it has ended long ago.
+        """
+        try:
+            return self._processes[number]
+        except KeyError:
+            raise LabError(f"process {number} is not known; it may have ended long ago") from None
 
     def all(self) -> list[Process]:
         """Every process that is remembered, in order of start."""
@@ -98,7 +112,7 @@ class ProcessTable:
         return [each for each in self._running.values() if each.pod == pod]
 
     def forget(self, process: Process) -> None:
-        """Drop an ended process, so that a long-lived lab does not collect them."""
+        """Drop an ended process that nobody will ask for again."""
         self._processes.pop(process.number, None)
 
     def reap(self) -> None:
@@ -117,6 +131,9 @@ class ProcessTable:
             for call in process.on_end:
                 call()
             process.on_end.clear()
+            self._ended.append(process)
+            if len(self._ended) > REMEMBERED:
+                self.forget(self._ended.popleft())
 
 
 class Stopping:
