@@ -6,6 +6,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "otel_dns" / "semconv.py"
 PAGE = Path(__file__).with_suffix(".md")
+VALUES = re.compile("(METHOD|CERTAINTY|OUTCOME|SEGMENT|ERROR)_(?!TYPE)")
 HEADING = re.compile(r"^# -- (.+?) -+$", re.MULTILINE)
 
 
@@ -32,7 +33,7 @@ def page(source: str) -> str:
                 "| name | meaning |",
                 "|---|---|",
             ]
-        if isinstance(value, str):
+        if isinstance(value, str) and not VALUES.match(name.target.id):
             cell = " ".join(meaning.split()).replace("|", "\\|").replace("``", "`")
             lines.append(f"| `{value}` | {cell} |")
     return "\n".join(lines) + "\n"

@@ -50,7 +50,7 @@ def candidates(
         name: The name as the application asked for it.
         search: The search list in force.
         ndots: The ``ndots`` option in force.
-        kind: One of ``semconv.RESOLVER_KINDS``; ``other`` is taken to be like glibc.
+        kind: ``semconv.RESOLVER_KIND``'s value; ``other`` is taken to be like glibc.
 
     Returns:
         Normalised full names; empty when the resolver would send no query at all.

@@ -43,8 +43,6 @@ CLIENT_ADDRESS: Final = "client.address"
 """Semantic conventions (stable): the address the application's queries come from."""
 SERVER_ADDRESS: Final = "server.address"
 """Semantic conventions (stable): the first nameserver of the lookup's configuration."""
-SERVER_PORT: Final = "server.port"
-"""Semantic conventions (stable)."""
 SERVICE_NAME: Final = "service.name"
 """Semantic conventions (stable), on the resource."""
 K8S_POD_NAME: Final = "k8s.pod.name"
@@ -70,8 +68,6 @@ RESOLVER_SEARCH: Final = "otel_dns.resolver.search"
 RESOLVER_NDOTS: Final = "otel_dns.resolver.ndots"
 """int: resolv.conf(5) ``ndots``."""
 
-FAMILIES: Final = ("any", "inet", "inet6")
-RESOLVER_KINDS: Final = ("glibc", "musl", "dnspython", "other")
 
 # -- CoreDNS's own (plugin/trace/trace.go) ----------------------------------------------------
 
@@ -91,12 +87,11 @@ JOIN_METHOD: Final = "otel_dns.join.method"
 """How it was joined: ``time`` (client address, candidate names and time), or ``none``: no server
 trace was found for the lookup."""
 JOIN_CERTAINTY: Final = "otel_dns.join.certainty"
-"""``sole``: no other known lookup could claim any of these server traces; ``contested``: one could,
-and first in, first out decided."""
-JOIN_SERVER_TRACES: Final = "otel_dns.join.server_traces"
-"""int: number of server traces joined to this lookup."""
+"""``sole``: no other known lookup could have caused these queries. ``contested``: one could, and
+first in, first out decided; or there were more queries than the lookup has a reason for."""
 LOOKUP_OUTCOME: Final = "otel_dns.lookup.outcome"
-"""How the lookup ended for the application: ``ok``, ``not_found``, ``timeout`` or ``error``."""
+"""How the lookup ended for the application: ``ok``, ``not_found``, ``timeout``,
+``server_failure`` (a server answered SERVFAIL, REFUSED or the like) or ``error``."""
 BOTTLENECK: Final = "otel_dns.bottleneck"
 """What took most: a segment (``stub_network``, ``upstream``, ``waiting``, ``unattributed``), or
 ``plugin:<name>`` for one plugin's own time."""
@@ -118,6 +113,7 @@ CERTAINTY_CONTESTED: Final = "contested"
 OUTCOME_OK: Final = "ok"
 OUTCOME_NOT_FOUND: Final = "not_found"
 OUTCOME_TIMEOUT: Final = "timeout"
+OUTCOME_SERVER_FAILURE: Final = "server_failure"
 OUTCOME_ERROR: Final = "error"
 
 # -- segments of a breakdown (ours) --------------------------------------------------------------

@@ -47,7 +47,7 @@ class Lookup(NamedTuple):
     """The function called, by its public name."""
     resolver: Resolver
     family: str | None = None
-    """One of ``semconv.FAMILIES``, where the call has an address family."""
+    """``semconv.LOOKUP_FAMILY``'s value, where the call has an address family."""
     question_type: str | None = None
     """``A``, ``MX``, ...; where one type is asked for."""
 

@@ -4,7 +4,7 @@ A stub resolver tries candidates one after another and asks A and AAAA of each s
 lookup is a row of *rounds*, one a candidate; within a round the critical path runs backwards from
 the server trace that ends last. On that path the time belongs to whoever owns it on the server's
 own timeline; between server traces it belongs to the stub and the network, unless it is so long
-that only a timeout explains it, or unless a round that must have been there was not seen.
+that only a timeout explains it, or unless something that must have been there was not seen.
 
 The server's last span may outlast the answer (CoreDNS writes the answer before it ends the span),
 by more than the whole lookup took. The next round cannot start before the answer was there, and
@@ -66,18 +66,20 @@ def break_down(lookup: Lookup, join: Join) -> Breakdown:
     after_answer = 0
     position, end = lookup.start_ns, max(lookup.end_ns, lookup.start_ns)
     rounds = _rounds(join.traces)
+    gaps = _Gaps(lookup, rounds)
     starts = [min(joined.trace.root.start_ns for joined in traces) for traces in rounds]
     for number, traces in enumerate(rounds):
         limit = min(end, starts[number + 1]) if number + 1 < len(rounds) else end
         after_answer += sum(
             max(joined.trace.root.end_ns - max(limit, _start(joined)), 0) for joined in traces
         )
-        seen = traces[0].candidate == (rounds[number - 1][0].candidate + 1 if number else 0)
+        entered = False
         for trace, start_ns, end_ns in _critical_path(traces, position, limit):
-            account.gap(start_ns - position, explained=seen)
+            gap_ns = start_ns - position
+            account.gap(gap_ns, explained=entered or gaps.explained_before(number, gap_ns))
             account.server(trace.timeline, start_ns, end_ns)
-            position, seen = end_ns, True
-    account.gap(end - position, explained=bool(rounds) and _ended_there(lookup, rounds[-1]))
+            position, entered = end_ns, True
+    account.gap(end - position, explained=gaps.explained_at_end(end - position))
     return Breakdown(
         segments=account.segments,
         plugins=account.plugins,
@@ -85,6 +87,55 @@ def break_down(lookup: Lookup, join: Join) -> Breakdown:
         bottleneck=_bottleneck(account),
         waste_queries=_waste(lookup, join),
     )
+
+
+class _Gaps:
+    """Whether a gap between rounds can be the stub's and the network's, or hides what was not seen.
+
+    A gap hides something when a round is missing before it, or when the round before it is half
+    seen: the other family's server trace then ran in it, and nobody knows for how long.
+    """
+
+    def __init__(self, lookup: Lookup, rounds: Sequence[Sequence[JoinedTrace]]) -> None:
+        self._lookup = lookup
+        self._tried = [traces[0].candidate for traces in rounds]
+        seen = [{joined.trace.type for joined in traces} for traces in rounds]
+        # A stub without IPv6 asks for A only. One round alone does not tell, several do.
+        expected = set(lookup.types) if len(rounds) == 1 else set().union(*seen)
+        self._whole = [types >= expected for types in seen]
+        self._last = len(lookup.candidates) - 1
+
+    def explained_before(self, number: int, gap_ns: int) -> bool:
+        """Whether the gap before this round is explained."""
+        timed_out = gap_ns >= TIMEOUT_NS
+        previous = self._tried[number - 1] if number else -1
+        # After a timeout glibc leaves the rest of the search list out.
+        follows = self._tried[number] == previous + 1 or (
+            timed_out and self._tried[number] == self._last
+        )
+        return follows and (timed_out or number == 0 or self._whole[number - 1])
+
+    def explained_at_end(self, gap_ns: int) -> bool:
+        """Whether the gap after the last round is explained."""
+        if not self._tried:
+            return False
+        timed_out = gap_ns >= TIMEOUT_NS
+        return (timed_out or self._whole[-1]) and self._ended_there(timed_out)
+
+    def _ended_there(self, timed_out: bool) -> bool:
+        """Tell whether the lookup can have ended with the last round seen.
+
+        One that found nothing tried every candidate; a timeout ends it anywhere, and so does, for
+        dnspython, a name without records of the type.
+        """
+        error_type = self._lookup.error_type
+        if not error_type or self._tried[-1] == self._last:
+            return True
+        if error_type == semconv.ERROR_TRY_AGAIN:
+            return timed_out
+        if error_type == semconv.ERROR_NO_DATA:
+            return self._lookup.kind == "dnspython"
+        return error_type == semconv.ERROR_TIMEOUT
 
 
 def _rounds(traces: Sequence[JoinedTrace]) -> list[list[JoinedTrace]]:
@@ -118,14 +169,6 @@ def _critical_path(
 
 def _start(joined: JoinedTrace) -> int:
     return joined.trace.root.start_ns
-
-
-def _ended_there(lookup: Lookup, last_round: Sequence[JoinedTrace]) -> bool:
-    """Tell whether the lookup can have ended with the last round seen.
-
-    A failed lookup tried every candidate: without the last one, its end is not explained.
-    """
-    return not lookup.error_type or last_round[0].candidate == len(lookup.candidates) - 1
 
 
 def _waste(lookup: Lookup, join: Join) -> int:

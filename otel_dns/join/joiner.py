@@ -216,7 +216,9 @@ class Joiner:
             self.counts["lookups_joined"] += 1
             self.counts["server_spans_joined"] += sum(len(one.trace.spans) for one in traces)
         else:
-            join = Join((), semconv.METHOD_NONE, "")
+            # Contested: there was such a server trace, and an earlier lookup got it.
+            certainty = semconv.CERTAINTY_CONTESTED if waiting.contested else ""
+            join = Join((), semconv.METHOD_NONE, certainty)
             self.counts["lookups_unjoined"] += 1
         self._outcomes.append(Resolution(lookup, join, break_down(lookup, join)))
 

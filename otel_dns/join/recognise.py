@@ -28,7 +28,8 @@ def lookup_of(span: Span) -> Lookup | None:
         return None
     search = attributes.get(semconv.RESOLVER_SEARCH)
     ndots = attributes.get(semconv.RESOLVER_NDOTS)
-    kind = attributes.get(semconv.RESOLVER_KIND)
+    said_kind = attributes.get(semconv.RESOLVER_KIND)
+    kind = said_kind if isinstance(said_kind, str) else "other"
     question_type = attributes.get(semconv.DNS_QUESTION_TYPE)
     family = attributes.get(semconv.LOOKUP_FAMILY)
     error_type = attributes.get(semconv.ERROR_TYPE)
@@ -41,12 +42,13 @@ def lookup_of(span: Span) -> Lookup | None:
             if isinstance(search, tuple)
             else (),
             ndots if isinstance(ndots, int) else 1,
-            kind if isinstance(kind, str) else "other",
+            kind,
         ),
         types=(question_type,)
         if isinstance(question_type, str)
         else _TYPES_OF_FAMILY.get(family if isinstance(family, str) else "any", ("A", "AAAA")),
         error_type=error_type if isinstance(error_type, str) else "",
+        kind=kind,
     )
 
 
@@ -69,4 +71,5 @@ def server_trace_of(root: Span) -> ServerTrace:
         name=names.normalise(text(semconv.COREDNS_NAME)),
         type=text(semconv.COREDNS_TYPE),
         rcode=text(semconv.COREDNS_RCODE),
+        proto=text(semconv.COREDNS_PROTO),
     )

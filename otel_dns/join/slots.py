@@ -86,8 +86,9 @@ class Slot:
         """Assign the server traces that started before ``until_ns`` to lookups, first in first out.
 
         A trace belongs to a lookup that was running when it started (give or take the tolerance).
-        A second trace in one lookup's slot is a retry where no other lookup could have caused it;
-        otherwise it stays unassigned. Lookups that competed are marked as contested.
+        A second trace in one lookup's slot is a retry where no other known lookup could have caused
+        it; otherwise it stays unassigned. Lookups that competed are marked as contested, and so is
+        one with a second trace that the first does not call for: it may be an unknown lookup's.
 
         The result does not depend on the order in which anything arrived, nor on which of the
         lookups is settled first; the time it takes grows as that of sorting.
@@ -100,6 +101,7 @@ class Slot:
         running: list[tuple[int, int, WaitingLookup]] = []  # a heap: what ends first is on top
         uncontested: list[WaitingLookup] = []
         attempts: dict[WaitingLookup, int] = {}
+        latest: dict[WaitingLookup, WaitingTrace] = {}
         in_reach = [trace for trace in self.traces if first_ns <= trace.start_ns <= until_ns]
         for trace in sorted(in_reach, key=_trace_order):
             at = trace.start_ns
@@ -130,13 +132,24 @@ class Slot:
                 continue
             else:
                 owner = running[0][2]
-                owner.contested = True
+                if not _calls_for(latest[owner], trace):
+                    owner.contested = True
                 if attempts[owner] >= MAX_ATTEMPTS:
                     continue
             candidates = owner.candidates[self.key]
             assigned.append((owner, trace, candidates[min(attempts[owner], len(candidates) - 1)]))
             attempts[owner] += 1
+            latest[owner] = trace
         return assigned
+
+
+def _calls_for(first: WaitingTrace, second: WaitingTrace) -> bool:
+    """Tell whether a server trace makes the stub ask again: truncated, or a server's failure."""
+    assert first.trace is not None
+    assert second.trace is not None
+    if first.trace.rcode in {"SERVFAIL", "REFUSED", "NOTIMP"}:
+        return True
+    return first.trace.proto == "udp" and second.trace.proto == "tcp"
 
 
 def _lookup_order(waiting: WaitingLookup) -> tuple[int, bytes, bytes]:

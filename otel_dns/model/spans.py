@@ -53,6 +53,8 @@ class Lookup:
     """Question types asked of every candidate: ``("A", "AAAA")``, ``("MX",)``."""
     error_type: str = ""
     """``error.type`` of the span; empty when the lookup ended well."""
+    kind: str = "other"
+    """Whose search rules apply: ``otel_dns.resolver.kind``."""
 
     @property
     def start_ns(self) -> int:
@@ -79,3 +81,5 @@ class ServerTrace:
     type: str
     rcode: str
     """RCODE mnemonic, empty when CoreDNS set none."""
+    proto: str = ""
+    """``udp``, ``tcp``, ..."""

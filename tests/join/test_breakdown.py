@@ -9,12 +9,14 @@ from otel_dns.join.timeline import timeline
 from otel_dns.model import Join, JoinedTrace, Lookup, ServerTrace
 from tests.support.spans import MS, T0, join, lookup, nested, servedns, server_trace, span
 
-AAAA = {"type_": "AAAA"}
+BOTH = ("A", "AAAA")
 
 
-def trace(start_ms: float, end_ms: float, *plugins: tuple[str, float, float]) -> ServerTrace:
+def trace(
+    start_ms: float, end_ms: float, *plugins: tuple[str, float, float], type_: str = "A"
+) -> ServerTrace:
     """A server trace in milliseconds, with plugins side by side under the root."""
-    root = servedns(round(start_ms * MS), round(end_ms * MS))
+    root = servedns(round(start_ms * MS), round(end_ms * MS), type_=type_)
     return server_trace(
         root,
         [
@@ -25,10 +27,17 @@ def trace(start_ms: float, end_ms: float, *plugins: tuple[str, float, float]) ->
     )  # fmt: skip
 
 
-def took(start_ms: float, end_ms: float, *candidates: str, error_type: str = "") -> Lookup:
+def took(
+    start_ms: float,
+    end_ms: float,
+    *candidates: str,
+    error_type: str = "",
+    types: tuple[str, ...] = ("A",),
+    kind: str = "glibc",
+) -> Lookup:
     return lookup(
         round(start_ms * MS), round(end_ms * MS),
-        candidates=candidates or ("db.",), types=("A", "AAAA"), error_type=error_type,
+        candidates=candidates or ("db.",), types=types, error_type=error_type, kind=kind,
     )  # fmt: skip
 
 
@@ -51,11 +60,11 @@ CASES = {
         {"stub_network": 0.2, "server": 0.7}, 3.1, "plugin:servedns",
     ),
     "A and AAAA side by side: the last to end is waited for": (
-        took(0, 10), join((trace(1, 4), 0), (trace(1.5, 9), 0)),
+        took(0, 10, types=BOTH), join((trace(1, 4), 0), (trace(1.5, 9, type_="AAAA"), 0)),
         {"stub_network": 2 - 0.5 + 0.5, "server": 8}, 0, "plugin:servedns",
     ),
     "A after AAAA": (
-        took(0, 10), join((trace(1, 4), 0), (trace(5, 9), 0)),
+        took(0, 10, types=BOTH), join((trace(1, 4), 0), (trace(5, 9, type_="AAAA"), 0)),
         {"stub_network": 3, "server": 7}, 0, "plugin:servedns",
     ),
     "candidates one after another": (
@@ -73,6 +82,36 @@ CASES = {
     "the first query was lost": (
         took(0, 1004), join((trace(1001, 1003), 0)),
         {"stub_network": 1, "waiting": 1001, "server": 2}, 0, "waiting",
+    ),
+    "one family's server trace was not seen: its time hides in the gap": (
+        took(0, 52, types=BOTH), join((trace(1, 2, type_="AAAA"), 0)),
+        {"stub_network": 1, "server": 1, "unattributed": 50}, 0, "unattributed",
+    ),
+    "one family was not seen in the first round": (
+        took(0, 60, "db.a.", "db.", types=BOTH),
+        join((trace(1, 2, type_="AAAA"), 0), (trace(52, 53), 1), (trace(52, 54, type_="AAAA"), 1)),
+        {"stub_network": 7, "server": 3, "unattributed": 50}, 0, "unattributed",
+    ),
+    "one family was lost on the way: the stub waits": (
+        took(0, 5004, types=BOTH),
+        join((trace(1, 2, type_="AAAA"), 0), (trace(5002, 5003), 0)),
+        {"stub_network": 2, "server": 2, "waiting": 5000}, 0, "waiting",
+    ),
+    "a stub that asks for A only": (
+        took(0, 10, "db.a.", "db.", types=BOTH), join((trace(1, 4), 0), (trace(5, 9), 1)),
+        {"stub_network": 3, "server": 7}, 0, "plugin:servedns",
+    ),
+    "after a timeout the rest of the search list is left out": (
+        took(0, 5003, "a.", "b.", "c."), join((trace(1, 2), 0), (trace(5001, 5002), 2)),
+        {"stub_network": 2, "waiting": 4999, "server": 2}, 0, "waiting",
+    ),
+    "a lookup that ends in a timeout": (
+        took(0, 5002, "a.", "b.", "c.", error_type="try_again"), join((trace(1, 2), 0)),
+        {"stub_network": 1, "waiting": 5000, "server": 1}, 0, "waiting",
+    ),
+    "dnspython stops at a name without the record": (
+        took(0, 4, "a.", "b.", error_type="no_data", kind="dnspython"), join((trace(1, 2), 0)),
+        {"stub_network": 3, "server": 1}, 0, "stub_network",
     ),
     "a candidate in the middle was not seen": (
         took(0, 10, "a.", "b.", "c."), join((trace(1, 2), 0), (trace(7, 9), 2)),

@@ -73,6 +73,7 @@ def lookup(
     types: Sequence[str] = ("A",),
     client: str = CLIENT,
     error_type: str = "",
+    kind: str = "glibc",
 ) -> Lookup:
     """A lookup; times are nanoseconds after T0."""
     attributes = otlp.string_attribute(semconv.DNS_QUESTION_NAME, name)
@@ -84,6 +85,7 @@ def lookup(
         tuple(candidates),
         tuple(types),
         error_type,
+        kind,
     )  # fmt: skip
 
 
