@@ -1,23 +1,34 @@
-"""The command line: ``otel-dns ...``, one file a command."""
+"""The command line: ``otel-dns ...``, one file a command, each loaded when it is called."""
+
+import importlib
+from typing import Final
 
 import click
 
 import otel_dns
-from otel_dns.cli.demo import demo
-from otel_dns.cli.lab import lab
-from otel_dns.cli.programs import programs
-from otel_dns.cli.serve import serve
+
+_COMMANDS: Final = ("demo", "lab", "programs", "serve")
+"""Each is the function of its name in the module of its name."""
 
 
-@click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "OTEL_DNS"}
+class _Commands(click.Group):
+    """Loads a command when it is called: `serve` needs no lab, the lab no service."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"otel_dns.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+
+@click.command(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "OTEL_DNS"},
 )
 @click.version_option(otel_dns.__version__, prog_name="otel-dns")
 def main() -> None:
     """Tell, with proof, why a DNS lookup in Kubernetes was slow or failed."""
-
-
-main.add_command(demo)
-main.add_command(lab)
-main.add_command(programs)
-main.add_command(serve)

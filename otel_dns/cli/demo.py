@@ -41,11 +41,8 @@ def demo(replayed: bool) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, 100)
-    reason = "--replay was given" if replayed else available()
-    if reason is None:
-        spans = _live(Steps())
-    else:
-        click.echo(f"No lab here ({reason}): replaying a recording.", err=True)
+    spans = None if replayed else _live()
+    if spans is None:
         spans = _replayed(console)
     lookups = joined_lookups(spans)
     for lookup in lookups:
@@ -59,43 +56,53 @@ def demo(replayed: bool) -> None:
     console.print(_NEXT, markup=False)
 
 
-def _live(steps: Steps) -> list[SpanView]:
-    """Run the storefront in the lab, and take the spans that the processor sends out."""
+def _live() -> list[SpanView] | None:
+    """Run the storefront in a lab; None, and a line that says why, where there can be none."""
     try:
-        programs.get("coredns", steps.builds)
-        steps.step("making the lab")
-        with Lab(progress=steps.step) as lab:
-            output = lab.capture("joined", zipkin_port=None, dnstap_port=None)
-            processor = lab.processor(["--settle", str(_SETTLE_S)], output=output.otlp)
-            lab.upstream_dns()
-            lab.cluster_dns(zipkin=processor.zipkin_url)
-            lab.web_server()
-            pod = lab.pod("storefront-7d4b9c", namespace="shop")
-            steps.step("running the storefront under opentelemetry-instrument")
-            done = pod.run(
-                scenarios.instrumented(scenarios.storefront()),
-                env=scenarios.client_env(processor.otlp),
-                timeout=60,
-            )
-            if done.returncode:
-                raise click.ClickException(f"the storefront failed:\n{done.stdout}{done.stderr}")
-            steps.step("waiting for CoreDNS's spans, joining")
-
-            def joined() -> list[SpanView]:
-                requests = [request.SerializeToString() for request in output.trace_requests()]
-                return [span for request in requests for span in decode(request)]
-
-            output.wait_until(
-                lambda: len(joined_lookups(joined())) >= scenarios.STOREFRONT_LOOKUPS,
-                f"{scenarios.STOREFRONT_LOOKUPS} joined lookups",
-            )
-            spans = joined()
-            steps.step("taking the lab down")
-        steps.done()
+        with Steps() as steps:
+            steps.step("looking for namespaces")
+            reason = available()
+            if reason is None:
+                return _in_the_lab(steps)
     except (LabError, programs.ProgramMissing, programs.BuildFailed) as error:
         raise click.ClickException(str(error)) from None
     except subprocess.TimeoutExpired as error:
         raise click.ClickException(f"the storefront did not end within {error.timeout} s") from None
+    click.echo(f"No lab here ({reason}): replaying a recording.", err=True)
+    return None
+
+
+def _in_the_lab(steps: Steps) -> list[SpanView]:
+    """Run the storefront in the lab, and take the spans that the processor sends out."""
+    programs.get("coredns", steps.builds)
+    steps.step("making the lab")
+    with Lab(progress=steps.step) as lab:
+        output = lab.capture("joined", zipkin_port=None, dnstap_port=None)
+        processor = lab.processor(["--settle", str(_SETTLE_S)], output=output.otlp)
+        lab.upstream_dns()
+        lab.cluster_dns(zipkin=processor.zipkin_url)
+        lab.web_server()
+        pod = lab.pod("storefront-7d4b9c", namespace="shop")
+        steps.step("running the storefront under opentelemetry-instrument")
+        done = pod.run(
+            scenarios.instrumented(scenarios.storefront()),
+            env=scenarios.client_env(processor.otlp),
+            timeout=60,
+        )
+        if done.returncode:
+            raise click.ClickException(f"the storefront failed:\n{done.stdout}{done.stderr}")
+        steps.step("waiting for CoreDNS's spans, joining")
+
+        def joined() -> list[SpanView]:
+            requests = [request.SerializeToString() for request in output.trace_requests()]
+            return [span for request in requests for span in decode(request)]
+
+        output.wait_until(
+            lambda: len(joined_lookups(joined())) >= scenarios.STOREFRONT_LOOKUPS,
+            f"{scenarios.STOREFRONT_LOOKUPS} joined lookups",
+        )
+        spans = joined()
+        steps.step("taking the lab down")
     return spans
 
 

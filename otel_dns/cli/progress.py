@@ -2,6 +2,8 @@
 
 import sys
 import time
+from types import TracebackType
+from typing import Self
 
 import click
 
@@ -9,10 +11,25 @@ from otel_dns.lab.programs import Progress as Builds
 
 
 class Steps:
-    """A line a step, with how long it took."""
+    """A line a step, with how long it took; as a context manager it ends the last line."""
 
     def __init__(self) -> None:
         self._began: float | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.done()
+        elif self._began is not None:
+            self._began = None
+            click.echo("stopped", err=True)
 
     @property
     def builds(self) -> Builds:

@@ -1,6 +1,8 @@
 """``otel-dns serve``: run the processor."""
 
 import logging
+import math
+import os
 import signal
 import sys
 import threading
@@ -14,25 +16,44 @@ from otel_dns.service import ServeSettings, Service
 _DEFAULTS = ServeSettings()
 _SECOND = 1_000_000_000
 _LOOK_S = 0.5
-_SECONDS = click.FloatRange(0, 86_400)
+
+
+def _seconds(_context: click.Context, _option: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):  # click's range lets NaN through
+        raise click.BadParameter(f"{value} is no number of seconds")
+    return value
+
+
+def _address(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    if value.startswith("unix:"):
+        return value
+    if "://" in value:
+        raise click.BadParameter(f"{value} is a URL; give {value.partition('://')[2]}")
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise click.BadParameter(f"{value!r} is not HOST:PORT, such as 127.0.0.1:4317")
+    return value
 
 
 @click.command(context_settings={"show_default": True})
 @click.option(
     "--otlp-listen",
     metavar="HOST:PORT",
+    callback=_address,
     default=_DEFAULTS.otlp_listen,
     help="Take OTLP over gRPC here: lookups, CoreDNS's spans, and any others.",
 )
 @click.option(
     "--http-listen",
     metavar="HOST:PORT",
+    callback=_address,
     default=_DEFAULTS.http_listen,
     help="Take Zipkin v2 here (POST /api/v2/spans); /healthz, /readyz and /metrics.",
 )
 @click.option(
     "--output",
     metavar="HOST:PORT",
+    callback=_address,
     default=_DEFAULTS.output,
     help="Send all spans there, as OTLP over gRPC: Jaeger, or the Collector's second receiver.",
 )
@@ -46,21 +67,24 @@ _SECONDS = click.FloatRange(0, 86_400)
 @click.option(
     "--settle",
     metavar="SECONDS",
-    type=_SECONDS,
+    type=click.FloatRange(0, 86_400),
+    callback=_seconds,
     default=_DEFAULTS.join.settle_ns / _SECOND,
     help="How long a lookup waits for its server traces.",
 )
 @click.option(
     "--server-trace-wait",
     metavar="SECONDS",
-    type=_SECONDS,
+    type=click.FloatRange(0, 86_400),
+    callback=_seconds,
     default=_DEFAULTS.join.trace_wait_ns / _SECOND,
     help="How long a server trace waits for its lookup: as long as the longest lookup may take.",
 )
 @click.option(
     "--tolerance",
     metavar="SECONDS",
-    type=_SECONDS,
+    type=click.FloatRange(0, 86_400),
+    callback=_seconds,
     default=_DEFAULTS.join.tolerance_ns / _SECOND,
     help="How far the clocks of clients and servers may be apart.",
 )
@@ -83,9 +107,15 @@ def serve(
       otel-dns serve --output 127.0.0.1:4317
       # Corefile:  trace zipkin http://127.0.0.1:9412/api/v2/spans { service coredns }
     """
+    if output == otlp_listen:
+        raise click.UsageError(
+            f"--output {output} is where this processor listens itself: spans would go in circles"
+        )
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
+    # What gRPC's core has to say of a busy port comes as an error of ours too.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     service = Service(
         ServeSettings(
@@ -112,7 +142,7 @@ def serve(
         otlp_address, http_address = service.start()
     except OSError as error:
         raise click.ClickException(
-            f"{error}; is another otel-dns running? (--otlp-listen, --http-listen)"
+            f"{error} (another address: --otlp-listen, --http-listen)"
         ) from None
     log.info("OTLP on %s, Zipkin and metrics on %s, out to %s", otlp_address, http_address, output)
     while service.healthy and not ended.wait(_LOOK_S):

@@ -62,6 +62,7 @@ class HttpReceiver:
             )
         )
         self._socket: socket.socket | None = None
+        self._decoding = asyncio.Semaphore(1)
         self._thread = threading.Thread(target=self._run, name="otel-dns-http", daemon=True)
 
     def start(self) -> str:
@@ -89,6 +90,8 @@ class HttpReceiver:
 
     def stop(self) -> None:
         """Take no new requests; let those under way end."""
+        # Requests that do not end in time are cut off, which uvicorn reports one by one.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self._server.should_exit = True
         self._thread.join()
 
@@ -128,7 +131,9 @@ class HttpReceiver:
     async def _take_zipkin(self, scope: _Message, receive: _Receive) -> tuple[int, bytes]:
         try:
             body = await self._body(dict(scope["headers"]), receive)
-            spans, refused = zipkin.decode(body)
+            async with self._decoding:
+                # In a thread: a large body must not keep the health checks waiting.
+                spans, refused = await asyncio.to_thread(zipkin.decode, body)
         except _TooLargeError as error:
             self.counts.add(zipkin_requests_too_large=1)
             return 413, f"{error}\n".encode()
@@ -138,8 +143,8 @@ class HttpReceiver:
         incoming = sort_spans(spans, refused, self._settings.coredns_services)
         if refused:
             if not self.counts["zipkin_spans_refused"]:
-                _log.warning("a Zipkin span was refused: %s (said once; see metrics)", refused[0])
-            self.counts.add(zipkin_spans_refused=len(refused))
+                _log.warning("refused a Zipkin span: %s (said once; see metrics)", refused.first)
+            self.counts.add(zipkin_spans_refused=refused.count)
         if spans and not await self._offer_or_hold(incoming, len(body)):
             self.counts.add(zipkin_spans_dropped_full=len(spans))
             return 202, b""
@@ -160,7 +165,7 @@ class HttpReceiver:
 
     async def _body(self, headers: dict[bytes, bytes], receive: _Receive) -> bytes:
         """Read a body, unpacked where it is gzip, within the limit on a request."""
-        limit = self._settings.max_request_bytes
+        limit = self._settings.max_zipkin_bytes
         unpack = None
         if headers.get(b"content-encoding", b"").lower() == b"gzip":
             unpack = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)

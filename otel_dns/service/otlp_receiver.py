@@ -19,6 +19,7 @@ from otel_dns.wire import MalformedError
 
 _WAIT_FOR_ROOM_S: Final = 1.0
 _THREADS: Final = 8
+_MAX_WHOLE_BYTES: Final = 3 << 20
 
 PassOn = Callable[[bytes, int], bool]
 Offer = Callable[[Incoming, int, float], bool]
@@ -44,6 +45,7 @@ class OtlpReceiver:
             handlers=[_handler(self._export)],
             options=[
                 ("grpc.max_receive_message_length", settings.max_request_bytes),
+                ("grpc.max_concurrent_streams", 2 * _THREADS),  # others wait in their sender
                 ("grpc.so_reuseport", 0),
             ],
         )
@@ -77,6 +79,9 @@ class OtlpReceiver:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         if incoming.lookups or incoming.server_spans or incoming.refused:
             taken = self._offer(incoming, len(request), _WAIT_FOR_ROOM_S)
+        elif incoming.others and len(request) > _MAX_WHOLE_BYTES:
+            # Whoever comes next may take no more than gRPC's usual 4 MiB: the pipeline cuts it up.
+            taken = self._offer(incoming, len(request), _WAIT_FOR_ROOM_S)
         elif incoming.others:
             taken = self._pass_on(request, len(incoming.others))
         else:
@@ -89,13 +94,13 @@ class OtlpReceiver:
             lookup_spans=len(incoming.lookups),
             server_spans=len(incoming.server_spans),
             other_spans=len(incoming.others),
-            spans_refused=len(incoming.refused),
+            spans_refused=incoming.refused.count,
         )
         if not incoming.refused:
             return b""
         answer = ExportTraceServiceResponse()
-        answer.partial_success.rejected_spans = len(incoming.refused)
-        answer.partial_success.error_message = incoming.refused[0]
+        answer.partial_success.rejected_spans = incoming.refused.count
+        answer.partial_success.error_message = incoming.refused.first
         return answer.SerializeToString()
 
 

@@ -60,6 +60,7 @@ class OtlpOutput:
         self._down_since: float | None = None
         self._reminded = 0.0
         self._lost_spans = 0
+        self._lost_why = ""
         self._lost_said = -math.inf
         self.counts = Counts()
 
@@ -90,6 +91,7 @@ class OtlpOutput:
             self._thread.join(self._time_left_s(math.inf) + _STOP_GRACE_S)
             self._channel.close()  # ends a call that began before the deadline was known
         self._thread.join()
+        self._say_lost()
         self._channel.close()
 
     def gauges(self) -> dict[str, int]:
@@ -99,8 +101,13 @@ class OtlpOutput:
     def _run(self) -> None:
         while not self._queue.finished:
             item = self._queue.get(timeout_s=1.0)
-            if item is not None:
+            if item is None:
+                continue
+            try:
                 self._deliver(*item)
+            except Exception:  # noqa: BLE001 whatever it is, the next request must go out
+                self.counts.add(spans_given_up=item[1])
+                _log.exception("sending %d spans failed; they are lost", item[1])
 
     def _deliver(self, request: bytes, spans: int) -> None:
         give_up = time.monotonic() + self._give_up_after_s
@@ -113,7 +120,7 @@ class OtlpOutput:
                 retry = code in _RETRYABLE or _asks_for_retry(error)
             else:
                 self._answered()
-                rejected = _rejected(answer)
+                rejected = min(max(_rejected(answer), 0), spans)
                 self.counts.add(spans_sent=spans - rejected, spans_refused_partially=rejected)
                 return
             if not retry:
@@ -133,10 +140,16 @@ class OtlpOutput:
     def _lost(self, spans: int, why: str) -> None:
         """Say that spans are lost: at once, then summed up every half minute."""
         self._lost_spans += spans
-        now = time.monotonic()
-        if now >= self._lost_said + _REMIND_AFTER_S:
-            _log.error("%s: %d spans are lost: %s", self._endpoint, self._lost_spans, why)
-            self._lost_spans, self._lost_said = 0, now
+        self._lost_why = why
+        if time.monotonic() >= self._lost_said + _REMIND_AFTER_S:
+            self._say_lost()
+
+    def _say_lost(self) -> None:
+        if self._lost_spans:
+            _log.error(
+                "%s: %d spans are lost: %s", self._endpoint, self._lost_spans, self._lost_why
+            )
+            self._lost_spans, self._lost_said = 0, time.monotonic()
 
     def _time_left_s(self, at_most_s: float) -> float:
         """How long something may take: ``at_most_s``, or what is left before the deadline."""

@@ -72,12 +72,11 @@ class Service(Collector):
 
     def counts(self) -> Counter[str]:
         """Everything counted so far, by name."""
-        return (
-            self._otlp.counts.snapshot()
-            + self._http.counts.snapshot()
-            + self._stream.counts()
-            + self._output.counts.snapshot()
-        )
+        counted: Counter[str] = Counter()
+        for part in (self._otlp.counts, self._http.counts, self._output.counts):
+            counted.update(part.snapshot())
+        counted.update(self._stream.counts())
+        return counted
 
     def collect(self) -> Iterator[Metric]:
         """Give the counts to the Prometheus client."""

@@ -19,6 +19,9 @@ class ServeSettings:
     """``service.name`` of CoreDNS's spans: what its trace plugin's ``service`` says."""
     join: JoinSettings = field(default_factory=JoinSettings)
     max_request_bytes: int = 64 * MIB
+    """Of an OTLP request."""
+    max_zipkin_bytes: int = 20 * MIB
+    """Of a Zipkin POST, unpacked; the Collector's own limit."""
     max_input_bytes: int = 128 * MIB
     """Received and not yet taken by the pipeline; beyond it senders are told to come again."""
     max_output_bytes: int = 128 * MIB

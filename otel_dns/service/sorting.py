@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from otel_dns import semconv
 from otel_dns.model import Origin, Span
-from otel_dns.wire import MalformedError, otlp
+from otel_dns.wire import MalformedError, Refusals, otlp
 
 
 class Incoming(NamedTuple):
@@ -15,8 +15,8 @@ class Incoming(NamedTuple):
     server_spans: list[Span]
     others: list[tuple[Origin, bytes]]
     """Spans that are not ours: they pass through, unchanged to the byte."""
-    refused: list[str]
-    """For every span that cannot be sent on, why."""
+    refused: Refusals
+    """Spans that cannot be sent on."""
 
 
 def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
@@ -29,7 +29,7 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
         MalformedError: the request is not OTLP, or a span in it is broken.
     """
     otlp.check(request)
-    sorted_ = Incoming([], [], [], [])
+    sorted_ = Incoming([], [], [], Refusals())
     others: list[otlp.SpanGroup] = []
     for group in otlp.cut(request):
         origin, spans = group
@@ -44,7 +44,7 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
             try:
                 ours.append(otlp.read_span(raw, origin))
             except MalformedError as error:
-                sorted_.refused.append(str(error))
+                sorted_.refused.add(str(error))
     mixed = bool(sorted_.lookups or sorted_.server_spans or sorted_.refused)
     for origin, spans in others:
         for raw in spans:
@@ -52,14 +52,14 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
                 if mixed:
                     otlp.read_span(raw, origin)
             except MalformedError as error:
-                sorted_.refused.append(str(error))
+                sorted_.refused.add(str(error))
             else:
                 sorted_.others.append((origin, raw))
     return sorted_
 
 
 def sort_spans(
-    spans: list[Span], refused: list[str], coredns_services: AbstractSet[str]
+    spans: list[Span], refused: Refusals, coredns_services: AbstractSet[str]
 ) -> Incoming:
     """Sort spans that were decoded from Zipkin."""
     sorted_ = Incoming([], [], [], refused)

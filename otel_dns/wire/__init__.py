@@ -3,3 +3,22 @@
 
 class MalformedError(ValueError):
     """These bytes are not what their sender says they are; the message says where."""
+
+
+class Refusals:
+    """How many spans of a request were refused, and why the first: no more is kept of them."""
+
+    __slots__ = ("count", "first")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first = ""
+
+    def add(self, why: str) -> None:
+        """Count one."""
+        if not self.count:
+            self.first = why
+        self.count += 1
+
+    def __len__(self) -> int:
+        return self.count

@@ -1,8 +1,8 @@
 """The recording that the lab made of real programs, through the core and the renderer."""
 
+import importlib
 import io
 import statistics
-import sys
 from pathlib import Path
 
 import pytest
@@ -82,7 +82,8 @@ def test_hostile_names_are_made_visible() -> None:
 
 
 def test_demo_replays_where_there_are_no_namespaces(monkeypatch) -> None:
-    monkeypatch.setattr(sys.modules["otel_dns.cli.demo"], "available", lambda: "no namespaces")
+    demo = importlib.import_module("otel_dns.cli.demo")
+    monkeypatch.setattr(demo, "available", lambda: "no namespaces")
     result = CliRunner().invoke(main, ["demo"])
     assert result.exit_code == 0
     assert "No lab here (no namespaces): replaying a recording." in result.output

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from otel_dns.join import Joiner, JoinSettings, Outcome, Released
-from otel_dns.join.annotate import encode
+from otel_dns.join.annotate import encode, outcome_of
 from otel_dns.join.joiner import Late
 from otel_dns.model import Lookup, Resolution, Span
 from tests.support.spans import (
@@ -176,6 +176,55 @@ def test_a_retry_is_the_lookups_when_it_alone_was_running() -> None:
     assert [one.trace.root for one in resolution.join.traces] == roots
     assert resolution.join.certainty == "contested"
     assert resolution.breakdown.segments["waiting"] > 1900 * MS
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"rcode": "SERVFAIL"}, {}),
+        ({}, {"proto": "tcp"}),
+    ],
+    ids=["server failure", "truncated"],
+)
+def test_a_second_query_that_the_first_calls_for_is_no_contest(first, second) -> None:
+    asked = lookup(0, 10 * MS)
+    roots = [servedns(MS, 2 * MS, **first), servedns(3 * MS, 4 * MS, **second)]
+
+    (resolution,) = resolutions(settled([asked, *roots]))
+
+    assert [one.trace.root for one in resolution.join.traces] == roots
+    assert resolution.join.certainty == "sole"
+
+
+def test_a_lookup_whose_server_trace_went_to_an_earlier_one_says_so() -> None:
+    first, second = lookup(0, 10 * MS), lookup(MS, 10 * MS)
+    found = joined(settled([first, second, servedns(2 * MS, 3 * MS)]))
+
+    assert found[second] == ("contested", [])
+
+
+@pytest.mark.parametrize(
+    ("error_type", "rcode", "took_ms", "outcome"),
+    [
+        ("", "NOERROR", 10, "ok"),
+        ("host_not_found", "NXDOMAIN", 10, "not_found"),
+        ("no_data", "NOERROR", 10, "not_found"),
+        ("try_again", "SERVFAIL", 10, "server_failure"),
+        ("try_again", "REFUSED", 10_000, "server_failure"),
+        ("try_again", "NOERROR", 10_000, "timeout"),
+        ("try_again", None, 5_000, "timeout"),
+        ("try_again", None, 1, "error"),
+        ("timeout", None, 5_000, "timeout"),
+        ("no_recovery", "FORMERR", 10, "error"),
+    ],
+)
+def test_how_a_lookup_ended(error_type, rcode, took_ms, outcome) -> None:
+    asked = lookup(0, took_ms * MS, error_type=error_type)
+    roots = [] if rcode is None else [servedns(MS, 2 * MS, rcode=rcode)]
+
+    (resolution,) = resolutions(settled([asked, *roots]))
+
+    assert outcome_of(resolution) == outcome
 
 
 def test_a_search_list_that_repeats_itself_asks_twice_and_is_no_contest() -> None:

@@ -196,7 +196,7 @@ BOMB = zlib.compress(b"[" + b" " * 100_000_000, 9, wbits=31)
     ids=["object", "empty", "not gzip", "cut", "twice", "bomb", "large", "just not too large"],
 )
 def test_what_zipkin_is_not(body: bytes, headers: dict[str, str], status: int) -> None:
-    with Backend() as backend, serving(backend.address, max_request_bytes=65_536) as running:
+    with Backend() as backend, serving(backend.address, max_zipkin_bytes=65_536) as running:
         assert post(running.http + "/api/v2/spans", body, headers) == status
 
         assert post(running.http + "/api/v2/spans", zipkin_body(zipkin_span())) == 202

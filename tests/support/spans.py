@@ -97,6 +97,7 @@ def servedns(
     type_: str = "A",
     client: str = CLIENT,
     rcode: str = "NOERROR",
+    proto: str = "udp",
     trace_id: bytes | None = None,
 ) -> Span:
     """CoreDNS's root span of one query, with the ids it gives: the trace's, padded, is its own."""
@@ -105,7 +106,7 @@ def servedns(
         (
             otlp.string_attribute(semconv.COREDNS_NAME, name),
             otlp.string_attribute(semconv.COREDNS_TYPE, type_),
-            otlp.string_attribute(semconv.COREDNS_PROTO, "udp"),
+            otlp.string_attribute(semconv.COREDNS_PROTO, proto),
             otlp.string_attribute(semconv.COREDNS_REMOTE, client),
             otlp.string_attribute(semconv.COREDNS_RCODE, rcode),
         )
