@@ -148,9 +148,10 @@ SEGMENTS: Final = (
 # -- what the processor writes on server spans (ours) ------------------------------------------
 
 ORIGINAL_TRACE_ID: Final = "otel_dns.original.trace_id"
-"""On servedns: the trace id CoreDNS gave, 32 hex digits; what CoreDNS's log line shows."""
+"""On servedns: the trace id CoreDNS gave, 32 hex digits."""
 ORIGINAL_SPAN_ID: Final = "otel_dns.original.span_id"
-"""On servedns: the span id CoreDNS gave, 16 hex digits."""
+"""On servedns: the span id CoreDNS gave, 16 hex digits; the root's is also the trace id that
+CoreDNS's log and dnstap show (``{/trace/traceid}``)."""
 OWN_TIME: Final = "otel_dns.own_ns"
 """int nanoseconds spent in this span and in none of its children."""
 CANDIDATE_INDEX: Final = "otel_dns.candidate.index"
