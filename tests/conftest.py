@@ -1,6 +1,7 @@
 """What all tests share: which skips are allowed, and no temporary files left behind."""
 
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background job ignores Ctrl-C, and so would every program that a test starts
+        # and then interrupts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(SkipReport(config.getoption("--allowed-skips")), "skip-report")
 
 

@@ -16,6 +16,7 @@ from otel_dns.cli.progress import Steps
 from otel_dns.lab import Lab, LabError, Place, Pod, programs
 from otel_dns.lab import process as processes
 from otel_dns.lab.record import SCENARIOS, record
+from otel_dns.lab.telemetry import JAEGER_OTLP
 
 _NAME: Final = click.option(
     "--name", default="lab", show_default=True, metavar="NAME", help="The lab's name."
@@ -100,8 +101,7 @@ def up(
     wanted += ["jaeger"] if with_jaeger else []
     wanted += ["otelcol"] if collector_config else []
     wanted += ["prometheus"] if with_prometheus else []
-    steps = Steps()
-    with _clear_errors():
+    with _clear_errors(), Steps() as steps:
         for program in wanted:
             programs.get(program, steps.builds)
         made = Lab(userns=userns or None, directory=directory, progress=steps.step)
@@ -121,11 +121,14 @@ def up(
             # Ctrl-C too: a lab that is half there is of no use.
             made.stop()
             raise
-        finally:
-            steps.done()
-        click.echo(f"Lab {name} is up; logs and configuration: {made.directory}")
+    click.echo(f"Lab {name} is up; logs and configuration: {made.directory}")
     for what, url in published.items():
         click.echo(f"  {what:<22}{url}")
+    if with_processor and not with_jaeger and collector_config is None:
+        click.echo(
+            f"Joined traces go to {JAEGER_OTLP}, where nothing listens: add --with-jaeger, or start"
+            " something there."
+        )
     option = "" if name == "lab" else f" --name {name}"
     click.echo(
         f"\nRun something in a Pod:  otel-dns lab exec{option} shop-1 -n shop -- getent hosts db"
@@ -145,23 +148,25 @@ def _start(
     upstream_delay: str,
 ) -> dict[str, str]:
     published: dict[str, str] = {}
-    zipkin = None
+    zipkin = node_zipkin = None
     if jaeger:
         made.jaeger()
         published["Jaeger"] = _published(made, 16686)
     if processor:
         # With a Collector, joined spans go back to its second receiver.
-        started = made.processor(output="10.244.0.1:4319" if collector else "10.244.0.1:14317")
-        zipkin = started.zipkin_url
+        started = made.processor(output="10.244.0.1:4319" if collector else JAEGER_OTLP)
+        zipkin = node_zipkin = started.zipkin_url
         published["OTLP in Pods"] = f"http://{started.otlp}"
     if collector is not None:
         running = made.collector(collector)
         zipkin = running.zipkin_url
+        # Straight to the processor: our Collector hands on to it one server's spans only.
+        node_zipkin = node_zipkin or zipkin
         published["OTLP in Pods"] = f"http://{running.otlp}"
     made.upstream_dns(delay=upstream_delay)
     made.cluster_dns(zipkin=zipkin)
     if node_local_dns:
-        made.node_local_dns()
+        made.node_local_dns(zipkin=node_zipkin)
     made.web_server()
     if prometheus:
         made.prometheus()
@@ -301,20 +306,16 @@ def record_(userns: bool, scenario: str, directory: Path, command: Sequence[str]
       otel-dns lab record recording
       otel-dns lab record recording --scenario node-local-dns -- my_app.py --once
     """
-    steps = Steps()
-    with _clear_errors():
+    with _clear_errors(), Steps() as steps:
         programs.get("coredns", steps.builds)
         steps.step("making the lab")
-        try:
-            manifest = record(
-                directory,
-                scenario=scenario,
-                argv=command or None,
-                userns=userns or None,
-                progress=steps.step,
-            )
-        finally:
-            steps.done()
+        manifest = record(
+            directory,
+            scenario=scenario,
+            argv=command or None,
+            userns=userns or None,
+            progress=steps.step,
+        )
     click.echo(f"Recorded: {manifest}")
 
 

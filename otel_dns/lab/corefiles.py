@@ -13,6 +13,10 @@ from otel_dns.lab import addresses as plan
 ZIPKIN: Final = f"http://{plan.NODE}:9411/api/v2/spans"
 """Where CoreDNS sends its spans unless told otherwise. An address: with a name it sends nothing."""
 
+CLUSTER_SERVICE: Final = "coredns"
+NODE_CACHE_SERVICE: Final = "node-cache"
+"""``service.name`` of the spans of the servers that Pods ask."""
+
 METRICS_PORT: Final = 9153
 NODE_LOCAL_METRICS_PORT: Final = 9253
 
@@ -83,7 +87,7 @@ def cluster(
             local": "50ms"}``.
         extra: Lines put into the main server block.
     """
-    common = _common("coredns", zipkin, every, dnstap, METRICS_PORT)
+    common = _common(CLUSTER_SERVICE, zipkin, every, dnstap, METRICS_PORT)
     blocks = [
         _block([zone], [*common, "erratic {", f"    delay 1 {delay}", "}"])
         for zone, delay in (delays or {}).items()
@@ -173,7 +177,7 @@ def node_local(
         "errors",
         "log",
         f"prometheus {plan.NODE}:{NODE_LOCAL_METRICS_PORT}",
-        *_trace("node-cache", zipkin, every),
+        *_trace(NODE_CACHE_SERVICE, zipkin, every),
     ]
     inside = [
         *common,

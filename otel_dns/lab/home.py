@@ -6,13 +6,13 @@
 * ``control.sock``: the keeper listens here,
 * ``keeper.log`` and ``files/`` (logs, Corefiles, zones) unless the user keeps these elsewhere.
 
-A directory whose lock can be had has no keeper; the next lab to start removes it.
+A directory whose lock can be had has no keeper; the next lab to start removes it, and so does who
+asks for a lab that does not run.
 """
 
 import contextlib
 import fcntl
 import os
-import re
 import secrets
 import shutil
 import stat
@@ -21,10 +21,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from otel_dns.lab import labels
 from otel_dns.lab.errors import LabError
 
 _LOCK = ".lock"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,7 @@ class LabHome:
         """Delete the directory, and the one above with the last in it; never fails."""
         with contextlib.suppress(OSError), _locked(self.path.parent, make=False):
             shutil.rmtree(self.path, ignore_errors=True)
-            if not _homes(self.path.parent):
-                (self.path.parent / _LOCK).unlink()
-                self.path.parent.rmdir()
+            _remove_if_empty(self.path.parent)
 
 
 def base_directory() -> Path:
@@ -101,13 +99,11 @@ def create(name: str | None = None) -> tuple[LabHome, int]:
     Raises:
         LabError: The name is not a valid one, or a lab of this name runs.
     """
-    if name is not None and not _NAME.match(name):
-        raise LabError(f"{name!r} is no name for a lab: letters, digits, '-', '_', '.', at most 41")
+    if name is not None and not labels.is_label(name):
+        raise LabError(f"{name!r} is no name for a lab: it must be {labels.RULE}")
     base = base_directory()
     with _locked(base, make=True):
-        for other in _homes(base):
-            if not other.is_alive():
-                shutil.rmtree(other.path, ignore_errors=True)
+        _remove_dead(base)
         home = LabHome(base / (name or f"lab-{os.getpid()}-{secrets.token_hex(3)}"))
         try:
             home.path.mkdir(mode=0o700)
@@ -122,16 +118,18 @@ def create(name: str | None = None) -> tuple[LabHome, int]:
 
 
 def find(name: str) -> LabHome:
-    """A running lab by its name.
+    """A running lab by its name; where it does not run, what dead ones left is removed.
 
     Raises:
         LabError: None of that name runs.
     """
     home = LabHome(base_directory() / name)
-    if not _NAME.match(name) or not home.is_alive():
+    if not labels.is_label(name) or not home.is_alive():
+        removed = _sweep()
         running = ", ".join(sorted(each.name for each in running_labs())) or "none"
+        killed = ": its keeper was killed; what it left is removed now" if name in removed else ""
         raise LabError(
-            f"no lab named {name} runs (running: {running}); start it with `otel-dns lab up"
+            f"no lab named {name} runs (running: {running}){killed}; start it with `otel-dns lab up"
             f" --name {name}`"
         )
     return home
@@ -140,6 +138,29 @@ def find(name: str) -> LabHome:
 def running_labs() -> list[LabHome]:
     """Every lab of this user that runs."""
     return [home for home in _homes(base_directory()) if home.is_alive()]
+
+
+def _sweep() -> list[str]:
+    """Remove what dead keepers left; the names of their labs."""
+    base = base_directory()
+    with contextlib.suppress(OSError), _locked(base, make=False):
+        removed = _remove_dead(base)
+        _remove_if_empty(base)
+        return removed
+    return []
+
+
+def _remove_dead(base: Path) -> list[str]:
+    dead = [home for home in _homes(base) if not home.is_alive()]
+    for home in dead:
+        shutil.rmtree(home.path, ignore_errors=True)
+    return [home.name for home in dead]
+
+
+def _remove_if_empty(base: Path) -> None:
+    if not _homes(base):
+        (base / _LOCK).unlink()
+        base.rmdir()
 
 
 def _homes(base: Path) -> list[LabHome]:

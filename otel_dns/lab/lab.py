@@ -194,7 +194,8 @@ class Lab:
             options: For its resolv.conf.
 
         Raises:
-            LabError: A Pod of this name is in the namespace already, or an address is taken.
+            LabError: A name is no RFC 1123 label, a Pod of this name is in the namespace already,
+                or an address is taken.
         """
         session = self.session
         if nameservers is None:

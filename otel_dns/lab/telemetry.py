@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from otel_dns.lab import addresses as plan
-from otel_dns.lab import dns, environment, programs, reach
+from otel_dns.lab import corefiles, dns, environment, programs, reach
 from otel_dns.lab.places import Node
 from otel_dns.lab.process import LabProcess
 from otel_dns.lab.session import Session
@@ -160,6 +160,8 @@ def start_processor(
         [
             *(sys.executable, "-P", "-m", "otel_dns", "serve"),
             *("--otlp-listen", otlp_listen, "--http-listen", http_listen, "--output", output),
+            *("--coredns-service", corefiles.CLUSTER_SERVICE),
+            *("--coredns-service", corefiles.NODE_CACHE_SERVICE),
             *args,
         ],
         name=name,

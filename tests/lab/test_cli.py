@@ -1,6 +1,8 @@
 """`otel-dns lab`: up, exec, status, down, record; as a person at a terminal has them."""
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_dns.lab import delimited
+from otel_dns.lab import Lab, delimited
 from otel_dns.lab.record import FILES
 from otel_dns.wire import frame_streams
 from tests.support.programs import require
@@ -97,6 +99,45 @@ def test_user_namespace_and_kept_directory(runtime: Path, tmp_path: Path) -> Non
     assert '"A IN db.shop.svc.cluster.local.' in (kept / "logs/coredns-0-coredns.log").read_text()
 
 
+def test_what_a_killed_keeper_leaves_is_removed_by_the_next_question(
+    up: str, runtime: Path
+) -> None:
+    keepers = [
+        int(process.name)
+        for process in Path("/proc").iterdir()
+        if process.name.isdigit() and f"{runtime}/otel-dns/t".encode() in _command(process)
+    ]
+    for keeper in keepers:
+        os.kill(keeper, signal.SIGKILL)
+    done = otel_dns_lab("status", "--name", "t")
+    assert done.returncode == 1
+    assert "its keeper was killed; what it left is removed now" in done.stderr
+    assert list(runtime.iterdir()) == []
+
+
+def _command(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_processor_without_a_receiver_is_told_and_joins_what_the_node_cache_sends(
+    runtime: Path,
+) -> None:
+    done = otel_dns_lab("up", "--with-processor", "--with-node-local-dns")
+    assert done.returncode == 0, done.stderr
+    try:
+        assert "10.244.0.1:14317, where nothing listens: add --with-jaeger" in done.stdout
+        lab = Lab.attach("lab")
+        running = lab.node.run(["ps", "-eo", "args"], check=True).stdout
+        assert "--coredns-service coredns --coredns-service node-cache" in running
+        corefile = (lab.directory / "config/node-local-dns.Corefile").read_text()
+        assert "trace zipkin http://10.244.0.1:9412/api/v2/spans" in corefile
+    finally:
+        assert otel_dns_lab("down").returncode == 0
+
+
 def test_same_pod_name_twice(up: str) -> None:
     for namespace in ("one", "two"):
         assert otel_dns_lab("exec", "--name", "t", f"{namespace}/a", "true").returncode == 0
@@ -137,6 +178,8 @@ def test_up_that_fails_leaves_nothing(runtime: Path, monkeypatch: pytest.MonkeyP
     assert done.returncode == 1
     assert "coredns ended with exit code 3 and was not ready" in done.stderr
     assert "| CoreDNS is out of order" in done.stderr
+    # The line of the step under way is ended first.
+    assert re.search(r"starting CoreDNS as upstream-0 .* \.\.\. stopped\nError: ", done.stderr)
     assert list(runtime.iterdir()) == [broken]
 
     monkeypatch.setenv("OTEL_DNS_COREDNS", "/no/such/coredns")

@@ -28,8 +28,7 @@ def test_alive_as_long_as_the_lock_is_held(base: Path) -> None:
         home.create("one")
     os.close(lock)
     assert not made.is_alive()
-    with pytest.raises(LabError, match=r"no lab named one runs \(running: none\)"):
-        home.find("one")
+    assert home.running_labs() == []
 
 
 def test_the_next_one_removes_the_dead() -> None:
@@ -87,10 +86,24 @@ def _waits_for_a_lock(pid: int, path: Path | None = None) -> bool:
     return any(f" WRITE {pid} " in line and "->" in line and inode in line for line in lines)
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "../a", ".hidden", "x" * 42])
+@pytest.mark.parametrize("name", ["", "a/b", "../a", ".hidden", "Lab", "a_b", "a-", "x" * 64])
 def test_names(name: str) -> None:
-    with pytest.raises(LabError, match="is no name for a lab"):
+    with pytest.raises(LabError, match=r"is no name for a lab: .* RFC 1123 label"):
         home.create(name)
+
+
+def test_asking_for_a_dead_one_removes_it_and_says_so(base: Path) -> None:
+    dead, lock = home.create("dead")
+    alive, alive_lock = home.create("alive")
+    os.close(lock)
+    with pytest.raises(LabError, match=r"no lab named dead runs \(running: alive\).*was killed"):
+        home.find("dead")
+    assert not dead.path.exists()
+    assert home.find("alive") == alive
+    os.close(alive_lock)
+    with pytest.raises(LabError, match="no lab named other runs"):
+        home.find("other")
+    assert not base.exists()
 
 
 def test_a_base_that_others_can_write_is_refused(base: Path) -> None:

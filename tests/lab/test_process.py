@@ -15,6 +15,8 @@ from otel_dns.lab.keeper.processes import REMEMBERED, STOP_SECONDS
 from tests.support.programs import require
 from tests.support.waiting import eventually
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_run_is_as_subprocess_run(any_lab: Lab, tmp_path: Path) -> None:
     pod = any_lab.pod("a")
@@ -77,13 +79,46 @@ def test_signals_and_exit_codes(lab: Lab) -> None:
 
 def test_programs_get_default_signals_and_no_descriptors(lab: Lab) -> None:
     show = "grep -E 'Sig(Blk|Ign)' /proc/self/status; ls /proc/self/fd"
-    assert lab.pod("a").run(["sh", "-c", show], check=True).stdout.split() == [
-        "SigBlk:",
-        "0" * 16,
-        "SigIgn:",
-        "0" * 16,
-        *"0123",  # 3: the directory that ls reads
-    ]
+    shown = lab.pod("a").run(["sh", "-c", show], check=True).stdout.split()
+    # Not those that the C library keeps for itself: nobody can set them.
+    settable = sum(1 << number - 1 for number in signal.valid_signals())
+    assert (shown[0], shown[2]) == ("SigBlk:", "SigIgn:")
+    assert (int(shown[1], 16) & settable, int(shown[3], 16) & settable) == (0, 0)
+    assert shown[4:] == [*"0123"]  # 3: the directory that ls reads
+
+
+def test_programs_get_default_signals_whatever_the_owner_ignores() -> None:
+    # SIGQUIT as below "sh -c 'pytest &'", 32 as a program of another C library may leave it.
+    script = """
+import ctypes, signal
+signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+ctypes.CDLL(None).syscall(13, 32, (ctypes.c_ulong * 4)(1, 0, 0, 0), None, 8)
+import tests.lab.test_process as this
+from otel_dns.lab import Lab
+with Lab() as lab:
+    this.test_programs_get_default_signals_and_no_descriptors(lab)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "namespace"),
+    [
+        ("../../../../evil", "x"),
+        ("a", "../x"),
+        ("A", "x"),
+        ("a.b", "x"),
+        ("a" * 64, "x"),
+        ("", "x"),
+    ],
+)
+def test_names_of_pods_are_labels(lab: Lab, name: str, namespace: str) -> None:
+    with pytest.raises(LabError, match="RFC 1123 label: lower-case letters, digits and '-'"):
+        lab.pod(name, namespace=namespace)
+    assert not (lab.directory / "pods").exists()
 
 
 def test_stop_kills_what_does_not_heed(lab: Lab) -> None:

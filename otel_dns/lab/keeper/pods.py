@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from otel_dns.lab import addresses as plan
-from otel_dns.lab import namespaces
+from otel_dns.lab import labels, namespaces
 from otel_dns.lab.errors import LabError
 from otel_dns.lab.keeper import etc_files, network, spawn
 
@@ -94,8 +94,12 @@ class Pods:
             options: For its resolv.conf.
 
         Raises:
-            LabError: The Pod exists, or an address is taken or none.
+            LabError: A name is no label, the Pod exists, or an address is taken or none.
         """
+        for what, text in (("a Pod", name), ("a namespace", namespace)):
+            # They become names of files.
+            if not labels.is_label(text):
+                raise LabError(f"{text!r} is no name for {what}: it must be {labels.RULE}")
         key = f"{namespace}/{name}"
         if key in self._pods:
             raise LabError(f"there is a Pod {key} already")

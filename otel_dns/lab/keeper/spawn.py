@@ -14,16 +14,9 @@ _POD_NAMESPACES: Final = namespaces.CLONE_NEWNET | namespaces.CLONE_NEWNS | name
 
 
 def restore_signals() -> None:
-    """In a fork, undo what Python and the keeper ignore: a new program would inherit it."""
+    """In a fork, undo what Python, the keeper or its owner ignore: a program would inherit it."""
     signal.set_wakeup_fd(-1)
-    for number in (
-        signal.SIGPIPE,
-        signal.SIGXFSZ,
-        signal.SIGTERM,
-        signal.SIGINT,
-        signal.SIGHUP,
-        signal.SIGCHLD,
-    ):
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
 
 

@@ -122,7 +122,8 @@ class _Steps:
         run_logged(
             command,
             cwd=cwd or self.work,
-            env={**self.go.env, **env},
+            # The builder leaves its temporary folder behind; this one goes with the build.
+            env={**self.go.env, "TMPDIR": str(self.work), **env},
             log=self.log,
             progress=self.progress,
             advice=self.advice,

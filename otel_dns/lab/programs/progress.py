@@ -29,7 +29,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Writes a line that stays."""
-        self._wipe()
+        self.wipe()
         self._write(f"{line}\n")
 
     def update(self, text: str) -> None:
@@ -42,10 +42,12 @@ class Progress:
         elif time.monotonic() - self._written >= _QUIET_SECONDS:
             self._write(f"{line}\n")
 
-    def _wipe(self) -> None:
+    def wipe(self) -> None:
+        """Takes the redrawn line away, if there is one."""
         if self._drawn:
             self._drawn = False
             self.stream.write("\r\033[K")
+            self.stream.flush()
 
     def _write(self, text: str) -> None:
         self.stream.write(text)

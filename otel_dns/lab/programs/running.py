@@ -4,10 +4,12 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from otel_dns.lab.programs import tied
 from otel_dns.lab.programs.errors import BuildFailed
 from otel_dns.lab.programs.progress import Progress
 
@@ -42,12 +44,13 @@ def run_logged(
         output.write(f"\n$ {shown}\n")
         output.flush()
         try:
-            # A session of its own, so that one signal reaches the compilers below it too.
+            # A session of its own, so that one signal reaches the compilers below it too; and tied
+            # to us by its standard input, so that it ends when we are killed.
             process = subprocess.Popen(
-                list(map(str, command)),
+                [sys.executable, "-I", "-S", tied.__file__, *map(str, command)],
                 cwd=cwd,
                 env=dict(env),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -59,6 +62,10 @@ def run_logged(
         except BaseException:
             _end_group(process)
             raise
+        finally:
+            if process.stdin is not None:
+                process.stdin.close()
+            progress.wipe()
     if code != 0:
         tail = "\n".join(f"  | {line}" for line in _lines(log)[-_TAIL_LINES:])
         raise BuildFailed(
