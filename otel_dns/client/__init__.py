@@ -17,7 +17,7 @@ __all__ = ["instrument", "uninstrument"]
 
 
 def instrument(**options: Any) -> None:
-    """Record lookups of `socket.getaddrinfo`, and of dnspython where it is installed.
+    """Record lookups of the socket module, and of dnspython where it is installed.
 
     What is switched on already stays as it is.
 
@@ -39,7 +39,10 @@ def uninstrument() -> None:
 
 def _instrumentors() -> list[LookupInstrumentor]:
     # Imported when needed: an application that has no dnspython must be able to import this.
-    found = [import_module("otel_dns.client.getaddrinfo").GetaddrinfoInstrumentor()]
+    found = [
+        import_module("otel_dns.client.getaddrinfo").GetaddrinfoInstrumentor(),
+        import_module("otel_dns.client.gethostby").GethostbyInstrumentor(),
+    ]
     try:
         found.append(import_module("otel_dns.client.dnspython").DnspythonInstrumentor())
     except ModuleNotFoundError as error:

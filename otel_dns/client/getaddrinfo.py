@@ -10,7 +10,7 @@ from otel_dns.client.errors import socket_error
 from otel_dns.client.instrumentor import LookupInstrumentor
 from otel_dns.client.patch import Patch, Reading
 from otel_dns.client.recorder import Recorder
-from otel_dns.client.stub import Stub
+from otel_dns.client.stub import Stub, of_this_process
 
 _API = "socket.getaddrinfo"
 # Plain numbers and C functions under names of their own: this is the path of every call.
@@ -32,7 +32,7 @@ class GetaddrinfoInstrumentor(LookupInstrumentor):
         return ()
 
     def _patch(self, recorder: Recorder) -> Iterable[Patch]:
-        return [Patch(socket, "getaddrinfo", reading(Stub()), recorder)]
+        return [Patch(socket, "getaddrinfo", reading(of_this_process()), recorder)]
 
 
 def reading(stub: Stub) -> Reading:
@@ -55,7 +55,7 @@ def reading(stub: Stub) -> Reading:
         asked = _FAMILIES.get(family)
         if asked is None or flags & _NUMERIC_ONLY:
             return None
-        name = _text(host)
+        name = text_of(host)
         return Lookup(name, _API, stub.current(), asked) if name else None
 
     return Reading(lookup, _answered, socket_error)
@@ -94,7 +94,12 @@ def _converts(family: int, host: str) -> bool:
     return True
 
 
-def _text(host: object) -> str | None:
+def text_of(host: object) -> str | None:
+    """Return a host as text, or nothing if it is none.
+
+    Args:
+        host: What the application passed as host.
+    """
     if isinstance(host, str):
         return host
     if isinstance(host, bytes | bytearray):

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from otel_dns.client.details import Lookup, Outcome
@@ -36,6 +37,10 @@ class Patch:
         self._original = getattr(owner, name)
         self._live = True
         self._wrapper = self._wrap(self._original, reading, recorder)
+        if isinstance(owner, ModuleType):
+            # Of a C function this would be the private module below it, in which pickle would find
+            # the original and refuse the wrapper.
+            self._wrapper.__module__ = owner.__name__
         setattr(owner, name, self._wrapper)
 
     def undo(self) -> None:

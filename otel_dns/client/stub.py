@@ -98,6 +98,12 @@ class Stub:
         return resolver
 
 
+@cache
+def of_this_process() -> Stub:
+    """Return the one stub resolver that all functions of the C library go through."""
+    return Stub()
+
+
 def source_address(nameserver: str) -> str | None:
     """Ask the kernel which source address it would use. Sends nothing and looks nothing up.
 

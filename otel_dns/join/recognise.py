@@ -39,6 +39,7 @@ def lookup_of(span: Span) -> Lookup | None:
             else (),
             ndots if isinstance(ndots, int) else 1,
             kind if isinstance(kind, str) else "other",
+            question_type if isinstance(question_type, str) else "",
         ),
         types=(question_type,)
         if isinstance(question_type, str)
@@ -48,7 +49,14 @@ def lookup_of(span: Span) -> Lookup | None:
 
 
 @lru_cache(maxsize=8192)
-def _candidates(name: str, search: tuple[str, ...], ndots: int, kind: str) -> tuple[str, ...]:
+def _candidates(
+    name: str, search: tuple[str, ...], ndots: int, kind: str, question_type: str
+) -> tuple[str, ...]:
+    if question_type == "PTR" and kind != "dnspython":
+        # The C library was given an address; dnspython is given the name it asks for.
+        reverse = names.reverse(name)
+        if reverse is not None:
+            return (reverse,)
     return names.candidates(name, search, ndots, kind)
 
 
