@@ -17,7 +17,7 @@ __all__ = ["instrument", "uninstrument"]
 
 
 def instrument(**options: Any) -> None:
-    """Record lookups of the socket module, and of dnspython where it is installed.
+    """Record lookups of the socket module, of event loops, and of dnspython where it is installed.
 
     What is switched on already stays as it is.
 
@@ -42,6 +42,7 @@ def _instrumentors() -> list[LookupInstrumentor]:
     found = [
         import_module("otel_dns.client.getaddrinfo").GetaddrinfoInstrumentor(),
         import_module("otel_dns.client.gethostby").GethostbyInstrumentor(),
+        import_module("otel_dns.client.event_loop").EventLoopInstrumentor(),
     ]
     try:
         found.append(import_module("otel_dns.client.dnspython").DnspythonInstrumentor())

@@ -35,11 +35,12 @@ class GetaddrinfoInstrumentor(LookupInstrumentor):
         return [Patch(socket, "getaddrinfo", reading(of_this_process()), recorder)]
 
 
-def reading(stub: Stub) -> Reading:
+def reading(stub: Stub, api: str = _API) -> Reading:
     """Return how to read calls of getaddrinfo.
 
     Args:
         stub: The resolver behind it.
+        api: The function called, by its public name.
     """
 
     def lookup(  # noqa: PLR0917 - the signature read
@@ -56,7 +57,7 @@ def reading(stub: Stub) -> Reading:
         if asked is None or flags & _NUMERIC_ONLY:
             return None
         name = text_of(host)
-        return Lookup(name, _API, stub.current(), asked) if name else None
+        return Lookup(name, api, stub.current(), asked) if name else None
 
     return Reading(lookup, _answered, socket_error)
 

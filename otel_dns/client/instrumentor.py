@@ -9,7 +9,7 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
     BaseInstrumentor,
 )
 
-from otel_dns.client.patch import Patch
+from otel_dns.client.patch import Replacement
 from otel_dns.client.recorder import Recorder
 
 
@@ -20,10 +20,10 @@ class LookupInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     `Recorder`; or a ``recorder``.
     """
 
-    _patches: tuple[Patch, ...] = ()
+    _patches: tuple[Replacement, ...] = ()
 
     @abstractmethod
-    def _patch(self, recorder: Recorder) -> Iterable[Patch]:
+    def _patch(self, recorder: Recorder) -> Iterable[Replacement]:
         """Replace the library's functions."""
 
     def _instrument(self, **kwargs: Any) -> None:

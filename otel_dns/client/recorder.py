@@ -79,8 +79,7 @@ class Recorder:
             The recording, to be ended by `Ongoing.end`; nothing when instrumentation is
             suppressed here, or when this call is made inside another lookup.
         """
-        outer = _current.get()
-        if outer is not None and not outer.over:
+        if in_lookup():
             return None
         if not is_instrumentation_enabled():
             return None
@@ -148,7 +147,7 @@ class Ongoing:
         self._recorder = recorder
         self.lookup = lookup
         self.over = False
-        self.token: Token[Ongoing | None] | None = None
+        self.token: Token[Ongoing | _Elsewhere | None] | None = None
         self.started_at = time.time_ns()
         self._clock = time.perf_counter_ns()
 
@@ -194,8 +193,35 @@ class Ongoing:
                 pass
 
 
-_current: ContextVar[Ongoing | None] = ContextVar("otel_dns_lookup", default=None)
+class _Elsewhere:
+    """Stands for a lookup that another thread records, for as long as this one works for it."""
+
+    over = False
+
+
+_ELSEWHERE: Final = _Elsewhere()
+_current: ContextVar[Ongoing | _Elsewhere | None] = ContextVar("otel_dns_lookup", default=None)
 """The lookup that this thread or task is in, whichever wrapper began it."""
+
+
+def in_lookup() -> bool:
+    """Tell whether this thread or task is inside a lookup that is recorded."""
+    outer = _current.get()
+    return outer is not None and not outer.over
+
+
+def quietly(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function whose lookups are part of one that another thread records.
+
+    Args:
+        function: What to call.
+        *args: Its arguments.
+    """
+    token = _current.set(_ELSEWHERE)
+    try:
+        return function(*args)
+    finally:
+        _current.reset(token)
 
 
 class _Names:
