@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from otel_dns.client.instrumentor import LookupInstrumentor
+from otel_dns.client.recorder import Recorder
 
 __all__ = ["instrument", "uninstrument"]
 
@@ -23,11 +24,14 @@ def instrument(**options: Any) -> None:
 
     Args:
         **options: ``tracer_provider`` and ``meter_provider`` (the global ones if not given), and
-            ``max_metric_names``, see `otel_dns.client.recorder.Recorder`.
+            what `otel_dns.client.settings.Settings.read` takes.
     """
-    for instrumentor in _instrumentors():
-        if not instrumentor.is_instrumented_by_opentelemetry:
-            instrumentor.instrument(**options)
+    off = [found for found in _instrumentors() if not found.is_instrumented_by_opentelemetry]
+    if off:
+        # One for all: so the bound on names is one, too.
+        recorder = options.pop("recorder", None) or Recorder(**options)
+        for instrumentor in off:
+            instrumentor.instrument(recorder=recorder)
 
 
 def uninstrument() -> None:

@@ -24,7 +24,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 import otel_dns.client
 from otel_dns import semconv
 from otel_dns.client import recorder as recorder_module
-from otel_dns.client.recorder import MAX_NAMES_VARIABLE, Recorder
+from otel_dns.client.recorder import Recorder
+from otel_dns.client.settings import MAX_NAMES_VARIABLE
 from tests.client.support import Telemetry
 
 BARE = socket.getaddrinfo
