@@ -29,6 +29,8 @@ class NamesBound:
         Args:
             name: A looked-up name.
         """
+        if name in self._known:
+            return name
         name = sendable(name)
         if name in self._known:
             return name

@@ -76,7 +76,7 @@ class Patch(Replacement):
 
         def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
             def wrapper(*args: Any, **kwargs: Any) -> Any:
-                if not self.live:
+                if not (self.live and (recorder.awake or recorder.wake())):
                     return original(*args, **kwargs)
                 ongoing = misread = None
                 try:
@@ -127,7 +127,9 @@ class AsyncPatch(Replacement):
 
         def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
             async def wrapper(*args: Any, **kwargs: Any) -> Any:
-                ongoing = begin(*args, **kwargs) if self.live else None
+                ongoing = None
+                if self.live and (recorder.awake or recorder.wake()):
+                    ongoing = begin(*args, **kwargs)
                 if not isinstance(ongoing, Ongoing):
                     result = await original(*args, **kwargs)
                     if ongoing is not None:

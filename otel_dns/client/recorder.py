@@ -6,13 +6,12 @@ here raises into the application: what fails is counted, logged once, and forgot
 
 import logging
 import os
-import time
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar, Token
 from functools import partial
+from time import perf_counter_ns, time_ns
 from typing import Any, Final
 
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.metrics import (
     CallbackOptions,
     Histogram,
@@ -34,10 +33,12 @@ from opentelemetry.trace import (
 from otel_dns import __version__, semconv
 from otel_dns.client.api_path import ApiDurations, ApiSpans, Attributes, DurationPath, SpanPath
 from otel_dns.client.details import Lookup, Outcome
+from otel_dns.client.fast_path import durations_of, nobody_records, spans_of, suppressed
 from otel_dns.client.names_bound import NamesBound, sendable
 from otel_dns.client.settings import Settings
 
 _MAX_ANSWERS: Final = 32
+_SURELY_SENDABLE: Final = 1000
 _logger = logging.getLogger(__name__)
 
 
@@ -59,8 +60,10 @@ class Recorder:
         """
         tracer = get_tracer(semconv.CLIENT_SCOPE, __version__, tracer_provider)
         meter = get_meter(semconv.CLIENT_SCOPE, __version__, meter_provider)
+        histogram = _duration_histogram(meter)
+        self._tracer, self._histogram = tracer, histogram
         self.spans: SpanPath = ApiSpans(tracer)
-        self._durations: DurationPath = ApiDurations(_duration_histogram(meter))
+        self.durations: DurationPath = ApiDurations(histogram)
         self._failures = meter.create_counter(
             semconv.CLIENT_FAILURES,
             unit="{failure}",
@@ -73,8 +76,33 @@ class Recorder:
             description="Lookups that have begun and not ended.",
         )
         self.settings = Settings.read(options)
-        self._names = NamesBound(self.settings.max_metric_names)
+        self.names = NamesBound(self.settings.max_metric_names)
         self._failure_logged = False
+        self.awake = False
+        """Whether somebody is known to record. As long as it is not, ask `wake`."""
+
+    def wake(self) -> bool:
+        """Find out whether anybody records: an SDK may be configured at any time.
+
+        Returns:
+            Whether lookups are to be read at all.
+        """
+        if nobody_records(self._tracer, self._histogram):
+            return False
+        if not self.settings.fast_path:
+            self.awake = True
+            return True
+        try:
+            spans, durations = spans_of(self._tracer), durations_of(self._histogram)
+        except Exception as error:  # noqa: BLE001 - then by the public API
+            self.failed(error)
+            self.awake = True
+            return True
+        self.spans = spans or self.spans
+        self.durations = durations or self.durations
+        # As long as one of them has no SDK yet, it is looked at again.
+        self.awake = spans is not None and durations is not None
+        return True
 
     def begin(self, lookup: Lookup) -> "Ongoing | None":
         """Start to record a lookup.
@@ -90,16 +118,24 @@ class Recorder:
         outer = _current.get()
         if outer is not None and not outer.over:
             return None
-        if not is_instrumentation_enabled():
+        if suppressed():
             return None
-        excluded = self.settings.excluded
-        if excluded is not None and excluded(lookup.name):
+        settings = self.settings
+        name, api, resolver, family, question_type = lookup
+        if settings.excluded is not None and settings.excluded(name):
             return None
         ongoing = Ongoing(self, lookup)
         # From here on, so that a sampler or a span processor that looks up names starts nothing.
         ongoing.token = _current.set(ongoing)
         try:
-            ongoing.span = self._start(lookup, ongoing.started_at)
+            if settings.require_parent and not get_current_span().get_span_context().is_valid:
+                ongoing.span = INVALID_SPAN
+                return ongoing
+            attributes = resolver.prepared(api, family, question_type)
+            attributes[semconv.DNS_QUESTION_NAME] = sendable(name)
+            span = ongoing.span = self.spans.start(attributes, ongoing.started_at)
+            if settings.request_hook is not None and span.is_recording():
+                self._call(settings.request_hook, span, lookup)
         except BaseException as error:
             ongoing.leave()
             if not isinstance(error, Exception):
@@ -108,20 +144,11 @@ class Recorder:
             return None
         return ongoing
 
-    def _start(self, lookup: Lookup, started_at: int) -> Span:
-        settings = self.settings
-        if settings.require_parent and not get_current_span().get_span_context().is_valid:
-            return INVALID_SPAN
-        name, api, resolver, family, question_type = lookup
-        attributes = resolver.prepared(api, family, question_type)
-        attributes[semconv.DNS_QUESTION_NAME] = sendable(name)
-        span = self.spans.start(attributes, started_at)
-        if settings.request_hook is not None and span.is_recording():
-            try:
-                settings.request_hook(span, lookup)
-            except Exception as error:  # noqa: BLE001 - the application must not see it
-                self.failed(error)
-        return span
+    def _call(self, hook: Callable[..., object], *args: object) -> None:
+        try:
+            hook(*args)
+        except Exception as error:  # noqa: BLE001 - the application must not see it
+            self.failed(error)
 
     def failed(self, error: Exception) -> None:
         """Count a failure of the instrumentation, and log the first one.
@@ -156,21 +183,7 @@ class Recorder:
             span.set_status(Status(StatusCode.ERROR, sendable(str(subject))))
         hook = self.settings.response_hook
         if hook is not None:
-            try:
-                hook(span, lookup, how)
-            except Exception as error:  # noqa: BLE001 - the application must not see it
-                self.failed(error)
-
-    def measure(self, name: str, seconds: float, error_type: str | None, span: Span | None) -> None:
-        """Record the duration of a lookup.
-
-        Args:
-            name: What was looked up.
-            seconds: How long it took.
-            error_type: How it failed, if it did.
-            span: The lookup's span, if it is recorded: the measurement's exemplar.
-        """
-        self._durations.record(seconds, self._names.bounded(name), error_type, span)
+            self._call(hook, span, lookup, how)
 
 
 class Ongoing:
@@ -186,8 +199,8 @@ class Ongoing:
         self.over = False
         self.token: Token[Ongoing | _Elsewhere | None] | None = None
         _active.add(self)
-        self.started_at = time.time_ns()
-        self._clock = time.perf_counter_ns()
+        self.started_at = time_ns()
+        self._clock = perf_counter_ns()
 
     def end(self, outcome: Callable[[Any], Outcome], subject: Any, *, failed: bool) -> None:
         """End the recording. Raises nothing.
@@ -198,7 +211,7 @@ class Ongoing:
             subject: What the call returned or raised.
             failed: Whether it was raised.
         """
-        elapsed = time.perf_counter_ns() - self._clock
+        elapsed = perf_counter_ns() - self._clock
         recorder, lookup, span = self._recorder, self.lookup, self.span
         try:
             error_type: str | None = None
@@ -208,7 +221,12 @@ class Ongoing:
                 error_type = how.error_type
                 if recording:
                     recorder.describe(lookup, how, subject, span)
-            recorder.measure(lookup.name, elapsed / 1e9, error_type, span if recording else None)
+            recorder.durations.record(
+                elapsed / 1e9,
+                recorder.names.bounded(lookup.name),
+                error_type,
+                span if recording else None,
+            )
         except Exception as error:  # noqa: BLE001 - the application must not see it
             recorder.failed(error)
         try:
@@ -277,7 +295,11 @@ def _attributes_after(outcome: Outcome) -> Attributes:
     answers, error_type, response_code = outcome
     attributes: Attributes = {}
     if answers:
-        attributes[semconv.DNS_ANSWERS] = tuple(map(sendable, answers[:_MAX_ANSWERS]))
+        answers = answers[:_MAX_ANSWERS]
+        together = "".join(answers)
+        if not (together.isascii() and len(together) <= _SURELY_SENDABLE):
+            answers = tuple(map(sendable, answers))
+        attributes[semconv.DNS_ANSWERS] = answers
     if error_type is not None:
         attributes[semconv.ERROR_TYPE] = error_type
     if response_code is not None:

@@ -322,7 +322,8 @@ def test_configuration_is_followed(tmp_path: Path) -> None:
     path = tmp_path / "resolv.conf"
     path.write_text("nameserver 127.0.0.1\nsearch shop.svc.cluster.local\noptions ndots:5\n")
     now = 0.0
-    stub = Stub(Reader(path, clock=lambda: now), SourceAddresses(clock=lambda: now), libc="musl")
+    clock = lambda: now  # noqa: E731
+    stub = Stub(Reader(path, clock=clock), SourceAddresses(clock), libc="musl", clock=clock)
     first = stub.current()
     assert first == Resolver("musl", ("127.0.0.1",), ("shop.svc.cluster.local",), 5, "127.0.0.1")
     assert stub.current() is first
