@@ -114,6 +114,7 @@ def seen_of(span: ReadableSpan) -> dict[str, Any]:
     known["scope"] = repr(span.instrumentation_scope)
     known["dropped"] = (span.dropped_attributes, span.dropped_events, span.dropped_links)
     known["flags"] = int(span.context.trace_flags) if span.context else None
+    known["closed"] = span._attributes._immutable  # type: ignore[union-attr]
     known["order"] = list(span.attributes or {})
     return known
 

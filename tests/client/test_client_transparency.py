@@ -143,7 +143,9 @@ def test_interpreter_shutdown() -> None:
 SDK_SET_LATER = """
 import asyncio, socket
 import otel_dns.client
-otel_dns.client.instrument()
+from otel_dns.client.recorder import Recorder
+recorder = Recorder()
+otel_dns.client.instrument(recorder=recorder)
 socket.getaddrinfo("localhost", 80)
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
@@ -186,6 +188,8 @@ assert len(exporter.get_finished_spans()) == 1
     ],
 )
 def test_an_sdk_configured_after_the_first_lookup(then: str) -> None:
+    then += "assert type(recorder.spans).__name__ == '_SdkSpans'\n"
+    then += "assert type(recorder.durations).__name__ == '_SdkDurations'\n"
     subprocess.run([sys.executable, "-c", SDK_SET_LATER + then], check=True, cwd=ROOT, timeout=60)
 
 
