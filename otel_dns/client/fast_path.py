@@ -393,8 +393,11 @@ class _SdkDurations:
             _set_item(context, _SPAN_KEY, span)
         now = time_ns()
         if self._trace_based:
-            seen: Any = span or context.get(_SPAN_KEY)
-            wanted = isinstance(seen, Span) and seen.get_span_context().trace_flags.sampled
+            seen: Any = context.get(_SPAN_KEY)
+            # The usual classes first: asking an abstract one takes long.
+            wanted = (
+                type(seen) is NonRecordingSpan or span is not None or isinstance(seen, Span)
+            ) and bool(seen.get_span_context()[_TRACE_FLAGS] & _SAMPLED)
         else:
             wanted = self._filter(seconds, now, attributes, context)
         measurement = _new(self._measurement_class)
