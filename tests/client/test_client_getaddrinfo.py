@@ -106,6 +106,17 @@ def test_create_connection_is_seen(recorded: Telemetry) -> None:
     assert (recorded.span().attributes or {})[semconv.DNS_QUESTION_NAME] == "localhost"
 
 
+def test_what_resolves_below_python_is_not_seen(recorded: Telemetry) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        client.connect(("localhost", server.getsockname()[1]))
+    assert not recorded.spans()
+
+
+def test_a_function_imported_before_is_not_seen(recorded: Telemetry) -> None:
+    assert BARE("localhost", 80)
+    assert not recorded.spans()
+
+
 def test_asyncio_is_seen(recorded: Telemetry) -> None:
     async def look_up() -> object:
         return await asyncio.get_running_loop().getaddrinfo("localhost", 80)
