@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs lock clean
+.PHONY: help demo test check bench-client format docs lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/ready ## joined DNS traces from real programs, in a lab on this machine
 	@$(BIN)/otel-dns demo
@@ -21,6 +22,9 @@ check: .venv/ready ## format, lint, types, import directions
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+bench-client: .venv/bench ## what the client costs an application, beside other instrumentations
+	@$(BIN)/python -m bench.client $(BENCH_ARGS)
 
 format: .venv/ready ## format the code, mend what the linter can
 	@$(BIN)/ruff format .
@@ -36,6 +40,10 @@ lock: ## choose the versions anew (needs uv)
 
 clean: ## remove what make made here (programs stay: otel-dns programs)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/bench: .venv/ready bench/requirements.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r bench/requirements.txt
+	@touch $@
 
 .venv/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v < (3, 11) and sys.exit(f"otel-dns needs Python 3.11 or newer, this is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11")'

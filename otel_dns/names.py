@@ -6,6 +6,7 @@ here raises on hostile text and a repeated question is one look into a cache.
 
 import string
 from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
 from itertools import takewhile
 
 _MAX_TEXT = 1024
@@ -79,6 +80,26 @@ def candidates(
     if enough_dots:
         return (as_is, *tried)
     return tuple(tried) if as_is in tried else (*tried, as_is)
+
+
+@lru_cache(maxsize=16_384)
+def reverse(address: str) -> str | None:
+    """Return the full name under which an address's own name is looked up.
+
+    An IPv4 address in IPv6 clothes is asked for as what it is, as the C libraries do.
+
+    Args:
+        address: A numeric address, an IPv6 one perhaps with a scope.
+
+    Returns:
+        A name below ``in-addr.arpa.`` or ``ip6.arpa.``; nothing if the text is no address.
+    """
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return (mapped or parsed).reverse_pointer + "."
 
 
 def _musl(bare: str, as_is: str, search: tuple[str, ...]) -> tuple[str, ...]:

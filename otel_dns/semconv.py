@@ -167,6 +167,8 @@ DNS_LOOKUP_DURATION_BUCKETS: Final = (
 """Semantic conventions: explicit bucket boundaries advised for ``dns.lookup.duration``."""
 CLIENT_FAILURES: Final = "otel_dns.client.failures"
 """Ours: counter of instrumentation's own failures, which the application never sees."""
+CLIENT_ACTIVE_LOOKUPS: Final = "otel_dns.client.active_lookups"
+"""Ours: up-down counter of lookups that have begun and not ended, in one process."""
 OTHER_NAMES: Final = "_OTHER"
 """Semantic conventions' fallback value; here dns.question.name of a metric beyond the bound."""
 

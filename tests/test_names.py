@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from otel_dns.names import candidates, normalise
+from otel_dns.names import candidates, normalise, reverse
 
 KUBERNETES = ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local")
 
@@ -159,3 +159,24 @@ def test_repeated_questions_are_remembered() -> None:
     candidates.cache_clear()
     assert candidates("db", KUBERNETES, 5) is candidates("db", KUBERNETES, 5)
     assert candidates.cache_info().hits == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("10.96.0.10", "10.0.96.10.in-addr.arpa."),
+        ("::1", "1" + ".0" * 31 + ".ip6.arpa."),
+        ("fe80::1%eth0", "1" + ".0" * 28 + ".8.e.f.ip6.arpa."),
+        ("::ffff:10.96.0.10", "10.0.96.10.in-addr.arpa."),
+        ("web", None),
+        ("", None),
+        ("10.0.96.10.in-addr.arpa", None),
+    ],
+)
+def test_reverse(address: str, name: str | None) -> None:
+    assert reverse(address) == name
+
+
+@given(st.text())
+def test_reverse_is_total(text: str) -> None:
+    reverse(text)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from otel_dns.client import stub
-from otel_dns.names import candidates
+from otel_dns.names import candidates, reverse
 from otel_dns.resolv_conf import parse
 
 KUBERNETES = "search shop.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"
@@ -43,6 +43,13 @@ CASES = [
     (".", "search x\n"),
 ]
 
+FORWARD = "socket.getaddrinfo(sys.argv[1].encode(), 80, socket.AF_INET)"
+BACKWARD = [
+    "socket.gethostbyaddr(sys.argv[1])",
+    "socket.getnameinfo((sys.argv[1], 80), socket.NI_NAMEREQD)",
+]
+ADDRESSES = ["10.96.0.10", "2001:db8::1", "::1", "fe80::1", "::ffff:10.0.0.1"]
+
 # Runs as root of namespaces of its own, so that its resolv.conf is nobody else's.
 INSIDE = """
 import json, socket, subprocess, sys, threading
@@ -71,7 +78,7 @@ def serve():
         server.sendto(answer.to_wire(), peer)
 
 threading.Thread(target=serve, daemon=True).start()
-look_up = "import socket, sys; socket.getaddrinfo(sys.argv[1].encode(), 80, socket.AF_INET)"
+look_up = "import socket, sys; " + sys.argv[2]
 seen = []
 for name, text in json.load(sys.stdin):
     (folder / "resolv.conf").write_text("nameserver 127.0.0.1\\n" + text)
@@ -89,9 +96,14 @@ def _has_namespaces() -> bool:
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
-@pytest.mark.skipif(stub.kind() != "glibc", reason="the C library is not glibc")
-@pytest.mark.skipif(not _has_namespaces(), reason="no user namespaces on this machine")
-def test_glibc_asks_for_the_candidates(tmp_path: Path) -> None:
+pytestmark = [
+    pytest.mark.skipif(stub.kind() != "glibc", reason="the C library is not glibc"),
+    pytest.mark.skipif(not _has_namespaces(), reason="no user namespaces on this machine"),
+]
+
+
+def asked_for(folder: Path, call: str, cases: list[tuple[str, str]]) -> list[list[str]]:
+    """Make the call for each name and resolv.conf; return what the DNS server was asked."""
     pytest.importorskip("pyroute2")
     environ = {
         name: value
@@ -99,8 +111,8 @@ def test_glibc_asks_for_the_candidates(tmp_path: Path) -> None:
         if name not in {"LOCALDOMAIN", "RES_OPTIONS", "HOSTALIASES"}
     }
     done = subprocess.run(
-        ["unshare", "-Urnm", sys.executable, "-W", "ignore", "-c", INSIDE, str(tmp_path)],
-        input=json.dumps(CASES),
+        ["unshare", "-Urnm", sys.executable, "-W", "ignore", "-c", INSIDE, str(folder), call],
+        input=json.dumps(cases),
         env=environ,
         capture_output=True,
         text=True,
@@ -108,8 +120,20 @@ def test_glibc_asks_for_the_candidates(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    seen: list[list[str]] = json.loads(done.stdout)
+    return seen
+
+
+def test_glibc_asks_for_the_candidates(tmp_path: Path) -> None:
     hostname = os.uname().nodename
-    for (name, text), asked in zip(CASES, json.loads(done.stdout), strict=True):
+    for (name, text), asked in zip(CASES, asked_for(tmp_path, FORWARD, CASES), strict=True):
         conf = parse("nameserver 127.0.0.1\n" + text, hostname=hostname)
         expected = candidates(name, conf.search, conf.ndots, "glibc")
         assert (name, text, expected) == (name, text, tuple(asked))
+
+
+@pytest.mark.parametrize("call", BACKWARD)
+def test_glibc_asks_for_the_reverse_name(tmp_path: Path, call: str) -> None:
+    cases = [(address, KUBERNETES) for address in ADDRESSES]
+    asked = asked_for(tmp_path, call, cases)
+    assert asked == [[reverse(address)] for address in ADDRESSES]

@@ -8,6 +8,9 @@ from opentelemetry.util.types import AttributeValue
 
 from otel_dns import semconv
 
+_MAX_PREPARED = 256
+"""More kinds of lookup than there are; a bound all the same, record types are the application's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resolver:
@@ -23,6 +26,9 @@ class Resolver:
     client_address: str | None
     """The source address towards the first nameserver."""
     attributes: Mapping[str, AttributeValue] = field(init=False, repr=False, compare=False)
+    _prepared: dict[tuple[str, str | None, str | None], dict[str, AttributeValue]] = field(
+        init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         attributes: dict[str, AttributeValue] = {
@@ -36,6 +42,29 @@ class Resolver:
         if self.client_address is not None:
             attributes[semconv.CLIENT_ADDRESS] = self.client_address
         object.__setattr__(self, "attributes", attributes)
+        object.__setattr__(self, "_prepared", {})
+
+    def prepared(
+        self, api: str, family: str | None, question_type: str | None
+    ) -> dict[str, AttributeValue]:
+        """Return a new dictionary of all attributes that lookups of one kind share.
+
+        Args:
+            api: As in `Lookup`.
+            family: As in `Lookup`.
+            question_type: As in `Lookup`.
+        """
+        key = (api, family, question_type)
+        attributes = self._prepared.get(key)
+        if attributes is None:
+            attributes = {semconv.LOOKUP_API: api, **self.attributes}
+            if family is not None:
+                attributes[semconv.LOOKUP_FAMILY] = family
+            if question_type is not None:
+                attributes[semconv.DNS_QUESTION_TYPE] = question_type
+            if len(self._prepared) < _MAX_PREPARED:
+                self._prepared[key] = attributes
+        return attributes.copy()
 
 
 class Lookup(NamedTuple):

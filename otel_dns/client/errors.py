@@ -20,6 +20,13 @@ _BY_EAI: Final = {
     for name, error_type in _BY_EAI_NAME.items()
     if hasattr(socket, name)
 }
+_BY_H_ERRNO: Final = {
+    1: semconv.ERROR_HOST_NOT_FOUND,
+    2: semconv.ERROR_TRY_AGAIN,
+    3: semconv.ERROR_NO_RECOVERY,
+    4: semconv.ERROR_NO_DATA,
+}
+"""netdb.h; the socket module has no names for them."""
 
 
 def class_name(error: BaseException) -> str:
@@ -43,4 +50,6 @@ def socket_error(error: BaseException) -> Outcome:
     error_type = None
     if isinstance(error, socket.gaierror):
         error_type = _BY_EAI.get(error.errno)
+    elif isinstance(error, socket.herror):
+        error_type = _BY_H_ERRNO.get(error.errno or 0)
     return Outcome(error_type=error_type or class_name(error))

@@ -9,29 +9,25 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
     BaseInstrumentor,
 )
 
-from otel_dns.client.patch import Patch
+from otel_dns.client.patch import Replacement
 from otel_dns.client.recorder import Recorder
 
 
 class LookupInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     """Switches the recording of one library's lookups on and off.
 
-    `instrument` takes ``tracer_provider``, ``meter_provider`` and ``max_metric_names``, see
-    `Recorder`; or a ``recorder``.
+    `instrument` takes ``tracer_provider``, ``meter_provider`` and the options of `Settings.read`;
+    or a ``recorder``.
     """
 
-    _patches: tuple[Patch, ...] = ()
+    _patches: tuple[Replacement, ...] = ()
 
     @abstractmethod
-    def _patch(self, recorder: Recorder) -> Iterable[Patch]:
+    def _patch(self, recorder: Recorder) -> Iterable[Replacement]:
         """Replace the library's functions."""
 
     def _instrument(self, **kwargs: Any) -> None:
-        recorder = kwargs.get("recorder") or Recorder(
-            kwargs.get("tracer_provider"),
-            kwargs.get("meter_provider"),
-            max_metric_names=kwargs.get("max_metric_names"),
-        )
+        recorder = kwargs.get("recorder") or Recorder(**kwargs)
         self._patches = tuple(self._patch(recorder))
 
     def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - the base class's signature

@@ -2,10 +2,11 @@
 
 import functools
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from otel_dns.client.details import Lookup, Outcome
-from otel_dns.client.recorder import Recorder
+from otel_dns.client.recorder import Ongoing, Recorder
 
 
 class Reading(NamedTuple):
@@ -19,8 +20,46 @@ class Reading(NamedTuple):
     """Takes what the call raised."""
 
 
-class Patch:
+class Replacement:
     """One attribute of a module or class, replaced by a wrapper until `undo`."""
+
+    live = True
+    """Whether the wrapper is to do anything; the application may have kept it after `undo`."""
+
+    def __init__(
+        self, owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
+    ) -> None:
+        """Replace the attribute.
+
+        Args:
+            owner: The module or class.
+            name: The function's name in it.
+            wrap: Makes the wrapper of the original, and of nothing that needs `live` yet.
+        """
+        self._owner = owner
+        self._name = name
+        self._inherited = isinstance(owner, type) and name not in vars(owner)
+        self._original = getattr(owner, name)
+        self._wrapper = functools.wraps(self._original)(wrap(self._original))
+        if isinstance(owner, ModuleType):
+            # Of a C function this would be the private module below it, in which pickle would find
+            # the original and refuse the wrapper.
+            self._wrapper.__module__ = owner.__name__
+        setattr(owner, name, self._wrapper)
+
+    def undo(self) -> None:
+        """Restore the original; where somebody wrapped on top, become a pass-through instead."""
+        # Always: the application may have kept the wrapper under a name of its own.
+        self.live = False
+        if getattr(self._owner, self._name) is self._wrapper:
+            if self._inherited:
+                delattr(self._owner, self._name)
+            else:
+                setattr(self._owner, self._name, self._original)
+
+
+class Patch(Replacement):
+    """A function, replaced by a wrapper that records its lookups."""
 
     def __init__(self, owner: Any, name: str, reading: Reading, recorder: Recorder) -> None:
         """Replace the attribute.
@@ -31,51 +70,79 @@ class Patch:
             reading: How to read its calls.
             recorder: Who records them.
         """
-        self._owner = owner
-        self._name = name
-        self._original = getattr(owner, name)
-        self._live = True
-        self._wrapper = self._wrap(self._original, reading, recorder)
-        setattr(owner, name, self._wrapper)
-
-    def undo(self) -> None:
-        """Restore the original; where somebody wrapped on top, become a pass-through instead."""
-        # Always: the application may have kept the wrapper under a name of its own.
-        self._live = False
-        if getattr(self._owner, self._name) is self._wrapper:
-            setattr(self._owner, self._name, self._original)
-
-    def _wrap(
-        self, original: Callable[..., Any], reading: Reading, recorder: Recorder
-    ) -> Callable[..., Any]:
         # Bound here once: the wrapper runs for calls that are no lookup too.
         read_lookup, answered, failed = reading
         begin = recorder.begin
 
-        @functools.wraps(original)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            if not self._live:
-                return original(*args, **kwargs)
-            ongoing = misread = None
-            try:
-                lookup = read_lookup(*args, **kwargs)
-                if lookup is not None:
-                    ongoing = begin(lookup)
-            except Exception as error:  # noqa: BLE001 - the application must not see it
-                misread = error
-            if misread is not None:
-                # Wrong arguments, usually: then the original raises, and nothing of ours failed.
-                result = original(*args, **kwargs)
-                recorder.failed(misread)
+        def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                if not (self.live and (recorder.awake or recorder.wake())):
+                    return original(*args, **kwargs)
+                ongoing = misread = None
+                try:
+                    lookup = read_lookup(*args, **kwargs)
+                    if lookup is not None:
+                        ongoing = begin(lookup)
+                except Exception as error:  # noqa: BLE001 - the application must not see it
+                    misread = error
+                if misread is not None:
+                    # Wrong arguments, usually: the original raises, and nothing of ours failed.
+                    result = original(*args, **kwargs)
+                    recorder.failed(misread)
+                    return result
+                if ongoing is None:
+                    return original(*args, **kwargs)
+                try:
+                    result = original(*args, **kwargs)
+                except BaseException as error:
+                    ongoing.end(failed, error, failed=True)
+                    raise
+                ongoing.end(answered, result, failed=False)
                 return result
-            if ongoing is None:
-                return original(*args, **kwargs)
-            try:
-                result = original(*args, **kwargs)
-            except BaseException as error:
-                ongoing.end(failed, error, failed=True)
-                raise
-            ongoing.end(answered, result, failed=False)
-            return result
 
-        return wrapper
+            return wrapper
+
+        super().__init__(owner, name, wrap)
+
+
+class AsyncPatch(Replacement):
+    """A coroutine function, replaced by one that records its lookups."""
+
+    def __init__(self, owner: Any, name: str, reading: Reading, recorder: Recorder) -> None:
+        """Replace the attribute.
+
+        Args:
+            owner: The module or class.
+            name: The function's name in it.
+            reading: How to read its calls.
+            recorder: Who records them.
+        """
+
+        def begin(*args: Any, **kwargs: Any) -> "Ongoing | Exception | None":
+            try:
+                lookup = reading.lookup(*args, **kwargs)
+                return None if lookup is None else recorder.begin(lookup)
+            except Exception as error:  # noqa: BLE001 - the application must not see it
+                return error
+
+        def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+                ongoing = None
+                if self.live and (recorder.awake or recorder.wake()):
+                    ongoing = begin(*args, **kwargs)
+                if not isinstance(ongoing, Ongoing):
+                    result = await original(*args, **kwargs)
+                    if ongoing is not None:
+                        recorder.failed(ongoing)
+                    return result
+                try:
+                    result = await original(*args, **kwargs)
+                except BaseException as error:
+                    ongoing.end(reading.failed, error, failed=True)
+                    raise
+                ongoing.end(reading.answered, result, failed=False)
+                return result
+
+            return wrapper
+
+        super().__init__(owner, name, wrap)

@@ -4,38 +4,41 @@ A wrapper hands in a frozen `Lookup` before it makes the call and an `Outcome` a
 here raises into the application: what fails is counted, logged once, and forgotten.
 """
 
-import itertools
 import logging
 import os
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar, Token
 from functools import partial
+from time import perf_counter_ns, time_ns
 from typing import Any, Final
 
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-from opentelemetry.metrics import Histogram, Meter, MeterProvider, get_meter
+from opentelemetry.metrics import (
+    CallbackOptions,
+    Histogram,
+    Meter,
+    MeterProvider,
+    Observation,
+    get_meter,
+)
 from opentelemetry.trace import (
+    INVALID_SPAN,
     Span,
-    SpanKind,
     Status,
     StatusCode,
     TracerProvider,
+    get_current_span,
     get_tracer,
-    set_span_in_context,
 )
-from opentelemetry.util.types import AttributeValue
 
 from otel_dns import __version__, semconv
+from otel_dns.client.api_path import ApiDurations, ApiSpans, Attributes, DurationPath, SpanPath
 from otel_dns.client.details import Lookup, Outcome
+from otel_dns.client.fast_path import durations_of, nobody_records, spans_of, suppressed
+from otel_dns.client.names_bound import NamesBound, sendable
+from otel_dns.client.settings import Settings
 
-MAX_NAMES_VARIABLE: Final = "OTEL_DNS_CLIENT_MAX_METRIC_NAMES"
-DEFAULT_MAX_NAMES: Final = 100
-
-_MAX_ANSWERS = 32
-_MAX_TEXT = 1024
-"""No name is longer, escapes included; and no answer or message needs to be."""
-
+_MAX_ANSWERS: Final = 32
+_SURELY_SENDABLE: Final = 1000
 _logger = logging.getLogger(__name__)
 
 
@@ -46,28 +49,60 @@ class Recorder:
         self,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
-        *,
-        max_metric_names: int | None = None,
+        **options: Any,
     ) -> None:
         """Get the tracer and the instruments.
 
         Args:
             tracer_provider: Where spans go; the global provider if not given.
             meter_provider: Where measurements go; the global provider if not given.
-            max_metric_names: How many distinct names the metric may carry; all others are counted
-                under one value. If not given, the environment variable
-                ``OTEL_DNS_CLIENT_MAX_METRIC_NAMES`` says, else 100.
+            **options: See `Settings.read`.
         """
-        self._tracer = get_tracer(semconv.CLIENT_SCOPE, __version__, tracer_provider)
+        tracer = get_tracer(semconv.CLIENT_SCOPE, __version__, tracer_provider)
         meter = get_meter(semconv.CLIENT_SCOPE, __version__, meter_provider)
-        self._duration = _duration_histogram(meter)
+        histogram = _duration_histogram(meter)
+        self._tracer, self._histogram = tracer, histogram
+        self.spans: SpanPath = ApiSpans(tracer)
+        self.durations: DurationPath = ApiDurations(histogram)
         self._failures = meter.create_counter(
             semconv.CLIENT_FAILURES,
             unit="{failure}",
             description="Failures of the instrumentation itself, hidden from the application.",
         )
-        self._names = _Names(_max_names() if max_metric_names is None else max_metric_names)
+        meter.create_observable_up_down_counter(
+            semconv.CLIENT_ACTIVE_LOOKUPS,
+            [_observe_active],
+            unit="{lookup}",
+            description="Lookups that have begun and not ended.",
+        )
+        self.settings = Settings.read(options)
+        self.names = NamesBound(self.settings.max_metric_names)
         self._failure_logged = False
+        self.awake = False
+        """Whether somebody is known to record. As long as it is not, ask `wake`."""
+
+    def wake(self) -> bool:
+        """Find out whether anybody records: an SDK may be configured at any time.
+
+        Returns:
+            Whether lookups are to be read at all.
+        """
+        if nobody_records(self._tracer, self._histogram):
+            return False
+        if not self.settings.fast_path:
+            self.awake = True
+            return True
+        try:
+            spans, durations = spans_of(self._tracer), durations_of(self._histogram)
+        except Exception as error:  # noqa: BLE001 - then by the public API
+            self.failed(error)
+            self.awake = True
+            return True
+        self.spans = spans or self.spans
+        self.durations = durations or self.durations
+        # As long as one of them has no SDK yet, it is looked at again.
+        self.awake = spans is not None and durations is not None
+        return True
 
     def begin(self, lookup: Lookup) -> "Ongoing | None":
         """Start to record a lookup.
@@ -77,23 +112,30 @@ class Recorder:
 
         Returns:
             The recording, to be ended by `Ongoing.end`; nothing when instrumentation is
-            suppressed here, or when this call is made inside another lookup.
+            suppressed here, or the name is left out, or when this call is made inside another
+            lookup.
         """
         outer = _current.get()
         if outer is not None and not outer.over:
             return None
-        if not is_instrumentation_enabled():
+        if suppressed():
+            return None
+        settings = self.settings
+        name, api, resolver, family, question_type = lookup
+        if settings.excluded is not None and settings.excluded(name):
             return None
         ongoing = Ongoing(self, lookup)
         # From here on, so that a sampler or a span processor that looks up names starts nothing.
         ongoing.token = _current.set(ongoing)
         try:
-            ongoing.span = self._tracer.start_span(
-                semconv.LOOKUP_SPAN,
-                kind=SpanKind.CLIENT,
-                attributes=_attributes_before(lookup),
-                start_time=ongoing.started_at,
-            )
+            if settings.require_parent and not get_current_span().get_span_context().is_valid:
+                ongoing.span = INVALID_SPAN
+                return ongoing
+            attributes = resolver.prepared(api, family, question_type)
+            attributes[semconv.DNS_QUESTION_NAME] = sendable(name)
+            span = ongoing.span = self.spans.start(attributes, ongoing.started_at)
+            if settings.request_hook is not None and span.is_recording():
+                self._call(settings.request_hook, span, lookup)
         except BaseException as error:
             ongoing.leave()
             if not isinstance(error, Exception):
@@ -101,6 +143,12 @@ class Recorder:
             self.failed(error)
             return None
         return ongoing
+
+    def _call(self, hook: Callable[..., object], *args: object) -> None:
+        try:
+            hook(*args)
+        except Exception as error:  # noqa: BLE001 - the application must not see it
+            self.failed(error)
 
     def failed(self, error: Exception) -> None:
         """Count a failure of the instrumentation, and log the first one.
@@ -121,20 +169,21 @@ class Recorder:
         except Exception:  # noqa: BLE001, S110 - nobody is left to tell
             pass
 
-    def measure(self, lookup: Lookup, seconds: float, error_type: str | None, span: Span) -> None:
-        """Record the duration of a lookup, with the span as its exemplar if it is recorded.
+    def describe(self, lookup: Lookup, how: Outcome, subject: object, span: Span) -> None:
+        """Put a lookup's outcome on its span.
 
         Args:
             lookup: What was looked up.
-            seconds: How long it took.
-            error_type: How it failed, if it did.
-            span: The lookup's span.
+            how: Its outcome.
+            subject: What the call returned or raised.
+            span: The lookup's span, which is recording.
         """
-        attributes = {semconv.DNS_QUESTION_NAME: self._names.bounded(lookup.name)}
-        if error_type is not None:
-            attributes[semconv.ERROR_TYPE] = error_type
-        context = set_span_in_context(span) if span.is_recording() else None
-        self._duration.record(seconds, attributes, context)
+        self.spans.describe(span, _attributes_after(how))
+        if how.error_type is not None:
+            span.set_status(Status(StatusCode.ERROR, sendable(str(subject))))
+        hook = self.settings.response_hook
+        if hook is not None:
+            self._call(hook, span, lookup, how)
 
 
 class Ongoing:
@@ -148,9 +197,10 @@ class Ongoing:
         self._recorder = recorder
         self.lookup = lookup
         self.over = False
-        self.token: Token[Ongoing | None] | None = None
-        self.started_at = time.time_ns()
-        self._clock = time.perf_counter_ns()
+        self.token: Token[Ongoing | _Elsewhere | None] | None = None
+        _active.add(self)
+        self.started_at = time_ns()
+        self._clock = perf_counter_ns()
 
     def end(self, outcome: Callable[[Any], Outcome], subject: Any, *, failed: bool) -> None:
         """End the recording. Raises nothing.
@@ -161,31 +211,36 @@ class Ongoing:
             subject: What the call returned or raised.
             failed: Whether it was raised.
         """
-        elapsed = time.perf_counter_ns() - self._clock
-        span = self.span
+        elapsed = perf_counter_ns() - self._clock
+        recorder, lookup, span = self._recorder, self.lookup, self.span
         try:
             error_type: str | None = None
-            if failed or span.is_recording():
+            recording = span.is_recording()
+            if failed or recording:
                 how = outcome(subject)
                 error_type = how.error_type
-                if span.is_recording():
-                    span.set_attributes(_attributes_after(how))
-                    if error_type is not None:
-                        span.set_status(Status(StatusCode.ERROR, _text(str(subject))))
-            self._recorder.measure(self.lookup, elapsed / 1e9, error_type, span)
+                if recording:
+                    recorder.describe(lookup, how, subject, span)
+            recorder.durations.record(
+                elapsed / 1e9,
+                recorder.names.bounded(lookup.name),
+                error_type,
+                span if recording else None,
+            )
         except Exception as error:  # noqa: BLE001 - the application must not see it
-            self._recorder.failed(error)
+            recorder.failed(error)
         try:
             # Start plus monotonic time: a step of the wall clock must not bend the span.
-            span.end(self.started_at + elapsed)
+            recorder.spans.end(span, self.started_at + elapsed)
         except Exception as error:  # noqa: BLE001 - the application must not see it
-            self._recorder.failed(error)
+            recorder.failed(error)
         finally:
             self.leave()
 
     def leave(self) -> None:
         """Make room for the next lookup of this thread or task."""
         self.over = True
+        _active.discard(self)
         if self.token is not None:
             try:  # noqa: SIM105 - contextlib.suppress costs half a microsecond
                 _current.reset(self.token)
@@ -194,61 +249,61 @@ class Ongoing:
                 pass
 
 
-_current: ContextVar[Ongoing | None] = ContextVar("otel_dns_lookup", default=None)
+class _Elsewhere:
+    """Stands for a lookup that another thread records, for as long as this one works for it."""
+
+    over = False
+
+
+_ELSEWHERE: Final = _Elsewhere()
+_current: ContextVar[Ongoing | _Elsewhere | None] = ContextVar("otel_dns_lookup", default=None)
 """The lookup that this thread or task is in, whichever wrapper began it."""
 
+_active: set[Ongoing] = set()
+"""All lookups that have begun and not ended. A set, whose methods need no lock to be atomic, and
+observed: two measurements a lookup would cost more than all the rest."""
 
-class _Names:
-    """Lets the first so many distinct names through, and one value for all others."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = max(limit, 0)
-        self._known: set[str] = set()
-        # next() on it is atomic: the bound holds without a lock, which a fork could leave locked.
-        self._slots = itertools.count()
-
-    def bounded(self, name: str) -> str:
-        name = _text(name)
-        if name in self._known:
-            return name
-        if len(self._known) < self._limit and next(self._slots) < self._limit:
-            self._known.add(name)
-            return name
-        return semconv.OTHER_NAMES
+# Lookups of the parent's other threads will not end in the child: those threads are not there.
+os.register_at_fork(after_in_child=_active.clear)
 
 
-def _text(text: str) -> str:
-    """Return text that any exporter can send: bounded, and without half surrogate pairs."""
-    if len(text) > _MAX_TEXT:
-        text = text[:_MAX_TEXT]
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+def _observe_active(_: CallbackOptions) -> Iterable[Observation]:
+    return [Observation(len(_active))]
 
 
-def _attributes_before(lookup: Lookup) -> dict[str, AttributeValue]:
-    attributes: dict[str, AttributeValue] = {
-        semconv.DNS_QUESTION_NAME: _text(lookup.name),
-        semconv.LOOKUP_API: lookup.api,
-        **lookup.resolver.attributes,
-    }
-    if lookup.family is not None:
-        attributes[semconv.LOOKUP_FAMILY] = lookup.family
-    if lookup.question_type is not None:
-        attributes[semconv.DNS_QUESTION_TYPE] = lookup.question_type
-    return attributes
+def in_lookup() -> bool:
+    """Tell whether this thread or task is inside a lookup that is recorded."""
+    outer = _current.get()
+    return outer is not None and not outer.over
 
 
-def _attributes_after(outcome: Outcome) -> dict[str, AttributeValue]:
-    attributes: dict[str, AttributeValue] = {}
-    if outcome.answers:
-        attributes[semconv.DNS_ANSWERS] = [
-            _text(answer) for answer in outcome.answers[:_MAX_ANSWERS]
-        ]
-    if outcome.error_type is not None:
-        attributes[semconv.ERROR_TYPE] = outcome.error_type
-    if outcome.response_code is not None:
-        attributes[semconv.DNS_RESPONSE_CODE] = outcome.response_code
+def quietly(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function whose lookups are part of one that another thread records.
+
+    Args:
+        function: What to call.
+        *args: Its arguments.
+    """
+    token = _current.set(_ELSEWHERE)
+    try:
+        return function(*args)
+    finally:
+        _current.reset(token)
+
+
+def _attributes_after(outcome: Outcome) -> Attributes:
+    answers, error_type, response_code = outcome
+    attributes: Attributes = {}
+    if answers:
+        answers = answers[:_MAX_ANSWERS]
+        together = "".join(answers)
+        if not (together.isascii() and len(together) <= _SURELY_SENDABLE):
+            answers = tuple(map(sendable, answers))
+        attributes[semconv.DNS_ANSWERS] = answers
+    if error_type is not None:
+        attributes[semconv.ERROR_TYPE] = error_type
+    if response_code is not None:
+        attributes[semconv.DNS_RESPONSE_CODE] = response_code
     return attributes
 
 
@@ -263,16 +318,3 @@ def _duration_histogram(meter: Meter) -> Histogram:
         return create(explicit_bucket_boundaries_advisory=semconv.DNS_LOOKUP_DURATION_BUCKETS)
     except TypeError:  # a provider older than the advice
         return create()
-
-
-def _max_names() -> int:
-    value = os.environ.get(MAX_NAMES_VARIABLE, "").strip()
-    if not value:
-        return DEFAULT_MAX_NAMES
-    try:
-        return int(value)
-    except ValueError:
-        _logger.warning(
-            "%s=%r is no number; using %d.", MAX_NAMES_VARIABLE, value, DEFAULT_MAX_NAMES
-        )
-        return DEFAULT_MAX_NAMES

@@ -14,6 +14,7 @@ from otel_dns.resolv_conf import Reader, ResolvConf
 _DNS_PORT = 53
 _ADDRESS_SECONDS = 30.0
 """Routes may change without resolv.conf changing; rarely, so this need not be soon."""
+_LOOK_SECONDS = 1.0
 _MAX_ADDRESSES = 64
 
 
@@ -66,6 +67,7 @@ class Stub:
         reader: Reader | None = None,
         addresses: SourceAddresses | None = None,
         libc: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare to read; nothing is read before the first `current`.
 
@@ -73,6 +75,7 @@ class Stub:
             reader: The configuration; that of this machine if not given.
             addresses: The source addresses.
             libc: Whose rules to follow; those of this process's C library if not given.
+            clock: Monotonic seconds.
         """
         self._kind = kind() if libc is None else libc
         if reader is None:
@@ -85,9 +88,20 @@ class Stub:
         self._reader = reader
         self._addresses = addresses or SourceAddresses()
         self._made: tuple[ResolvConf, Resolver] | None = None
+        self._clock = clock
+        self._good: tuple[float, Resolver] | None = None
 
     def current(self) -> Resolver:
-        """Return the resolver as it is configured now."""
+        """Return the resolver as it was configured within the last second."""
+        good = self._good
+        now = self._clock()
+        if good is not None and now < good[0]:
+            return good[1]
+        resolver = self._look()
+        self._good = (now + _LOOK_SECONDS, resolver)
+        return resolver
+
+    def _look(self) -> Resolver:
         conf = self._reader.current()
         address = self._addresses.towards(conf.nameservers[0]) if conf.nameservers else None
         made = self._made
@@ -96,6 +110,12 @@ class Stub:
         resolver = Resolver(self._kind, conf.nameservers, conf.search, conf.ndots, address)
         self._made = (conf, resolver)
         return resolver
+
+
+@cache
+def of_this_process() -> Stub:
+    """Return the one stub resolver that all functions of the C library go through."""
+    return Stub()
 
 
 def source_address(nameserver: str) -> str | None:

@@ -36,13 +36,14 @@ def lookup_of(span: Span) -> Lookup | None:
     return Lookup(
         span=span,
         client=client,
-        candidates=names.candidates(
+        candidates=_candidates(
             name[: _MAX_NAME + 1],
             tuple(item[: _MAX_NAME + 1] for item in search[:_MAX_SEARCH] if isinstance(item, str))
             if isinstance(search, tuple)
             else (),
             ndots if isinstance(ndots, int) else 1,
             kind,
+            question_type if isinstance(question_type, str) else "",
         ),
         types=(question_type,)
         if isinstance(question_type, str)
@@ -50,6 +51,17 @@ def lookup_of(span: Span) -> Lookup | None:
         error_type=error_type if isinstance(error_type, str) else "",
         kind=kind,
     )
+
+
+def _candidates(
+    name: str, search: tuple[str, ...], ndots: int, kind: str, question_type: str
+) -> tuple[str, ...]:
+    if question_type == "PTR" and kind != "dnspython":
+        # The C library was given an address; dnspython is given the name it asks for.
+        reverse = names.reverse(name)
+        if reverse is not None:
+            return (reverse,)
+    return names.candidates(name, search, ndots, kind)
 
 
 def server_trace_of(root: Span) -> ServerTrace:

@@ -106,6 +106,17 @@ def test_create_connection_is_seen(recorded: Telemetry) -> None:
     assert (recorded.span().attributes or {})[semconv.DNS_QUESTION_NAME] == "localhost"
 
 
+def test_what_resolves_below_python_is_not_seen(recorded: Telemetry) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        client.connect(("localhost", server.getsockname()[1]))
+    assert not recorded.spans()
+
+
+def test_a_function_imported_before_is_not_seen(recorded: Telemetry) -> None:
+    assert BARE("localhost", 80)
+    assert not recorded.spans()
+
+
 def test_asyncio_is_seen(recorded: Telemetry) -> None:
     async def look_up() -> object:
         return await asyncio.get_running_loop().getaddrinfo("localhost", 80)
@@ -322,7 +333,8 @@ def test_configuration_is_followed(tmp_path: Path) -> None:
     path = tmp_path / "resolv.conf"
     path.write_text("nameserver 127.0.0.1\nsearch shop.svc.cluster.local\noptions ndots:5\n")
     now = 0.0
-    stub = Stub(Reader(path, clock=lambda: now), SourceAddresses(clock=lambda: now), libc="musl")
+    clock = lambda: now  # noqa: E731
+    stub = Stub(Reader(path, clock=clock), SourceAddresses(clock), libc="musl", clock=clock)
     first = stub.current()
     assert first == Resolver("musl", ("127.0.0.1",), ("shop.svc.cluster.local",), 5, "127.0.0.1")
     assert stub.current() is first

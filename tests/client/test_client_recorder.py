@@ -24,7 +24,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 import otel_dns.client
 from otel_dns import semconv
 from otel_dns.client import recorder as recorder_module
-from otel_dns.client.recorder import MAX_NAMES_VARIABLE, Recorder
+from otel_dns.client.recorder import Recorder
+from otel_dns.client.settings import MAX_NAMES_VARIABLE
 from tests.client.support import Telemetry
 
 BARE = socket.getaddrinfo
@@ -136,7 +137,7 @@ def test_bound_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, value: str, bound: int
 ) -> None:
     monkeypatch.setenv(MAX_NAMES_VARIABLE, value)
-    names = Recorder(meter_provider=NoOpMeterProvider())._names
+    names = Recorder(meter_provider=NoOpMeterProvider()).names
     distinct = {names.bounded(f"n{n}") for n in range(200)}
     assert len(distinct - {semconv.OTHER_NAMES}) == bound
     assert semconv.OTHER_NAMES in distinct
@@ -149,7 +150,7 @@ def test_bound_holds_when_threads_race() -> None:
         def __len__(self) -> int:
             return 0
 
-    names = Recorder(meter_provider=NoOpMeterProvider(), max_metric_names=3)._names
+    names = Recorder(meter_provider=NoOpMeterProvider(), max_metric_names=3).names
     names._known = Late()
     assert len({names.bounded(f"n{n}") for n in range(10)}) == 4
 
@@ -158,7 +159,7 @@ def test_nonsense_in_the_environment(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(MAX_NAMES_VARIABLE, "many")
-    names = Recorder(meter_provider=NoOpMeterProvider())._names
+    names = Recorder(meter_provider=NoOpMeterProvider()).names
     assert names.bounded("x") == "x"
     assert MAX_NAMES_VARIABLE in caplog.text
 
@@ -187,7 +188,7 @@ class Broken:
         "opentelemetry.sdk.trace.Span.end",
         "opentelemetry.sdk.metrics._internal.instrument._Histogram.record",
         "otel_dns.client.stub.Stub.current",
-        "otel_dns.client.recorder.is_instrumentation_enabled",
+        "otel_dns.client.recorder.suppressed",
     ],
 )
 def test_failures_stay_inside_and_are_counted(

@@ -1,0 +1,1 @@
+"""What an instrumented lookup costs its caller and its process, beside other instrumentations."""

@@ -1,0 +1,103 @@
+"""What an application may set about its lookups' recording: by argument or by environment."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from opentelemetry.trace import Span
+
+from otel_dns.client.details import Lookup, Outcome
+from otel_dns.names import normalise
+
+MAX_NAMES_VARIABLE: Final = "OTEL_DNS_CLIENT_MAX_METRIC_NAMES"
+REQUIRE_PARENT_VARIABLE: Final = "OTEL_DNS_CLIENT_REQUIRE_PARENT"
+EXCLUDED_NAMES_VARIABLE: Final = "OTEL_DNS_CLIENT_EXCLUDED_NAMES"
+FAST_PATH_VARIABLE: Final = "OTEL_DNS_CLIENT_FAST_PATH"
+DEFAULT_MAX_NAMES: Final = 100
+
+RequestHook = Callable[[Span, Lookup], object]
+ResponseHook = Callable[[Span, Lookup, Outcome], object]
+
+_WORDS: Final = {"true": True, "1": True, "false": False, "0": False}
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How lookups are recorded."""
+
+    max_metric_names: int = DEFAULT_MAX_NAMES
+    """How many distinct names the metric may carry; all others are counted under one value."""
+    require_parent: bool = False
+    """No span for a lookup outside of any other span. It is measured all the same."""
+    excluded: Callable[[str], bool] | None = None
+    """Tells which names are neither recorded nor measured; nothing if there are none."""
+    request_hook: RequestHook | None = None
+    """Called with a recording span before the lookup is made."""
+    response_hook: ResponseHook | None = None
+    """Called with a recording span after the lookup was made, before the span ends."""
+    fast_path: bool = True
+    """Whether spans and measurements may be made past OpenTelemetry's public API."""
+
+    @classmethod
+    def read(
+        cls, options: Mapping[str, Any], environ: Mapping[str, str] = os.environ
+    ) -> "Settings":
+        """Take each setting from the options, else from the environment, else the default.
+
+        Args:
+            options: ``max_metric_names``, ``require_parent``, ``excluded_names``,
+                ``request_hook``, ``response_hook``, ``fast_path``; None is as if not given.
+            environ: Where the environment variables are looked up.
+        """
+
+        def setting(name: str, variable: str, parse: Callable[[str], Any], default: Any) -> Any:
+            value = options.get(name)
+            if value is not None:
+                return value
+            text = environ.get(variable, "").strip()
+            if not text:
+                return default
+            try:
+                return parse(text)
+            except (ValueError, KeyError):
+                _logger.warning("%s=%r means nothing here; using %r.", variable, text, default)
+                return default
+
+        names = setting("excluded_names", EXCLUDED_NAMES_VARIABLE, lambda text: text.split(","), ())
+        return cls(
+            setting("max_metric_names", MAX_NAMES_VARIABLE, int, DEFAULT_MAX_NAMES),
+            setting("require_parent", REQUIRE_PARENT_VARIABLE, _yes_or_no, False),
+            exclusion([names] if isinstance(names, str) else names),
+            options.get("request_hook"),
+            options.get("response_hook"),
+            setting("fast_path", FAST_PATH_VARIABLE, _yes_or_no, True),
+        )
+
+
+def exclusion(names: Iterable[str]) -> Callable[[str], bool] | None:
+    """Return what tells whether a name is left out, or nothing if none is.
+
+    Args:
+        names: Names as the application asks for them, in any letter case; one with a dot in front
+            stands for all names that end so.
+    """
+    given = [name.strip() for name in names if name.strip()]
+    exact = {normalise(name) for name in given if not name.startswith(".")}
+    suffixes = tuple(normalise(name) for name in given if name.startswith("."))
+    if not given:
+        return None
+
+    @lru_cache(maxsize=1024)
+    def excluded(name: str) -> bool:
+        normal = normalise(name)
+        return normal in exact or normal.endswith(suffixes)
+
+    return excluded
+
+
+def _yes_or_no(text: str) -> bool:
+    return _WORDS[text.lower()]
