@@ -1,5 +1,6 @@
 """What a newcomer sees first, as they see it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -16,11 +17,12 @@ def test_demo_runs_and_leaves_nothing(tmp_path: Path) -> None:
     if reason is not None:
         pytest.skip(f"no lab: {reason}")
     require("coredns")
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    environment.pop("XDG_RUNTIME_DIR", None)
     done = subprocess.run(
         [sys.executable, "-m", "otel_dns", "demo"],
         capture_output=True, text=True, timeout=120, check=True,
-        env={"PATH": str(Path(sys.executable).parent), "HOME": str(Path.home()),
-             "TMPDIR": str(tmp_path)},
+        env=environment,
     )  # fmt: skip
     shown = done.stdout
     assert re.search(r"^www\.example\.org  ok .* 8 queries, 6 of them waste", shown, re.MULTILINE)
