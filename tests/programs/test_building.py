@@ -224,3 +224,14 @@ def test_an_interrupt_ends_the_build_and_all_below_it(
 def test_a_changed_manifest_is_another_build() -> None:
     assert PROGRAMS["coredns"].key == "coredns-1.15.0"
     assert PROGRAMS["otelcol"].key.startswith("otelcol-0.158.0-")
+
+
+def test_temporary_files_are_not_where_the_module_is(
+    go: Callable[[str], Path], machine: Path
+) -> None:
+    """Go ignores a go.mod that lies in TMPDIR itself, and then finds no module to build."""
+    go('while [ "$1" != -o ]; do shift; done; echo made > $2')
+    get("jaeger", Progress(io.StringIO()))
+    seen = environment(machine)
+    assert Path(seen["TMPDIR"]) != Path(seen["PWD"])
+    assert seen["TMPDIR"].startswith(seen["PWD"])

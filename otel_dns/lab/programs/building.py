@@ -119,11 +119,14 @@ class _Steps:
         self._run(self.go.go, "build", *flags, "-o", result, package, cwd=cwd)
 
     def _run(self, *command: str | Path, cwd: Path | None = None, **env: str) -> None:
+        # The builder leaves its temporary folder behind; this one goes with the build. Below the
+        # working folder, not the same: Go ignores a go.mod that lies in TMPDIR itself.
+        temporary = self.work / "tmp"
+        temporary.mkdir(exist_ok=True)
         run_logged(
             command,
             cwd=cwd or self.work,
-            # The builder leaves its temporary folder behind; this one goes with the build.
-            env={**self.go.env, "TMPDIR": str(self.work), **env},
+            env={**self.go.env, "TMPDIR": str(temporary), **env},
             log=self.log,
             progress=self.progress,
             advice=self.advice,
