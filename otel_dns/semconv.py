@@ -95,8 +95,12 @@ JOIN_METHOD: Final = "otel_dns.join.method"
 """How it was joined: ``time`` (client address, candidate names and time), or ``none``: no server
 trace was found for the lookup."""
 JOIN_CERTAINTY: Final = "otel_dns.join.certainty"
-"""``sole``: no other known lookup could have caused these queries. ``contested``: one could, and
-first in, first out decided; or there were more queries than the lookup has a reason for."""
+"""``sure``: right with a confidence of at least 0.99. ``group``: one of several interchangeable
+lookups, whose server traces nobody can tell apart. ``unsure``: anything less."""
+JOIN_CONFIDENCE: Final = "otel_dns.join.confidence"
+"""double: calibrated probability that every server trace of this join is the lookup's own."""
+JOIN_GROUP_SIZE: Final = "otel_dns.join.group.size"
+"""int: how many interchangeable lookups there were, where there were several."""
 LOOKUP_OUTCOME: Final = "otel_dns.lookup.outcome"
 """How the lookup ended for the application: ``ok``, ``not_found``, ``timeout``,
 ``server_failure`` (a server answered SERVFAIL, REFUSED or the like) or ``error``."""
@@ -116,8 +120,9 @@ AFTER_ANSWER: Final = "otel_dns.after_answer_ns"
 
 METHOD_TIME: Final = "time"
 METHOD_NONE: Final = "none"
-CERTAINTY_SOLE: Final = "sole"
-CERTAINTY_CONTESTED: Final = "contested"
+CERTAINTY_SURE: Final = "sure"
+CERTAINTY_UNSURE: Final = "unsure"
+CERTAINTY_GROUP: Final = "group"
 OUTCOME_OK: Final = "ok"
 OUTCOME_NOT_FOUND: Final = "not_found"
 OUTCOME_TIMEOUT: Final = "timeout"

@@ -7,22 +7,12 @@ equality.
 """
 
 from collections.abc import Iterator
-from typing import Final
 
 from otel_dns import semconv
-from otel_dns.join.breakdown import TIMEOUT_NS
 from otel_dns.join.joiner import Late, Outcome, Released
 from otel_dns.join.timeline import own_times
 from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution
-from otel_dns.wire.otlp import int_attribute, rewrite, string_attribute
-
-_OUTCOME_OF_ERROR: Final = {
-    "": semconv.OUTCOME_OK,
-    semconv.ERROR_HOST_NOT_FOUND: semconv.OUTCOME_NOT_FOUND,
-    semconv.ERROR_NO_DATA: semconv.OUTCOME_NOT_FOUND,
-    semconv.ERROR_TIMEOUT: semconv.OUTCOME_TIMEOUT,
-}
-_FAILURES: Final = frozenset({"SERVFAIL", "REFUSED", "FORMERR", "NOTIMP"})
+from otel_dns.wire.otlp import double_attribute, int_attribute, rewrite, string_attribute
 
 
 def encode(outcome: Outcome) -> Iterator[tuple[Origin, bytes]]:
@@ -38,32 +28,19 @@ def encode(outcome: Outcome) -> Iterator[tuple[Origin, bytes]]:
         yield outcome.span.origin, _late_span(outcome)
 
 
-def outcome_of(resolution: Resolution) -> str:
-    """Name how a lookup ended: ``semconv.OUTCOME_...``.
-
-    The C library's "try again" is a server's failure as well as a timeout; the joined server traces
-    tell them apart, and without any the time does: an answer comes faster than a timeout.
-    """
-    lookup = resolution.lookup
-    if lookup.error_type != semconv.ERROR_TRY_AGAIN:
-        return _OUTCOME_OF_ERROR.get(lookup.error_type, semconv.OUTCOME_ERROR)
-    if any(joined.trace.rcode in _FAILURES for joined in resolution.join.traces):
-        return semconv.OUTCOME_SERVER_FAILURE
-    if resolution.breakdown.total_ns >= TIMEOUT_NS:
-        return semconv.OUTCOME_TIMEOUT
-    return semconv.OUTCOME_ERROR
-
-
 def _lookup_span(resolution: Resolution) -> bytes:
     join, breakdown = resolution.join, resolution.breakdown
     parts = [
         string_attribute(semconv.JOIN_METHOD, join.method),
-        string_attribute(semconv.LOOKUP_OUTCOME, outcome_of(resolution)),
+        string_attribute(semconv.LOOKUP_OUTCOME, resolution.outcome),
         string_attribute(semconv.BOTTLENECK, breakdown.bottleneck),
         int_attribute(semconv.QUERIES, len(join.traces)),
     ]
     if join.certainty:
         parts.append(string_attribute(semconv.JOIN_CERTAINTY, join.certainty))
+        parts.append(double_attribute(semconv.JOIN_CONFIDENCE, join.confidence))
+    if join.group_size > 1:
+        parts.append(int_attribute(semconv.JOIN_GROUP_SIZE, join.group_size))
     if join.traces:
         parts += [
             int_attribute(semconv.WASTE_QUERIES, breakdown.waste_queries),

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from otel_dns import semconv
 from otel_dns.join.breakdown import break_down
+from otel_dns.join.outcome import outcome_of
 from otel_dns.join.recognise import server_trace_of
 from otel_dns.join.slots import Slot, SlotKey, WaitingLookup, WaitingTrace
 from otel_dns.join.timeline import timeline
@@ -211,16 +212,15 @@ class Joiner:
                 del self._slots[key]
         traces = tuple(sorted(waiting.traces, key=_order))
         if traces:
-            certainty = semconv.CERTAINTY_CONTESTED if waiting.contested else semconv.CERTAINTY_SOLE
-            join = Join(traces, semconv.METHOD_TIME, certainty)
+            join = Join(traces, semconv.METHOD_TIME, 0.5 if waiting.contested else 1.0)
             self.counts["lookups_joined"] += 1
             self.counts["server_spans_joined"] += sum(len(one.trace.spans) for one in traces)
         else:
-            # Contested: there was such a server trace, and an earlier lookup got it.
-            certainty = semconv.CERTAINTY_CONTESTED if waiting.contested else ""
-            join = Join((), semconv.METHOD_NONE, certainty)
+            join = Join((), semconv.METHOD_NONE, 0.0)
             self.counts["lookups_unjoined"] += 1
-        self._outcomes.append(Resolution(lookup, join, break_down(lookup, join)))
+        self._outcomes.append(
+            Resolution(lookup, join, break_down(lookup, join), outcome_of(lookup, join))
+        )
 
     def _release(self, waiting: WaitingTrace, reason: str) -> None:
         self._forget(waiting, None)

@@ -50,6 +50,7 @@ def lookup_of(span: Span) -> Lookup | None:
         else _TYPES_OF_FAMILY.get(family if isinstance(family, str) else "any", ("A", "AAAA")),
         error_type=error_type if isinstance(error_type, str) else "",
         kind=kind,
+        name=name,
     )
 
 

@@ -1,14 +1,19 @@
 """The words of the field as immutable values: no behaviour that needs I/O, no clock."""
 
 from otel_dns.model.breakdown import Breakdown
-from otel_dns.model.resolution import Join, JoinedTrace, Resolution, Slice
-from otel_dns.model.spans import Lookup, Origin, ServerTrace, Span
+from otel_dns.model.message import Message, MessageKind
+from otel_dns.model.resolution import SURE, Join, JoinedTrace, Resolution, Slice
+from otel_dns.model.spans import ClientQuery, Lookup, Origin, ServerTrace, Span
 
 __all__ = [
+    "SURE",
     "Breakdown",
+    "ClientQuery",
     "Join",
     "JoinedTrace",
     "Lookup",
+    "Message",
+    "MessageKind",
     "Origin",
     "Resolution",
     "ServerTrace",

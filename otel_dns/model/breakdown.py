@@ -18,6 +18,10 @@ class Breakdown:
     """The largest part: a segment, or ``plugin:<name>`` where one plugin is the most of all."""
     waste_queries: int
     """Server traces of candidates before the one that ended the lookup."""
+    waste_ns: int = 0
+    """Time until the first query for that candidate: the search list's price."""
+    retries: int = 0
+    """Queries that repeated one which got no answer, or none that was of use."""
 
     @property
     def total_ns(self) -> int:

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from otel_dns import semconv
 from otel_dns.model.breakdown import Breakdown
 from otel_dns.model.spans import Lookup, ServerTrace, Span
+
+SURE: Final = 0.99
+"""From this confidence on a join is called sure: one fixed threshold, the one that is measured."""
 
 
 class Slice(NamedTuple):
@@ -25,6 +29,17 @@ class JoinedTrace:
     """Index into the lookup's candidates."""
     timeline: Sequence[Slice]
     """The trace's time without gap or overlap, see :func:`otel_dns.join.timeline.timeline`."""
+    method: str = "time"
+    """``semconv.METHOD_...``: the rung of the ladder that joined this one."""
+    parent: bytes = b""
+    """Span id under which it hangs: a query span of the client, or the ``connect`` of the hop
+    before it. Empty: the lookup itself."""
+    hop: int = 0
+    """0: the server that the client asked; 1: the one which that server asked; and so on."""
+    cache: str = ""
+    """``hit`` or ``miss`` at this hop, empty where its spans do not tell."""
+    skew_ns: int = 0
+    """What was added to this server's times to bring them to the client's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +50,19 @@ class Join:
     """In order of start."""
     method: str
     """``semconv.METHOD_...``."""
-    certainty: str
-    """``semconv.CERTAINTY_...``; empty when nothing was joined."""
+    confidence: float
+    """Calibrated probability that all of it is right; 0 when nothing was joined."""
+    group_size: int = 1
+    """Of how many interchangeable lookups this is one: which of them is whose nobody can know."""
+
+    @property
+    def certainty(self) -> str:
+        """``semconv.CERTAINTY_...``; empty when nothing was joined."""
+        if not self.traces:
+            return ""
+        if self.group_size > 1:
+            return semconv.CERTAINTY_GROUP
+        return semconv.CERTAINTY_SURE if self.confidence >= SURE else semconv.CERTAINTY_UNSURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +72,5 @@ class Resolution:
     lookup: Lookup
     join: Join
     breakdown: Breakdown
+    outcome: str
+    """How the lookup ended for the application: ``semconv.OUTCOME_...``."""

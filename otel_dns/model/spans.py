@@ -40,6 +40,25 @@ class Span(NamedTuple):
     origin: Origin
 
 
+class ClientQuery(NamedTuple):
+    """One query of a lookup as the client saw it, from a span of its own under the lookup's."""
+
+    span_id: bytes
+    start_ns: int
+    end_ns: int
+    name: str
+    """Normalised."""
+    type: str
+    server: str
+    """Address of the nameserver."""
+    server_port: int
+    client_port: int
+    """0 when unknown."""
+    dns_id: int | None
+    transport: str
+    """``udp``, ``tcp``, ``tls``, ``https`` or ``quic``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lookup:
     """One call that an application made, as its span tells."""
@@ -55,6 +74,15 @@ class Lookup:
     """``error.type`` of the span; empty when the lookup ended well."""
     kind: str = "other"
     """Whose search rules apply: ``otel_dns.resolver.kind``."""
+    name: str = ""
+    """The name as the application asked for it."""
+    queries: tuple["ClientQuery", ...] = ()
+    """What the client itself saw of its queries on the wire (dnspython); empty for getaddrinfo."""
+    recorded: bool = True
+    """Whether there is a span to send on. An application's sampler may leave a lookup out and send
+    a compact record instead, so that the join knows of the competitor; an inferred one has none."""
+    inferred: bool = False
+    """Made of server evidence alone: it claims no latency of the client."""
 
     @property
     def start_ns(self) -> int:
@@ -83,3 +111,11 @@ class ServerTrace:
     """RCODE mnemonic, empty when CoreDNS set none."""
     proto: str = ""
     """``udp``, ``tcp``, ..."""
+    server: str = ""
+    """The instance that answered: its Pod or dnstap identity where known, else its service."""
+    client_port: int = 0
+    """The client's port; 0 when only spans tell of the query, which do not have it."""
+    dns_id: int | None = None
+    """The message's id; None when only spans tell of the query."""
+    source: str = "trace"
+    """What tells of the query: ``trace``, ``dnstap`` or ``log``."""

@@ -5,8 +5,8 @@ replayed through the very same.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
 
 from otel_dns.join import Joiner, JoinSettings, Outcome
 from otel_dns.join.annotate import encode
@@ -22,12 +22,22 @@ Send = Callable[[bytes, int], None]
 """Takes an encoded OTLP request and its number of spans; waits while the output is full."""
 
 
+class Observer(Protocol):
+    """Sees everything that leaves the join: metrics, history."""
+
+    def observe(self, outcome: Outcome) -> None:
+        """Take note of one outcome; called from the pipeline's thread, so it must be fast."""
+
+
 class Stream:
     """Sorted spans in, OTLP requests out. One thread feeds it; time is an argument."""
 
-    def __init__(self, settings: JoinSettings, send: Send) -> None:
+    def __init__(
+        self, settings: JoinSettings, send: Send, observers: Sequence[Observer] = ()
+    ) -> None:
         self._joiner = Joiner(settings)
         self._send = send
+        self._observers = observers
         self._batch: list[tuple[Origin, bytes]] = []
         self._batch_bytes = 0
         self._batch_origins: set[Origin] = set()
@@ -74,6 +84,8 @@ class Stream:
 
     def _hand_on(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
+            for observer in self._observers:
+                observer.observe(outcome)
             for origin, raw in encode(outcome):
                 self._add(origin, raw)
 

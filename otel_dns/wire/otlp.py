@@ -362,6 +362,11 @@ def string_attribute(key: str, value: str, field: int = 9) -> bytes:
     return _key_value(key, field, b"\x0a" + _varint(len(text)) + text)
 
 
+def double_attribute(key: str, value: float, field: int = 9) -> bytes:
+    """Encode one floating-point attribute as a field of a span (9) or a resource (1)."""
+    return _key_value(key, field, b"\x21" + struct.pack("<d", value))
+
+
 def int_attribute(key: str, value: int, field: int = 9) -> bytes:
     """Encode one integer attribute as a field of a span (9) or a resource (1)."""
     return _key_value(key, field, b"\x18" + _varint(value & 0xFFFF_FFFF_FFFF_FFFF))
@@ -531,6 +536,6 @@ def decode(request: bytes) -> list[SpanView]:
 
 __all__ = [
     "ERROR_STATUS", "AttributeValue", "SpanGroup", "SpanView", "attributes_of", "build", "check",
-    "cut", "decode", "encode_span", "event_field", "int_attribute", "origin_of", "read_span",
-    "rewrite", "scope_name", "service_name", "string_attribute",
+    "cut", "decode", "double_attribute", "encode_span", "event_field", "int_attribute",
+    "origin_of", "read_span", "rewrite", "scope_name", "service_name", "string_attribute",
 ]  # fmt: skip

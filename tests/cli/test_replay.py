@@ -43,7 +43,7 @@ def test_what_each_lookup_cost(lookups, name, outcome, queries, waste) -> None:
     assert lookup.attribute(semconv.LOOKUP_OUTCOME) == outcome
     assert lookup.attribute(semconv.QUERIES) == len(lookup.queries) == queries
     assert lookup.attribute(semconv.WASTE_QUERIES) == waste
-    assert lookup.attribute(semconv.JOIN_CERTAINTY) == "sole"
+    assert lookup.attribute(semconv.JOIN_CERTAINTY) == "sure"
 
 
 def test_segments_and_own_times_add_up(lookups) -> None:

@@ -21,7 +21,7 @@ def test_one_tree_from_the_application_to_the_plugins(chain: Chain) -> None:
         "tree",
         dns__question__name="www.example.org",
         otel_dns__join__method="time",
-        otel_dns__join__certainty="sole",
+        otel_dns__join__certainty="sure",
         otel_dns__lookup__outcome="ok",
         k8s__pod__name="storefront-7d4b9c",
         k8s__node__name="node-a",

@@ -193,7 +193,7 @@ def any_joins(draw: st.DrawFn) -> Join:
             )  # fmt: skip
         trace = server_trace(root, known[1:])
         joined.append(JoinedTrace(trace, draw(st.integers(0, 4)), timeline(trace)))
-    return Join(tuple(joined), "time", "sole")
+    return Join(tuple(joined), "time", 1.0)
 
 
 @given(times, times, any_joins(), st.sampled_from(["", "host_not_found"]), st.integers(1, 5))

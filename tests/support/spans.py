@@ -149,4 +149,4 @@ def join(*traces: tuple[ServerTrace, int]) -> Join:
         (JoinedTrace(trace, candidate, timeline(trace)) for trace, candidate in traces),
         key=lambda one: one.trace.root.start_ns,
     )
-    return Join(tuple(joined), "time" if joined else "none", "sole" if joined else "")
+    return Join(tuple(joined), "time" if joined else "none", 1.0 if joined else 0.0)
