@@ -544,5 +544,6 @@ def decode(request: bytes) -> list[SpanView]:
 __all__ = [
     "ERROR_STATUS", "AttributeValue", "SpanGroup", "SpanView", "attributes_of", "build", "check",
     "cut", "decode", "double_attribute", "encode_span", "event_field", "int_attribute",
-    "origin_of", "read_span", "resource_attributes", "rewrite", "scope_name", "service_name", "string_attribute",
+    "origin_of", "read_span", "resource_attributes", "rewrite", "scope_name", "service_name",
+    "string_attribute",
 ]  # fmt: skip
