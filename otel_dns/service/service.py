@@ -4,11 +4,13 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from otel_dns.service.http_receiver import HttpReceiver
+from otel_dns.service.metrics import ResolutionMetrics, SeriesCollector
 from otel_dns.service.otlp_receiver import OtlpReceiver
 from otel_dns.service.output import OtlpOutput
 from otel_dns.service.pipeline import Pipeline
@@ -26,7 +28,8 @@ class Service(Collector):
         self._output = OtlpOutput(
             settings.output, settings.max_output_bytes, settings.give_up_after_s
         )
-        self._stream = Stream(settings.join, self._output.send)
+        self._resolutions = ResolutionMetrics()
+        self._stream = Stream(settings.join, self._output.send, [self._resolutions])
         self._pipeline = Pipeline(self._stream, settings.max_input_bytes)
         self._otlp = OtlpReceiver(settings, self._pipeline.offer, self._output.offer)
         self._http = HttpReceiver(
@@ -34,6 +37,7 @@ class Service(Collector):
         )
         self._registry = CollectorRegistry()
         self._registry.register(self)
+        self._registry.register(SeriesCollector(self._resolutions.families))
 
     def start(self) -> tuple[str, str]:
         """Start everything.
@@ -85,5 +89,7 @@ class Service(Collector):
         for name, value in (self._pipeline.gauges() | self._output.gauges()).items():
             yield GaugeMetricFamily(f"otel_dns_{name}", f"Processor: {name}, now.", value=value)
 
-    def _metrics_page(self) -> bytes:
-        return generate_latest(self._registry)
+    def _metrics_page(self, accept: str) -> tuple[bytes, str]:
+        """Show all metrics; as OpenMetrics, which has exemplars, to whoever asks for that."""
+        encode, kind = choose_encoder(accept)
+        return encode(self._registry), kind
