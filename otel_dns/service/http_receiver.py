@@ -42,7 +42,7 @@ class HttpReceiver:
         settings: ServeSettings,
         offer: Offer,
         alive: Callable[[], bool],
-        metrics: Callable[[], bytes],
+        metrics: Callable[[str], tuple[bytes, str]],
     ) -> None:
         self._settings = settings
         self._offer = offer
@@ -125,7 +125,9 @@ class HttpReceiver:
             if path in {"/healthz", "/readyz"}:
                 return (200, b"ok\n", text) if self._alive() else (503, b"not running\n", text)
             if path == "/metrics":
-                return 200, self._metrics(), b"text/plain; version=0.0.4; charset=utf-8"
+                accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
+                page, kind = self._metrics(accept)
+                return 200, page, kind.encode()
         return 404, b"no such page; POST /api/v2/spans, GET /healthz /readyz /metrics\n", text
 
     async def _take_zipkin(self, scope: _Message, receive: _Receive) -> tuple[int, bytes]:

@@ -4,11 +4,13 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from otel_dns.service.http_receiver import HttpReceiver
+from otel_dns.service.metrics import MetricsPush, ResolutionMetrics, SeriesCollector
 from otel_dns.service.otlp_receiver import OtlpReceiver
 from otel_dns.service.output import OtlpOutput
 from otel_dns.service.pipeline import Pipeline
@@ -26,14 +28,23 @@ class Service(Collector):
         self._output = OtlpOutput(
             settings.output, settings.max_output_bytes, settings.give_up_after_s
         )
-        self._stream = Stream(settings.join, self._output.send)
+        self._resolutions = ResolutionMetrics()
+        self._stream = Stream(settings.join, self._output.send, [self._resolutions])
         self._pipeline = Pipeline(self._stream, settings.max_input_bytes)
         self._otlp = OtlpReceiver(settings, self._pipeline.offer, self._output.offer)
         self._http = HttpReceiver(
             settings, self._pipeline.offer, lambda: self.healthy, self._metrics_page
         )
+        self._push = (
+            MetricsPush(
+                settings.metrics_output, self._resolutions.families, settings.metrics_interval_s
+            )
+            if settings.metrics_output
+            else None
+        )
         self._registry = CollectorRegistry()
         self._registry.register(self)
+        self._registry.register(SeriesCollector(self._resolutions.families))
 
     def start(self) -> tuple[str, str]:
         """Start everything.
@@ -49,6 +60,8 @@ class Service(Collector):
             self._output.start()
             self._pipeline.start()
             http_address = self._http.start()
+            if self._push is not None:
+                self._push.start()
         except OSError:
             self._output.set_deadline(0)
             self._otlp.stop(0)
@@ -69,6 +82,8 @@ class Service(Collector):
         self._otlp.stop(grace_s=2.0)
         self._pipeline.stop()
         self._output.stop()
+        if self._push is not None:
+            self._push.stop()  # last: with what was joined at the end
 
     def counts(self) -> Counter[str]:
         """Everything counted so far, by name."""
@@ -76,6 +91,8 @@ class Service(Collector):
         for part in (self._otlp.counts, self._http.counts, self._output.counts):
             counted.update(part.snapshot())
         counted.update(self._stream.counts())
+        if self._push is not None:
+            counted.update(self._push.counts.snapshot())
         return counted
 
     def collect(self) -> Iterator[Metric]:
@@ -85,5 +102,7 @@ class Service(Collector):
         for name, value in (self._pipeline.gauges() | self._output.gauges()).items():
             yield GaugeMetricFamily(f"otel_dns_{name}", f"Processor: {name}, now.", value=value)
 
-    def _metrics_page(self) -> bytes:
-        return generate_latest(self._registry)
+    def _metrics_page(self, accept: str) -> tuple[bytes, str]:
+        """Show all metrics; as OpenMetrics, which has exemplars, to whoever asks for that."""
+        encode, kind = choose_encoder(accept)
+        return encode(self._registry), kind

@@ -9,6 +9,7 @@ concatenating slices. Field numbers are those of opentelemetry-proto's ``trace.p
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, wraps
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -330,9 +331,15 @@ def _any_value(raw: bytes, depth: int = 0) -> AttributeValue:
 
 
 @_cached
+def resource_attributes(resource: bytes) -> Mapping[str, AttributeValue]:
+    """Return the attributes of an encoded resource; not to be changed, for it is remembered."""
+    return MappingProxyType(attributes_of(resource, field=1))
+
+
+@_cached
 def service_name(resource: bytes) -> str:
     """Return ``service.name`` of an encoded resource, or an empty string."""
-    value = attributes_of(resource, field=1).get("service.name")
+    value = resource_attributes(resource).get("service.name")
     return value if isinstance(value, str) else ""
 
 
@@ -537,5 +544,6 @@ def decode(request: bytes) -> list[SpanView]:
 __all__ = [
     "ERROR_STATUS", "AttributeValue", "SpanGroup", "SpanView", "attributes_of", "build", "check",
     "cut", "decode", "double_attribute", "encode_span", "event_field", "int_attribute",
-    "origin_of", "read_span", "rewrite", "scope_name", "service_name", "string_attribute",
+    "origin_of", "read_span", "resource_attributes", "rewrite", "scope_name", "service_name",
+    "string_attribute",
 ]  # fmt: skip

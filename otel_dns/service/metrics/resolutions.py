@@ -1,0 +1,234 @@
+"""What is measured of resolutions, and of server traces that no lookup claimed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from otel_dns import semconv
+from otel_dns.join import Outcome, Released, own_times, timeline
+from otel_dns.join.recognise import server_trace_of
+from otel_dns.model import JoinedTrace, Lookup, Resolution, ServerTrace, Slice
+from otel_dns.service.metrics.series import (
+    Counter,
+    Description,
+    Exemplar,
+    Family,
+    Gauge,
+    Histogram,
+)
+from otel_dns.wire import MalformedError, otlp
+
+MAX_SERIES: Final = 2_000
+"""Of one metric, unless told otherwise."""
+
+_NAMESPACE: Final = semconv.K8S_NAMESPACE_NAME
+_SECOND: Final = 1e9
+
+
+class ResolutionMetrics:
+    """Measures everything that leaves the join. The pipeline's thread calls :meth:`observe`."""
+
+    def __init__(self, max_series: int = MAX_SERIES) -> None:
+        """Make all metrics, without series.
+
+        Args:
+            max_series: how many series each may have; others count under one overflow series.
+        """
+        self._max_series = max_series
+        self._families: list[Family[Any]] = []
+        pod = (_NAMESPACE, semconv.K8S_POD_NAME, semconv.K8S_NODE_NAME)
+        self._durations = self._family(
+            Histogram, semconv.METRIC_LOOKUP_DURATION, "s",
+            "How long lookups took, as the applications saw them.",
+            _NAMESPACE, semconv.LOOKUP_OUTCOME,
+        )  # fmt: skip
+        self._lookups = self._family(
+            Counter, semconv.METRIC_LOOKUPS, "{lookup}",
+            "Lookups that arrived, by how they ended and what took most of their time.",
+            _NAMESPACE, semconv.LOOKUP_OUTCOME, semconv.BOTTLENECK,
+        )  # fmt: skip
+        self._pod_lookups = self._family(
+            Counter, semconv.METRIC_POD_LOOKUPS, "{lookup}",
+            "Lookups that arrived, by Pod.", *pod, semconv.LOOKUP_OUTCOME,
+        )  # fmt: skip
+        self._pod_queries = self._family(
+            Counter, semconv.METRIC_POD_QUERIES, "{query}",
+            "Queries that servers saw of a Pod's lookups.", *pod,
+        )  # fmt: skip
+        self._waste_queries = self._family(
+            Counter, semconv.METRIC_WASTE_QUERIES, "{query}",
+            "Queries spent on candidates of the search list before the one that answered.", *pod,
+        )  # fmt: skip
+        self._waste_time = self._family(
+            Counter, semconv.METRIC_WASTE_TIME, "s",
+            "Time until the first query for the candidate that answered.", *pod,
+        )  # fmt: skip
+        self._retries = self._family(
+            Counter, semconv.METRIC_RETRIES, "{query}",
+            "Queries that repeated one without an answer, or without one of use.", *pod,
+        )  # fmt: skip
+        self._segments = self._family(
+            Histogram, semconv.METRIC_SEGMENT_DURATION, "s",
+            "Where the time of joined lookups went; a lookup's segments add up to its duration.",
+            _NAMESPACE, semconv.SEGMENT,
+        )  # fmt: skip
+        self._joins = self._family(
+            Counter, semconv.METRIC_JOINS, "{lookup}",
+            "Lookups by how they were joined and how sure that is.",
+            _NAMESPACE, semconv.JOIN_METHOD, semconv.JOIN_CERTAINTY,
+        )  # fmt: skip
+        self._plugins = self._family(
+            Histogram, semconv.METRIC_PLUGIN_DURATION, "s",
+            "Own time of a server's plugin in one query. An estimate where CoreDNS traces one "
+            "query in N: shares and quantiles hold, counts are of the traced ones.",
+            semconv.PLUGIN, semconv.SERVER_INSTANCE, semconv.DNS_RESPONSE_CODE,
+        )  # fmt: skip
+        self._upstreams = self._family(
+            Histogram, semconv.METRIC_UPSTREAM_DURATION, "s",
+            "One exchange of a server with its upstream; an estimate where one query in N is "
+            "traced.",
+            semconv.SERVER_ADDRESS, semconv.SERVER_INSTANCE,
+        )  # fmt: skip
+        self._queries = self._family(
+            Counter, semconv.METRIC_SERVER_QUERIES, "{query}",
+            "Queries of which a server told, by whether they belong to a known lookup.",
+            semconv.SERVER_INSTANCE, semconv.DNS_RESPONSE_CODE, semconv.JOINED,
+        )  # fmt: skip
+        self._skew = self._family(
+            Gauge, semconv.METRIC_CLOCK_SKEW, "s",
+            "What is added to a server's times to bring them to the clock of a client's node.",
+            semconv.SERVER_INSTANCE, semconv.K8S_NODE_NAME,
+        )  # fmt: skip
+
+    def _family(
+        self, point: type[Any], name: str, unit: str, text: str, *attributes: str
+    ) -> Family[Any]:
+        family = Family(Description(name, unit, text, attributes), point, self._max_series)
+        self._families.append(family)
+        return family
+
+    def families(self) -> Iterable[Family[Any]]:
+        """Every metric, and one that tells what came under overflow series."""
+        overflow: Family[Counter] = Family(
+            Description(
+                semconv.METRIC_OVERFLOWED, "{measurement}",
+                "Measurements under a metric's overflow series, for want of room.",
+                (semconv.METRIC,),
+            ),
+            Counter, len(self._families),
+        )  # fmt: skip
+        for family in self._families:
+            overflow.at(family.description.name).add(family.overflowed)
+        return [*self._families, overflow]
+
+    def observe(self, outcome: Outcome) -> None:
+        """Measure one outcome."""
+        if isinstance(outcome, Resolution):
+            self._resolved(outcome)
+        elif isinstance(outcome, Released):
+            self._released(outcome)
+
+    def _resolved(self, resolution: Resolution) -> None:
+        lookup, join, breakdown = resolution.lookup, resolution.join, resolution.breakdown
+        resource = otlp.resource_attributes(lookup.span.origin.resource)
+        namespace = _text(resource, _NAMESPACE)
+        node = _text(resource, semconv.K8S_NODE_NAME)
+        pod = (namespace, _text(resource, semconv.K8S_POD_NAME), node)
+        exemplar_of = _exemplars(lookup)
+        self._joins.at(namespace, join.method, join.certainty or semconv.METHOD_NONE).add()
+        if not lookup.inferred:
+            seconds = (lookup.end_ns - lookup.start_ns) / _SECOND
+            self._durations.at(namespace, resolution.outcome).record(seconds, exemplar_of(seconds))
+            self._lookups.at(namespace, resolution.outcome, breakdown.bottleneck).add()
+            self._pod_lookups.at(*pod, resolution.outcome).add()
+        if not join.traces:
+            return
+        self._pod_queries.at(*pod).add(sum(not joined.hop for joined in join.traces))
+        if breakdown.waste_queries:
+            self._waste_queries.at(*pod).add(breakdown.waste_queries)
+            self._waste_time.at(*pod).add(breakdown.waste_ns / _SECOND)
+        if breakdown.retries:
+            self._retries.at(*pod).add(breakdown.retries)
+        if not lookup.inferred:
+            for segment, nanoseconds in breakdown.segments.items():
+                if nanoseconds:
+                    seconds = nanoseconds / _SECOND
+                    self._segments.at(namespace, segment).record(seconds, exemplar_of(seconds))
+        for joined in join.traces:
+            self._trace(joined.trace, joined.timeline, exemplar_of, joined="true")
+            self._measure_skew(joined, node)
+
+    def _measure_skew(self, joined: JoinedTrace, node: str) -> None:
+        if joined.skew_ns:
+            self._skew.at(_server(joined.trace), node).set(joined.skew_ns / _SECOND)
+
+    def _released(self, released: Released) -> None:
+        root = next(
+            (
+                span
+                for span in released.spans
+                if span.name == semconv.SERVEDNS_SPAN and not span.parent_id
+            ),
+            None,
+        )
+        if root is None:
+            return
+        try:
+            known = server_trace_of(root)
+        except MalformedError:
+            return
+        others = sorted(
+            (span for span in released.spans if span is not root), key=lambda span: span.start_ns
+        )
+        trace = ServerTrace(
+            root, (root, *others), known.client, known.name, known.type, known.rcode, known.proto
+        )
+        self._trace(trace, timeline(trace), _no_exemplar, joined="false")
+
+    def _trace(
+        self, trace: ServerTrace, slices: Sequence[Slice], exemplar_of: "_ExemplarOf", joined: str
+    ) -> None:
+        server, rcode = _server(trace), trace.rcode
+        self._queries.at(server, rcode, joined).add()
+        own = own_times(slices)
+        for span in trace.spans:
+            if span.name == semconv.CONNECT_SPAN:
+                seconds = (span.end_ns - span.start_ns) / _SECOND
+                peer = otlp.attributes_of(span.raw).get(semconv.PEER_ADDRESS)
+                self._upstreams.at(peer if isinstance(peer, str) else "", server).record(
+                    seconds, exemplar_of(seconds)
+                )
+            else:
+                seconds = own.get(span.span_id, 0) / _SECOND
+                self._plugins.at(span.name, server, rcode).record(seconds, exemplar_of(seconds))
+
+
+class _ExemplarOf:
+    """Makes exemplars that lead to one lookup's span."""
+
+    __slots__ = ("_lookup",)
+
+    def __init__(self, lookup: Lookup | None) -> None:
+        self._lookup = lookup
+
+    def __call__(self, seconds: float) -> Exemplar | None:
+        if self._lookup is None:
+            return None
+        span = self._lookup.span
+        return Exemplar(seconds, span.trace_id, span.span_id, span.end_ns)
+
+
+_no_exemplar: Final = _ExemplarOf(None)
+
+
+def _exemplars(lookup: Lookup) -> _ExemplarOf:
+    # What has no span in a backend leads nowhere.
+    return _ExemplarOf(lookup) if lookup.recorded and not lookup.inferred else _no_exemplar
+
+
+def _server(trace: ServerTrace) -> str:
+    return trace.server or otlp.service_name(trace.root.origin.resource)
+
+
+def _text(resource: Mapping[str, otlp.AttributeValue], key: str) -> str:
+    value = resource.get(key)
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,134 @@
+"""Counters and histograms, as cheap as a pipeline needs them, and bounded.
+
+The pipeline's thread writes, any other reads. A series that is over its family's limit counts under
+one overflow series, as OpenTelemetry's own cardinality limit does, so hostile names can make
+neither memory nor a scrape grow.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from otel_dns import semconv
+
+DNS_BUCKETS: Final = (
+    0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+    0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+"""Seconds: from what a plugin takes (10 us) to what a lookup gives up after."""
+
+SCALE: Final = 3
+"""Of exponential histograms: eight buckets to a power of two, so a quantile is right to 4.5%."""
+_PER_DOUBLING: Final = 1 << SCALE
+
+
+class Exemplar(NamedTuple):
+    """One measurement with the span that it was made of."""
+
+    value: float
+    trace_id: bytes
+    span_id: bytes
+    time_ns: int
+    """Nanoseconds since the epoch, by the clock of the span's maker."""
+
+
+class Counter:
+    """A sum that only grows."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: float = 0
+
+    def add(self, amount: float = 1) -> None:
+        """Add to it."""
+        self.value += amount
+
+
+class Gauge:
+    """A value that is replaced."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: float = 0
+
+    def set(self, value: float) -> None:
+        """Replace it."""
+        self.value = value
+
+
+class Histogram:
+    """Measurements in seconds: explicit buckets for Prometheus, exponential ones for OTLP."""
+
+    __slots__ = ("buckets", "exemplars", "exponential", "sum", "zeros")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(DNS_BUCKETS) + 1)
+        """Not cumulative; the last is for all above."""
+        self.exponential: dict[int, int] = {}
+        """Counts by index: bucket ``i`` holds what is over ``2**(i/8)`` and at most
+        ``2**((i+1)/8)`` (OpenTelemetry's data model, "Exponential Histogram")."""
+        self.zeros = 0
+        self.sum = 0.0
+        self.exemplars: dict[int, Exemplar] = {}
+        """The latest by place in ``buckets``."""
+
+    def record(self, seconds: float, exemplar: Exemplar | None = None) -> None:
+        """Add one measurement; below nothing counts as nothing."""
+        seconds = max(seconds, 0.0)
+        place = bisect_left(DNS_BUCKETS, seconds)
+        self.buckets[place] += 1
+        self.sum += seconds
+        if exemplar is not None:
+            self.exemplars[place] = exemplar
+        if seconds:
+            index = math.ceil(math.log2(seconds) * _PER_DOUBLING) - 1
+            self.exponential[index] = self.exponential.get(index, 0) + 1
+        else:
+            self.zeros += 1
+
+
+Point = TypeVar("Point", bound=Counter | Gauge | Histogram)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a metric is, in OpenTelemetry's words."""
+
+    name: str
+    unit: str
+    text: str
+    attributes: tuple[str, ...]
+    """Keys; every series has a value for each."""
+
+
+class Family(Generic[Point]):
+    """One metric with all its series."""
+
+    def __init__(self, description: Description, point: type[Point], max_series: int) -> None:
+        self.description = description
+        self.point = point
+        self.overflowed = 0
+        """Measurements that came under the overflow series."""
+        self._max_series = max_series
+        self._series: dict[tuple[str, ...], Point] = {}
+        self._overflow = (semconv.OTHER_NAMES,) * len(description.attributes)
+
+    def at(self, *values: str) -> Point:
+        """Give the series with these values, or the overflow series where there are too many."""
+        found = self._series.get(values)
+        if found is None:
+            if len(self._series) >= self._max_series and values != self._overflow:
+                self.overflowed += 1
+                return self.at(*self._overflow)
+            made: Point = self.point()
+            self._series[values] = made
+            return made
+        return found
+
+    def series(self) -> Sequence[tuple[tuple[str, ...], Point]]:
+        """Every series so far with its values; from any thread."""
+        return list(self._series.items())

@@ -1,0 +1,188 @@
+"""What the processor measures of resolutions, as Prometheus and OTLP show it."""
+
+import math
+import urllib.request
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from otel_dns import semconv
+from otel_dns.join import Joiner, JoinSettings
+from otel_dns.model import Lookup, Span
+from otel_dns.service.metrics import ResolutionMetrics, SeriesCollector
+from otel_dns.service.metrics.otlp import MAX_BUCKETS, request_of
+from otel_dns.service.metrics.series import Counter, Description, Family, Histogram
+from otel_dns.wire import otlp
+from tests.service.support import Backend, serving
+from tests.support.otlp import forward
+from tests.support.spans import MS, SECOND, lookup, nested, servedns, span
+from tests.support.waiting import eventually
+
+
+def measured(*things: Lookup | Span, max_series: int = 100) -> ResolutionMetrics:
+    """Metrics of what comes out of the join."""
+    metrics = ResolutionMetrics(max_series)
+    joiner = Joiner(JoinSettings())
+    for thing in things:
+        if isinstance(thing, Lookup):
+            joiner.add_lookup(thing, 0)
+        else:
+            joiner.add_server_span(thing, 0)
+    for outcome in joiner.drain():
+        metrics.observe(outcome)
+    return metrics
+
+
+def scraped(metrics: ResolutionMetrics) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(SeriesCollector(metrics.families))
+    return registry
+
+
+def connect(root: Span, start_ns: int, end_ns: int) -> Span:
+    return span(
+        semconv.CONNECT_SPAN,
+        start_ns,
+        end_ns,
+        trace_id=root.trace_id,
+        parent_id=root.span_id,
+        tail=_peer("192.0.2.53:53"),
+    )
+
+
+def _peer(address: str) -> bytes:
+    return otlp.string_attribute(semconv.PEER_ADDRESS, address)
+
+
+def test_a_joined_lookup_is_measured_whole() -> None:
+    root = servedns(2 * MS, 8 * MS)
+    registry = scraped(measured(lookup(0, 10 * MS), root, connect(root, 2 * MS, 7 * MS)))
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(name, labels)
+
+    none = {"k8s_namespace_name": ""}
+    assert value("otel_dns_lookup_duration_seconds_sum", **none, otel_dns_lookup_outcome="ok") == (
+        pytest.approx(0.010)
+    )
+    assert value(
+        "otel_dns_lookups_total",
+        **none, otel_dns_lookup_outcome="ok", otel_dns_bottleneck="upstream",
+    ) == 1  # fmt: skip
+    segments = [
+        value("otel_dns_segment_duration_seconds_sum", **none, otel_dns_segment=segment) or 0
+        for segment in semconv.SEGMENTS
+    ]
+    assert sum(segments) == pytest.approx(0.010)
+    assert value(
+        "otel_dns_plugin_duration_seconds_sum",
+        otel_dns_plugin="servedns", otel_dns_server="coredns", dns_response_code="NOERROR",
+    ) == pytest.approx(0.001)  # fmt: skip
+    assert value(
+        "otel_dns_upstream_duration_seconds_sum",
+        server_address="192.0.2.53:53", otel_dns_server="coredns",
+    ) == pytest.approx(0.005)  # fmt: skip
+
+
+def test_a_server_trace_without_a_lookup_counts_as_not_joined() -> None:
+    root = servedns(0, MS, rcode="NXDOMAIN")
+    registry = scraped(measured(root, *nested(root, ("cache",))))
+    labels = {"otel_dns_server": "coredns", "dns_response_code": "NXDOMAIN"}
+
+    count = registry.get_sample_value(
+        "otel_dns_server_queries_total", {**labels, "otel_dns_joined": "false"}
+    )
+
+    assert count == 1
+    assert registry.get_sample_value(
+        "otel_dns_plugin_duration_seconds_count", {**labels, "otel_dns_plugin": "cache"}
+    )
+
+
+def test_hostile_names_end_up_in_one_series() -> None:
+    roots = []
+    for number in range(50):
+        root = servedns(0, MS)
+        roots += [root, *nested(root, (f"plugin-{number}",))]
+    registry = scraped(measured(*roots, max_series=10))
+    name = "otel_dns_plugin_duration_seconds_count"
+    counted = {
+        sample.labels["otel_dns_plugin"]: sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name == name
+    }
+
+    assert len(counted) == 11
+    assert sum(counted.values()) == 100
+    overflowed = registry.get_sample_value(
+        "otel_dns_metrics_overflowed_total", {"otel_dns_metric": "otel_dns.plugin.duration"}
+    )
+    assert counted[semconv.OTHER_NAMES] == overflowed == 41
+
+
+def test_a_scraper_that_knows_openmetrics_gets_exemplars_that_lead_to_the_trace() -> None:
+    asked, root = lookup(0, 10 * MS), servedns(2 * MS, 8 * MS)
+    with Backend() as backend, serving(backend.address) as running:
+        forward(running.otlp, otlp.build((one.origin, one.raw) for one in (asked.span, root)))
+        eventually(lambda: running.count("lookups_joined") == 1, "the join")
+        request = urllib.request.Request(
+            f"{running.http}/metrics", headers={"Accept": "application/openmetrics-text"}
+        )
+        with urllib.request.urlopen(request) as answer:
+            page = answer.read().decode()
+    exemplars = [
+        sample.exemplar.labels
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name == "otel_dns_lookup_duration_seconds_bucket" and sample.exemplar
+    ]
+
+    assert exemplars == [
+        {"trace_id": asked.span.trace_id.hex(), "span_id": asked.span.span_id.hex()}
+    ]
+
+
+@given(st.lists(st.floats(0, 1e6, allow_subnormal=False), min_size=1, max_size=50))
+def test_every_measurement_is_in_the_exponential_bucket_that_otlp_says(values) -> None:
+    """OpenTelemetry's data model: bucket i holds (base**i, base**(i+1)]."""
+    family: Family[Histogram] = Family(Description("x", "s", "", ()), Histogram, 1)
+    for value in values:
+        family.at().record(value)
+    request = ExportMetricsServiceRequest.FromString(request_of([family], 1, 2, ()))
+    (point,) = (
+        request.resource_metrics[0].scope_metrics[0].metrics[0].exponential_histogram.data_points
+    )
+    base = 2.0 ** (2.0**-point.scale)
+    counts = point.positive.bucket_counts
+
+    assert point.count == len(values) == point.zero_count + sum(counts)
+    assert point.zero_count == values.count(0)
+    assert len(counts) <= MAX_BUCKETS
+    for value in filter(None, values):
+        index = math.ceil(math.log(value) / math.log(base)) - 1 - point.positive.offset
+        # Give or take one: the bounds are not exact in floating point.
+        near = range(max(index - 1, 0), min(index + 2, len(counts)))
+        assert any(counts[each] for each in near)
+
+
+def test_counters_and_their_attributes_over_otlp() -> None:
+    family: Family[Counter] = Family(
+        Description("otel_dns.retries", "{query}", "", ("k8s.pod.name",)), Counter, 5
+    )
+    family.at("web-1").add(3)
+    request = ExportMetricsServiceRequest.FromString(request_of([family], 1, SECOND, ()))
+    (metric,) = request.resource_metrics[0].scope_metrics[0].metrics
+    (point,) = metric.sum.data_points
+
+    assert metric.sum.is_monotonic
+    assert point.as_double == 3
+    assert {each.key: each.value.string_value for each in point.attributes} == {
+        "k8s.pod.name": "web-1"
+    }
