@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench-client format docs lock clean
+.PHONY: help demo test check bench-client format docs dashboards lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ format: .venv/ready ## format the code, mend what the linter can
 
 docs: .venv/ready ## make docs/attributes.md anew
 	@$(BIN)/python docs/attributes.py
+
+dashboards: .venv/ready ## make the Grafana dashboards and Kubernetes manifests anew
+	@$(BIN)/python -m dashboards
 
 lock: ## choose the versions anew (needs uv)
 	uv pip compile pyproject.toml --extra lab --group dev --universal --python-version 3.11 \

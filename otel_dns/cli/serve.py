@@ -35,6 +35,14 @@ def _address(_context: click.Context, _option: click.Parameter, value: str) -> s
     return value
 
 
+def _metrics_output(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> str | None:
+    if value is None or value.startswith(("http://", "https://")):
+        return value
+    return _address(context, option, value)
+
+
 @click.command(context_settings={"show_default": True})
 @click.option(
     "--otlp-listen",
@@ -56,6 +64,20 @@ def _address(_context: click.Context, _option: click.Parameter, value: str) -> s
     callback=_address,
     default=_DEFAULTS.output,
     help="Send all spans there, as OTLP over gRPC: Jaeger, or the Collector's second receiver.",
+)
+@click.option(
+    "--metrics-output",
+    metavar="HOST:PORT|URL",
+    callback=_metrics_output,
+    help="Send metrics there too: HOST:PORT for OTLP over gRPC, an http:// URL for OTLP over HTTP.",
+)
+@click.option(
+    "--metrics-interval",
+    metavar="SECONDS",
+    type=click.FloatRange(0.1, 86_400),
+    callback=_seconds,
+    default=_DEFAULTS.metrics_interval_s,
+    help="How often.",
 )
 @click.option(
     "--coredns-service",
@@ -92,6 +114,8 @@ def serve(
     otlp_listen: str,
     http_listen: str,
     output: str,
+    metrics_output: str | None,
+    metrics_interval: float,
     coredns_service: tuple[str, ...],
     settle: float,
     server_trace_wait: float,
@@ -122,6 +146,8 @@ def serve(
             otlp_listen=otlp_listen,
             http_listen=http_listen,
             output=output,
+            metrics_output=metrics_output,
+            metrics_interval_s=metrics_interval,
             coredns_services=frozenset(coredns_service),
             join=JoinSettings(
                 settle_ns=round(settle * _SECOND),

@@ -10,7 +10,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from otel_dns.service.http_receiver import HttpReceiver
-from otel_dns.service.metrics import ResolutionMetrics, SeriesCollector
+from otel_dns.service.metrics import MetricsPush, ResolutionMetrics, SeriesCollector
 from otel_dns.service.otlp_receiver import OtlpReceiver
 from otel_dns.service.output import OtlpOutput
 from otel_dns.service.pipeline import Pipeline
@@ -35,6 +35,13 @@ class Service(Collector):
         self._http = HttpReceiver(
             settings, self._pipeline.offer, lambda: self.healthy, self._metrics_page
         )
+        self._push = (
+            MetricsPush(
+                settings.metrics_output, self._resolutions.families, settings.metrics_interval_s
+            )
+            if settings.metrics_output
+            else None
+        )
         self._registry = CollectorRegistry()
         self._registry.register(self)
         self._registry.register(SeriesCollector(self._resolutions.families))
@@ -53,6 +60,8 @@ class Service(Collector):
             self._output.start()
             self._pipeline.start()
             http_address = self._http.start()
+            if self._push is not None:
+                self._push.start()
         except OSError:
             self._output.set_deadline(0)
             self._otlp.stop(0)
@@ -73,6 +82,8 @@ class Service(Collector):
         self._otlp.stop(grace_s=2.0)
         self._pipeline.stop()
         self._output.stop()
+        if self._push is not None:
+            self._push.stop()  # last: with what was joined at the end
 
     def counts(self) -> Counter[str]:
         """Everything counted so far, by name."""
@@ -80,6 +91,8 @@ class Service(Collector):
         for part in (self._otlp.counts, self._http.counts, self._output.counts):
             counted.update(part.snapshot())
         counted.update(self._stream.counts())
+        if self._push is not None:
+            counted.update(self._push.counts.snapshot())
         return counted
 
     def collect(self) -> Iterator[Metric]:

@@ -28,5 +28,8 @@ class ServeSettings:
     """Sent on by the pipeline and not yet taken by the output."""
     give_up_after_s: float = 300.0
     """So long is one batch tried on an output that does not answer."""
+    metrics_output: str | None = None
+    """Where metrics are sent as OTLP, beside ``/metrics``: ``host:port`` or an ``http://`` URL."""
+    metrics_interval_s: float = 60.0
     shutdown_s: float = 10.0
     """At the end, so long may the output take for what is left."""

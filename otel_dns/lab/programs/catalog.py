@@ -174,5 +174,18 @@ PROGRAMS: Final = {
             # 3.0 is the first that takes OTLP by a stable flag.
             usable=_at_least(r"prometheus, version (\d+\.\d+\.\d+)", "3.0.0"),
         ),
+        Program(
+            name="promtool",
+            version=versions.PROMETHEUS,
+            purpose="checks Prometheus's rules",
+            recipe=OwnModule(
+                _HERE / "prometheus",
+                "github.com/prometheus/prometheus/cmd/promtool",
+                (("github.com/prometheus/common/version.Version", versions.PROMETHEUS),),
+            ),
+            about_seconds=30,
+            version_arguments=("--version",),
+            usable=_at_least(r"promtool, version (\d+\.\d+\.\d+)", "2.42.0"),
+        ),
     )
 }

@@ -74,7 +74,7 @@ class ResolutionMetrics:
         self._joins = self._family(
             Counter, semconv.METRIC_JOINS, "{lookup}",
             "Lookups by how they were joined and how sure that is.",
-            semconv.JOIN_METHOD, semconv.JOIN_CERTAINTY,
+            _NAMESPACE, semconv.JOIN_METHOD, semconv.JOIN_CERTAINTY,
         )  # fmt: skip
         self._plugins = self._family(
             Histogram, semconv.METRIC_PLUGIN_DURATION, "s",
@@ -134,7 +134,7 @@ class ResolutionMetrics:
         node = _text(resource, semconv.K8S_NODE_NAME)
         pod = (namespace, _text(resource, semconv.K8S_POD_NAME), node)
         exemplar_of = _exemplars(lookup)
-        self._joins.at(join.method, join.certainty or semconv.METHOD_NONE).add()
+        self._joins.at(namespace, join.method, join.certainty or semconv.METHOD_NONE).add()
         if not lookup.inferred:
             seconds = (lookup.end_ns - lookup.start_ns) / _SECOND
             self._durations.at(namespace, resolution.outcome).record(seconds, exemplar_of(seconds))

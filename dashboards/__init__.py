@@ -1,0 +1,1 @@
+"""Grafana dashboards and Prometheus rules of otel-dns; ``make dashboards`` writes them anew."""
