@@ -24,7 +24,9 @@ _ADDRESS_SPACE: Final = 4 << 30
 
 def _http(_context: click.Context, option: click.Parameter, value: str) -> str:
     if value and urlsplit(value).scheme not in {"http", "https"}:
-        raise click.BadParameter(f"{value!r} is no address such as http://127.0.0.1:9412", param=option)
+        raise click.BadParameter(
+            f"{value!r} is no address such as http://127.0.0.1:9412", param=option
+        )
     return value.rstrip("/")
 
 
@@ -60,7 +62,9 @@ def _http(_context: click.Context, option: click.Parameter, value: str) -> str:
     callback=_http,
     help="The running processor (its --http-listen), for figures of this moment.",
 )
-@click.option("--jaeger", metavar="URL", default="", callback=_http, help="Jaeger's page, for links.")
+@click.option(
+    "--jaeger", metavar="URL", default="", callback=_http, help="Jaeger's page, for links."
+)
 @click.option(
     "--threads",
     type=click.IntRange(1, 64),

@@ -65,7 +65,7 @@ function breakdown(one, about) {
 // -- waterfall ------------------------------------------------------------------------------------
 
 function waterfall(one, about) {
-  if (!one.queries_seen.length && !one.client_queries.length) return null;
+  if (!one.queries_seen.length) return null;
   const first = Math.min(0, ...one.queries_seen.map((query) => query.at_ns));
   const last = Math.max(one.duration_ns, ...one.queries_seen.map((query) => query.at_ns + query.duration_ns));
   const scale = { first, last, total: Math.max(last - first, 1), answered: one.duration_ns };
@@ -74,10 +74,6 @@ function waterfall(one, about) {
     h("div.waterfall", { role: "table", "aria-label": "Queries and plugins in time" },
       ruler(scale),
       line({ depth: 0, kind: "lookup", label: one.name, note: one.api, at: 0, length: one.duration_ns, own: [] , colour: "--muted" }, scale),
-      one.client_queries.map((query) => line({
-        depth: 1, kind: "query", label: query.name, note: `${query.type} to ${query.server} over ${query.transport}`,
-        at: query.at_ns, length: query.duration_ns, own: [], colour: "--muted",
-      }, scale)),
       one.queries_seen.map((query) => queryRows(query, scale))));
 }
 
@@ -85,7 +81,7 @@ function queryRows(query, scale) {
   const note = [query.type, query.rcode || "no answer", query.cache && `cache ${query.cache}`, query.proto !== "udp" && query.proto, query.source !== "trace" && query.source].filter(Boolean).join(" · ");
   const hop = query.hop ? `hop ${query.hop + 1} · ` : "";
   return [
-    line({ depth: 1 + query.hop, kind: "query", label: query.name, note: `${note} · ${hop}${query.server}`, bad: !["NOERROR", ""].includes(query.rcode), at: query.at_ns, length: query.duration_ns, own: [], colour: "--segment-server" }, scale),
+    line({ depth: 1 + query.hop, kind: "query", label: query.name, note: `${note} · ${hop}${query.server}`, bad: !["NOERROR", ""].includes(query.rcode), at: query.at_ns, length: query.duration_ns, own: query.own, colour: "--segment-server" }, scale),
     query.spans.map((span) => line({
       depth: 2 + query.hop + Math.min(span.depth, 8), kind: "plugin", label: span.name, note: span.peer, at: span.at_ns, length: span.duration_ns,
       own: span.own, ownNs: span.own_ns, colour: segmentColour(span.segment),
