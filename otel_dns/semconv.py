@@ -57,6 +57,8 @@ K8S_NODE_NAME: Final = "k8s.node.name"
 """Semantic conventions, on the resource."""
 K8S_CONTAINER_NAME: Final = "k8s.container.name"
 """Semantic conventions, on the resource."""
+K8S_CLUSTER_NAME: Final = "k8s.cluster.name"
+"""Semantic conventions, on the resource: many clusters' history may lie side by side."""
 
 # -- the lookup, as the client saw it (ours) --------------------------------------------------
 
@@ -117,6 +119,10 @@ BREAKDOWN_PLUGIN_PREFIX: Final = "otel_dns.breakdown.plugin."
 """int nanoseconds by plugin, the parts of segment ``server``."""
 AFTER_ANSWER: Final = "otel_dns.after_answer_ns"
 """int nanoseconds that servers spent after the answer was out; outside the lookup."""
+
+LATENCY_CLASS: Final = "otel_dns.latency.class"
+"""How long the lookup took, in one word to search for: ``under_1ms``, ``under_10ms``,
+``under_100ms``, ``under_1s`` or ``over_1s``."""
 
 METHOD_TIME: Final = "time"
 METHOD_NONE: Final = "none"
