@@ -101,7 +101,7 @@ def test_one_bad_instance(ground: Ground) -> None:
         ),
     ):
         worst = ground.values(
-            f"topk(1, histogram_quantile(0.25, sum by (le, {label}) (rate({metric}[2m]))))", label
+            f"topk(1, histogram_quantile(0.5, sum by (le, {label}) (rate({metric}[2m]))))", label
         )
         assert list(worst) == [expected]
     suffering = ground.traces("storefront", k8s__node__name="node-b")
