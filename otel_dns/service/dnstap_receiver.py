@@ -15,21 +15,19 @@ import ssl
 import stat
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from otel_dns.model import Message
 from otel_dns.service.counts import Counts
 from otel_dns.service.otlp_receiver import Offer
+from otel_dns.service.settings import DnstapTls
 from otel_dns.service.sorting import Incoming
 from otel_dns.wire import MalformedError, Refusals, dnstap, frame_streams
 from otel_dns.wire.frame_streams import Control, ControlType, Data, Decoder, FrameError
 
 _CONTENT_TYPES: Final = (frame_streams.DNSTAP_CONTENT_TYPE,)
 _CHUNK: Final = 1 << 16
-_HANDSHAKE_S: Final = 10.0
-"""From connecting to the first START; CoreDNS itself gives up after 4 s."""
 _HOLD_S: Final = 5.0
 """A sender is held so long while the pipeline is full."""
 _POLL_S: Final = 0.05
@@ -41,34 +39,15 @@ _MESSAGE_BYTES: Final = 700
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class DnstapTls:
-    """Certificates of the addresses that begin with ``tls:``; files in PEM."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
-    """Whose clients are let in; None: any client's."""
-
-    def context(self) -> ssl.SSLContext:
-        """Load the files.
-
-        Raises:
-            OSError: one is missing, or is not what it should be (``ssl.SSLError`` is one).
-        """
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self.certificate, self.key)
-        if self.client_ca is not None:
-            context.load_verify_locations(self.client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-        return context
-
-
 class DnstapReceiver:
     """Listens in a thread of its own."""
 
     def __init__(
-        self, listen: Sequence[str], offer: Offer, tls: DnstapTls | None = None
+        self,
+        listen: Sequence[str],
+        offer: Offer,
+        tls: DnstapTls | None = None,
+        handshake_s: float = 10.0,
     ) -> None:
         """Make the receiver.
 
@@ -76,12 +55,15 @@ class DnstapReceiver:
             listen: addresses: ``host:port``, ``tls:host:port`` or ``unix:/path``.
             offer: hands messages to the pipeline.
             tls: certificates, for addresses that begin with ``tls:``.
+            handshake_s: a sender has so long from connecting to START (CoreDNS gives up after 4 s).
         """
         self._listen = listen
         self._offer = offer
         self._tls = tls
+        self._handshake_s = handshake_s
         self.counts = Counts()
         self._loop = asyncio.new_event_loop()
+        self._servers: list[asyncio.Server] = []
         self._senders: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="otel-dns-dnstap", daemon=True)
         self._warned: set[str] = set()
@@ -102,15 +84,17 @@ class DnstapReceiver:
                 if address.startswith("tls:") and context is None:
                     if self._tls is None:
                         raise OSError(f"{address} for dnstap needs a certificate and its key")
-                    context = self._tls.context()
+                    context = _tls_context(self._tls)
                 sockets.append(opened.enter_context(_socket(address)))
             opened.pop_all()
         for address, listening in zip(self._listen, sockets, strict=True):
             secured = context if address.startswith("tls:") else None
-            self._loop.run_until_complete(
-                asyncio.start_unix_server(self._take, sock=listening)
-                if listening.family == socket.AF_UNIX
-                else asyncio.start_server(self._take, sock=listening, ssl=secured)
+            self._servers.append(
+                self._loop.run_until_complete(
+                    asyncio.start_unix_server(self._take, sock=listening)
+                    if listening.family == socket.AF_UNIX
+                    else asyncio.start_server(self._take, sock=listening, ssl=secured)
+                )
             )
         self._thread.start()
         return [
@@ -120,9 +104,11 @@ class DnstapReceiver:
 
     def stop(self) -> None:
         """Take no more; what was read is in the pipeline."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
+        if not self._thread.is_alive():
+            self._loop.close()
+            return
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
         for address in self._listen:
             if address.startswith("unix:"):
                 Path(address.removeprefix("unix:")).unlink(missing_ok=True)
@@ -134,11 +120,17 @@ class DnstapReceiver:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
+        self._loop.run_until_complete(self._end())
+        self._loop.close()
+
+    async def _end(self) -> None:
+        for server in self._servers:
+            server.close()
+        await _next_rounds()  # a connection just taken becomes a sender
         for sender in list(self._senders):
             sender.cancel()
-        self._loop.run_until_complete(asyncio.gather(*self._senders, return_exceptions=True))
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
+        await asyncio.gather(*self._senders, return_exceptions=True)
+        await _next_rounds()  # transports close in them
 
     # -- one sender ---------------------------------------------------------------------------
 
@@ -159,7 +151,9 @@ class DnstapReceiver:
             self._warn("stream", "dnstap from %s is no frame stream: %s", sender, error)
         except TimeoutError:
             self.counts.add(dnstap_handshakes_timed_out=1)
-        except (OSError, asyncio.IncompleteReadError):
+        except asyncio.CancelledError:
+            pass  # by stop(); streams of Python 3.11 would report it
+        except OSError:
             self.counts.add(dnstap_connections_broken=1)
         finally:
             self._senders.discard(task)
@@ -170,7 +164,7 @@ class DnstapReceiver:
     ) -> None:
         decoder = Decoder()
         started = False
-        deadline = self._loop.time() + _HANDSHAKE_S
+        deadline = self._loop.time() + self._handshake_s
         while True:
             if started:
                 data = await reader.read(_CHUNK)
@@ -199,7 +193,7 @@ class DnstapReceiver:
                 if messages:
                     await self._hand_on(messages)
             if stopped:
-                async with asyncio.timeout(_HANDSHAKE_S):
+                async with asyncio.timeout(self._handshake_s):
                     await writer.drain()
                 writer.close()
                 with contextlib.suppress(TimeoutError):
@@ -235,6 +229,11 @@ class DnstapReceiver:
             _log.warning(f"{message} (said once; see metrics)", *details)
 
 
+async def _next_rounds() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 def _answer(control: Control, writer: asyncio.StreamWriter) -> bool:
     """Answer a control frame; True when the sender has come to its end."""
     if control.type is ControlType.READY:
@@ -257,17 +256,34 @@ def _sender(writer: asyncio.StreamWriter) -> str:
     return str(peer[0]) if isinstance(peer, tuple) and peer else "unix"
 
 
+def _tls_context(tls: DnstapTls) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+        if tls.client_ca is not None:
+            context.load_verify_locations(tls.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError as error:  # ssl.SSLError is one
+        raise OSError(
+            f"cannot load the certificate {tls.certificate} of dnstap, its key, or its clients'"
+            f" CA: {error}"
+        ) from None
+    return context
+
+
 def _socket(address: str) -> socket.socket:
     try:
         if address.startswith("unix:"):
             path = address.removeprefix("unix:")
             _remove_stale(path)
             listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            listening.bind(path)
+            with contextlib.ExitStack() as opened:
+                opened.enter_context(listening).bind(path)
+                opened.pop_all()
             return listening
         host, _, port = address.removeprefix("tls:").rpartition(":")
         if not host or not port.isdecimal() or int(port) > 65_535:
-            raise OSError("HOST:PORT, tls:HOST:PORT or unix:/PATH is wanted")
+            raise OSError("HOST:PORT, tls:HOST:PORT or unix:/PATH is wanted")  # noqa: TRY301
         listening = socket.create_server(
             (host.strip("[]"), int(port)),
             family=socket.AF_INET6 if ":" in host else socket.AF_INET,
@@ -309,6 +325,3 @@ def _named(address: str, listening: socket.socket) -> str:
     if listening.family == socket.AF_UNIX:
         return address
     return f"{address.rpartition(':')[0]}:{listening.getsockname()[1]}"
-
-
-__all__ = ["DnstapReceiver", "DnstapTls"]

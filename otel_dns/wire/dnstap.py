@@ -183,7 +183,7 @@ def _reduced_schema() -> Any:
         for field_name, number, type_ in fields:
             declared.field.add(
                 name=field_name, number=number, type=type_, label=field.LABEL_OPTIONAL
-            )  # type: ignore[call-overload]
+            )
         return declared
 
     message(
@@ -202,9 +202,7 @@ def _reduced_schema() -> Any:
         ("response_time_nsec", 13, fixed32),
         ("response_message", 14, octets),
     )
-    outer = message(
-        "Dnstap", ("identity", 1, octets), ("extra", 3, octets), ("type", 15, uint32)
-    )
+    outer = message("Dnstap", ("identity", 1, octets), ("extra", 3, octets), ("type", 15, uint32))
     outer.field.add(
         name="message", number=14, label=field.LABEL_OPTIONAL, type=field.TYPE_MESSAGE,
         type_name=".otel_dns.dnstap.Message",
