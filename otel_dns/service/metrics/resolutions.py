@@ -226,7 +226,7 @@ def _exemplars(lookup: Lookup) -> _ExemplarOf:
 
 
 def _server(trace: ServerTrace) -> str:
-    return trace.server or otlp.service_name(trace.root.origin.resource)
+    return trace.server or otlp.server_instance(trace.root.origin.resource)
 
 
 def _text(resource: Mapping[str, otlp.AttributeValue], key: str) -> str:
