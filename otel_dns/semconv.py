@@ -41,6 +41,10 @@ ERROR_TYPE: Final = "error.type"
 
 CLIENT_ADDRESS: Final = "client.address"
 """Semantic conventions (stable): the address the application's queries come from."""
+CLIENT_PORT: Final = "client.port"
+"""Semantic conventions (stable): the port the query came from."""
+DNS_ID: Final = "dns.id"
+"""Proposed: int, the message's id."""
 SERVER_ADDRESS: Final = "server.address"
 """Semantic conventions (stable): the first nameserver of the lookup's configuration."""
 SERVICE_NAME: Final = "service.name"
@@ -94,8 +98,10 @@ PEER_ADDRESS: Final = "peer.address"
 # -- what the processor writes on a joined lookup span (ours; single strings are searchable) ---
 
 JOIN_METHOD: Final = "otel_dns.join.method"
-"""How it was joined: ``time`` (client address, candidate names and time), or ``none``: no server
-trace was found for the lookup."""
+"""How it was joined: by the client's trace context that the server took (``context``) or that the
+query carried (``edns``), by port and id of the query (``id``), by the letter case of its name
+(``case``), by client address, candidate names and time (``time``); or ``none``: no server trace was
+found for the lookup. On a lookup the least exact of its server traces'."""
 JOIN_CERTAINTY: Final = "otel_dns.join.certainty"
 """``sure``: right with a confidence of at least 0.99. ``group``: one of several interchangeable
 lookups, whose server traces nobody can tell apart. ``unsure``: anything less."""
@@ -124,8 +130,16 @@ LATENCY_CLASS: Final = "otel_dns.latency.class"
 """How long the lookup took, in one word to search for: ``under_1ms``, ``under_10ms``,
 ``under_100ms``, ``under_1s`` or ``over_1s``."""
 
+METHOD_CONTEXT: Final = "context"
+METHOD_EDNS: Final = "edns"
+METHOD_ID: Final = "id"
+METHOD_CASE: Final = "case"
 METHOD_TIME: Final = "time"
 METHOD_NONE: Final = "none"
+METHODS: Final = (
+    METHOD_CONTEXT, METHOD_EDNS, METHOD_ID, METHOD_CASE, METHOD_TIME, METHOD_NONE,
+)  # fmt: skip
+"""The ladder, the most exact first."""
 CERTAINTY_SURE: Final = "sure"
 CERTAINTY_UNSURE: Final = "unsure"
 CERTAINTY_GROUP: Final = "group"
@@ -163,6 +177,9 @@ ORIGINAL_TRACE_ID: Final = "otel_dns.original.trace_id"
 ORIGINAL_SPAN_ID: Final = "otel_dns.original.span_id"
 """On servedns: the span id CoreDNS gave, 16 hex digits; the root's is also the trace id that
 CoreDNS's log and dnstap show (``{/trace/traceid}``)."""
+EVIDENCE: Final = "otel_dns.evidence"
+"""On servedns: what tells of the query where no span of CoreDNS's does: ``dnstap`` or ``log``."""
+SOURCE_TRACE: Final = "trace"
 OWN_TIME: Final = "otel_dns.own_ns"
 """int nanoseconds spent in this span and in none of its children."""
 CANDIDATE_INDEX: Final = "otel_dns.candidate.index"
@@ -189,6 +206,10 @@ PROCESSOR_SCOPE: Final = "otel_dns.processor"
 """Instrumentation scope of the processor's own metrics."""
 METRIC_LOOKUP_DURATION: Final = "otel_dns.lookup.duration"
 """Histogram, seconds: lookups as the applications saw them."""
+METRIC_NODE_LOOKUP_DURATION: Final = "otel_dns.node.lookup.duration"
+"""Histogram, seconds: lookups by the node that their Pod runs on."""
+METRIC_SERVER_LOOKUP_DURATION: Final = "otel_dns.server.lookup.duration"
+"""Histogram, seconds: joined lookups by the server that was asked, its queue included."""
 METRIC_LOOKUPS: Final = "otel_dns.lookups"
 """Counter: lookups by outcome and bottleneck."""
 METRIC_POD_LOOKUPS: Final = "otel_dns.pod.lookups"

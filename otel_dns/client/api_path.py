@@ -4,17 +4,15 @@ from typing import Protocol
 
 from opentelemetry.metrics import Histogram
 from opentelemetry.trace import Span, SpanKind, Tracer, set_span_in_context
-from opentelemetry.util.types import AttributeValue
 
 from otel_dns import semconv
-
-Attributes = dict[str, AttributeValue]
+from otel_dns.client.details import Attributes, Lookup
 
 
 class SpanPath(Protocol):
     """A way to make lookup spans. Attributes handed over are the path's to keep."""
 
-    def start(self, attributes: Attributes, started_at: int) -> Span:
+    def start(self, lookup: Lookup, started_at: int) -> Span:
         """Start a span under the current one."""
 
     def describe(self, span: Span, attributes: Attributes) -> None:
@@ -42,17 +40,17 @@ class ApiSpans:
         """
         self._tracer = tracer
 
-    def start(self, attributes: Attributes, started_at: int) -> Span:
+    def start(self, lookup: Lookup, started_at: int) -> Span:
         """Start a span under the current one.
 
         Args:
-            attributes: What is known of the lookup.
+            lookup: What is looked up.
             started_at: Nanoseconds since the epoch.
         """
         return self._tracer.start_span(
             semconv.LOOKUP_SPAN,
             kind=SpanKind.CLIENT,
-            attributes=attributes,
+            attributes=lookup.attributes(),
             start_time=started_at,
         )
 

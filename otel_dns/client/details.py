@@ -7,6 +7,9 @@ from typing import NamedTuple
 from opentelemetry.util.types import AttributeValue
 
 from otel_dns import semconv
+from otel_dns.client.names_bound import sendable
+
+Attributes = dict[str, AttributeValue]
 
 _MAX_PREPARED = 256
 """More kinds of lookup than there are; a bound all the same, record types are the application's."""
@@ -79,6 +82,12 @@ class Lookup(NamedTuple):
     """``semconv.LOOKUP_FAMILY``'s value, where the call has an address family."""
     question_type: str | None = None
     """``A``, ``MX``, ...; where one type is asked for."""
+
+    def attributes(self) -> Attributes:
+        """Return a new dictionary of what the lookup's span tells from the start."""
+        attributes = self.resolver.prepared(self.api, self.family, self.question_type)
+        attributes[semconv.DNS_QUESTION_NAME] = sendable(self.name)
+        return attributes
 
 
 class Outcome(NamedTuple):

@@ -31,8 +31,8 @@ from opentelemetry.trace import (
 )
 
 from otel_dns import __version__, semconv
-from otel_dns.client.api_path import ApiDurations, ApiSpans, Attributes, DurationPath, SpanPath
-from otel_dns.client.details import Lookup, Outcome
+from otel_dns.client.api_path import ApiDurations, ApiSpans, DurationPath, SpanPath
+from otel_dns.client.details import Attributes, Lookup, Outcome
 from otel_dns.client.fast_path import durations_of, nobody_records, spans_of, suppressed
 from otel_dns.client.names_bound import NamesBound, sendable
 from otel_dns.client.settings import Settings
@@ -121,8 +121,7 @@ class Recorder:
         if suppressed():
             return None
         settings = self.settings
-        name, api, resolver, family, question_type = lookup
-        if settings.excluded is not None and settings.excluded(name):
+        if settings.excluded is not None and settings.excluded(lookup.name):
             return None
         ongoing = Ongoing(self, lookup)
         # From here on, so that a sampler or a span processor that looks up names starts nothing.
@@ -131,9 +130,7 @@ class Recorder:
             if settings.require_parent and not get_current_span().get_span_context().is_valid:
                 ongoing.span = INVALID_SPAN
                 return ongoing
-            attributes = resolver.prepared(api, family, question_type)
-            attributes[semconv.DNS_QUESTION_NAME] = sendable(name)
-            span = ongoing.span = self.spans.start(attributes, ongoing.started_at)
+            span = ongoing.span = self.spans.start(lookup, ongoing.started_at)
             if settings.request_hook is not None and span.is_recording():
                 self._call(settings.request_hook, span, lookup)
         except BaseException as error:

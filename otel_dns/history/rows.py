@@ -236,13 +236,16 @@ def _peer(span: Span) -> str:
 
 
 def _evidence(trace: ServerTrace, zero_ns: int) -> str:
-    """One line on what the wire or the log told of a query."""
-    after_ms = (trace.root.start_ns - zero_ns) / 1e6
+    """One line on what the wire or the log told of a query: question, answer, and when."""
+    came_ms = ((trace.asked_ns or trace.start_ns) - zero_ns) / 1e6
     dns_id = "" if trace.dns_id is None else f" id {trace.dns_id}"
-    question = f"{_text(trace.name)} {_text(trace.type)} {trace.rcode or 'no answer'}"
+    answer = "no answer"
+    if trace.rcode:
+        answer = f"{trace.rcode} +{(trace.answer_ns - zero_ns) / 1e6:.3f} ms"
     return (
-        f"{trace.source} {_text(trace.server)} +{after_ms:.3f} ms {_text(trace.client)}"
-        f":{trace.client_port}{dns_id} {trace.proto} {question}"
+        f"{trace.source} {_server(trace)} +{came_ms:.3f} ms {_text(trace.client)}"
+        f":{trace.client_port}{dns_id} {_text(trace.proto)} {_text(trace.asked or trace.name)}"
+        f" {_text(trace.type)}: {_text(answer)}"
     )
 
 

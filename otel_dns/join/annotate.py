@@ -19,6 +19,9 @@ from otel_dns.wire.otlp import double_attribute, int_attribute, rewrite, string_
 def encode(outcome: Outcome) -> Iterator[tuple[Origin, bytes]]:
     """Encode what leaves the join: each span with the origin to send it under."""
     if isinstance(outcome, Resolution):
+        if not outcome.lookup.recorded:
+            yield from _unrecorded(outcome)
+            return
         yield outcome.lookup.span.origin, _lookup_span(outcome)
         for joined in outcome.join.traces:
             yield from _server_spans(outcome.lookup, joined)
@@ -61,7 +64,7 @@ def _lookup_span(resolution: Resolution) -> bytes:
 
 def _server_spans(lookup: Lookup, joined: JoinedTrace) -> Iterator[tuple[Origin, bytes]]:
     trace = joined.trace
-    trace_id, lookup_span_id = lookup.span.trace_id, lookup.span.span_id
+    trace_id, above = lookup.span.trace_id, joined.parent or lookup.span.span_id
     own = own_times(joined.timeline)
     for span in trace.spans:
         attributes = int_attribute(semconv.OWN_TIME, own.get(span.span_id, 0))
@@ -69,10 +72,18 @@ def _server_spans(lookup: Lookup, joined: JoinedTrace) -> Iterator[tuple[Origin,
             attributes += string_attribute(semconv.ORIGINAL_TRACE_ID, span.trace_id.hex())
             attributes += string_attribute(semconv.ORIGINAL_SPAN_ID, span.span_id.hex())
             attributes += int_attribute(semconv.CANDIDATE_INDEX, joined.candidate)
-            parent_id = lookup_span_id
+            parent_id = above
         else:
-            parent_id = span.parent_id or lookup_span_id
+            parent_id = span.parent_id or above
         yield span.origin, rewrite(span, trace_id, parent_id, attributes)
+
+
+def _unrecorded(resolution: Resolution) -> Iterator[tuple[Origin, bytes]]:
+    """There is no lookup span to hang anything under: CoreDNS's own spans stay as they came."""
+    for joined in resolution.join.traces:
+        if joined.trace.source == semconv.SOURCE_TRACE:
+            for span in joined.trace.spans:
+                yield span.origin, span.raw
 
 
 def _late_span(late: Late) -> bytes:

@@ -1,26 +1,46 @@
 """The join's state, and the only owner of it.
 
-Lookups and server spans go in as they arrive, in any order; outcomes come out of
+Lookups, server spans and messages go in as they arrive, in any order; outcomes come out of
 :meth:`Joiner.advance`. A lookup waits for the settle time, within which the exporters of both sides
 have sent what belongs to it; a server trace waits as long as the longest lookup may last. Both are
-bounded by age and by count, and everything that leaves is counted under a name.
+bounded by age, count and bytes, and everything that leaves is counted under a name.
 """
 
 from collections import Counter, OrderedDict, deque
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, TypeAlias
 
 from otel_dns import semconv
+from otel_dns.join import context
 from otel_dns.join.breakdown import break_down
+from otel_dns.join.first_in import assign
+from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
-from otel_dns.join.recognise import server_trace_of
-from otel_dns.join.slots import Slot, SlotKey, WaitingLookup, WaitingTrace
 from otel_dns.join.timeline import timeline
-from otel_dns.model import Join, JoinedTrace, Lookup, Resolution, Span
+from otel_dns.join.waiting import Slot, SlotKey, Slots, WaitingLookup, WaitingTrace
+from otel_dns.model import (
+    ClientQuery,
+    Join,
+    JoinedTrace,
+    Lookup,
+    Message,
+    Resolution,
+    Span,
+)
 from otel_dns.wire import MalformedError
 
 SECOND: Final = 1_000_000_000
+_OWN_TRACE: Final = bytes(8)
+"""How a trace id begins that CoreDNS gave: its own have 64 bits."""
+_MAX_QUERIES: Final = 64
+"""Queries of one lookup that are kept: it tries each candidate at each nameserver a few times."""
+_LOOKUP_BYTES: Final = 1_200
+_SLOT_BYTES: Final = 250
+_SPAN_BYTES: Final = 300
+_MESSAGE_BYTES: Final = 700
+"""What is held for each beside its own bytes, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +56,9 @@ class JoinSettings:
     """How far the two clocks may be apart."""
     max_lookups: int = 100_000
     max_server_spans: int = 500_000
+    """Of server spans and messages together."""
+    max_bytes: int = 1 << 30
+    """Of everything held, about."""
     max_remembered: int = 200_000
     """Server traces that left, remembered so that their late spans follow them; and lookups that
     left, so that one delivered again is not sent again with other content."""
@@ -61,6 +84,16 @@ class Late:
 Outcome: TypeAlias = Resolution | Released | Late
 
 
+@dataclass(slots=True)
+class _Destination:
+    """Where a server trace went."""
+
+    trace_id: bytes
+    parent_id: bytes
+    root_sent: bool
+    """A root of its id is out already: made of messages, if CoreDNS's own had not come."""
+
+
 class Joiner:
     """Joins lookups with server traces, as a stream.
 
@@ -70,12 +103,15 @@ class Joiner:
     def __init__(self, settings: JoinSettings | None = None) -> None:
         self.settings = settings or JoinSettings()
         self.counts: Counter[str] = Counter()
-        """Exits by name, in spans of the kind the name says."""
+        """Exits by name, in spans or messages of the kind the name says."""
         self._lookups: OrderedDict[tuple[bytes, bytes], WaitingLookup] = OrderedDict()
-        self._traces: OrderedDict[bytes, WaitingTrace] = OrderedDict()
-        self._slots: dict[SlotKey, Slot] = {}
+        self._traces: OrderedDict[Hashable, WaitingTrace] = OrderedDict()
+        self._slots = Slots()
+        self._ladder = Ladder()
+        self._early_queries: OrderedDict[tuple[bytes, bytes], list[ClientQuery]] = OrderedDict()
         self._server_spans = 0
-        self._left: OrderedDict[bytes, tuple[bytes, bytes] | None] = OrderedDict()
+        self._bytes = 0
+        self._left: OrderedDict[Hashable, _Destination | None] = OrderedDict()
         self._resolved: OrderedDict[tuple[bytes, bytes], None] = OrderedDict()
         self._outcomes: deque[Outcome] = deque()
 
@@ -86,8 +122,13 @@ class Joiner:
 
     @property
     def waiting_server_spans(self) -> int:
-        """Number of server spans held."""
+        """Number of server spans and messages held."""
         return self._server_spans
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes held, about."""
+        return self._bytes
 
     # -- in -----------------------------------------------------------------------------------
 
@@ -99,13 +140,40 @@ class Joiner:
             return
         waiting = WaitingLookup(lookup, now_ns + self.settings.settle_ns)
         self._lookups[identity] = waiting
-        for key in waiting.candidates:
-            self._slot(key).lookups[waiting] = None
-        if len(self._lookups) > self.settings.max_lookups:
+        if self._early_queries:
+            for query in self._early_queries.pop(identity, ()):
+                waiting.queries[query.span_id] = query
+        self._bytes += _size_of(waiting)
+        self._slots.add_lookup(waiting)
+        self._ladder.add_lookup(waiting)
+        if len(self._lookups) > self.settings.max_lookups or self._bytes > self.settings.max_bytes:
             # Several at once: what they share is then worked out once, not once for each.
-            early = list(islice(self._lookups.values(), 1 + self.settings.max_lookups // 100))
+            early = list(islice(self._lookups.values(), 1 + len(self._lookups) // 100))
             self.counts["lookups_settled_early"] += len(early)
             self._settle(early)
+
+    def add_query(self, lookup: tuple[bytes, bytes], query: ClientQuery, now_ns: int) -> None:
+        """Take in what a client saw of one of its queries.
+
+        Args:
+            lookup: trace and span id of the lookup.
+            query: the query; its span itself is sent on by whoever read it.
+            now_ns: the time.
+        """
+        del now_ns  # bounded by number: its lookup's span follows at once
+        waiting = self._lookups.get(lookup)
+        if waiting is not None:
+            self._ladder.add_query(waiting, query)
+            return
+        if lookup in self._resolved:
+            self.counts["queries_late"] += 1
+            return
+        queries = self._early_queries.setdefault(lookup, [])
+        if len(queries) < _MAX_QUERIES and all(one.span_id != query.span_id for one in queries):
+            queries.append(query)
+        if len(self._early_queries) > self.settings.max_lookups:
+            self._early_queries.popitem(last=False)
+            self.counts["queries_evicted"] += 1
 
     def add_server_span(self, span: Span, now_ns: int) -> None:
         """Take one of CoreDNS's spans in."""
@@ -113,19 +181,39 @@ class Joiner:
         if trace_id in self._left:
             self._follow(span)
             return
-        waiting = self._traces.get(trace_id)
-        if waiting is None:
-            waiting = WaitingTrace(trace_id, now_ns + self.settings.trace_wait_ns)
-            self._traces[trace_id] = waiting
+        if trace_id[:8] != _OWN_TRACE and (trace_id, span.span_id) in self._resolved:
+            self.counts["duplicate"] += 1
+            return
+        waiting = self._traces.get(trace_id) or self._new_trace(trace_id, now_ns)
         if span.span_id in waiting.spans:
             self.counts["duplicate"] += 1
             return
         waiting.spans[span.span_id] = span
-        self._server_spans += 1
-        if span.name == semconv.SERVEDNS_SPAN and not span.parent_id and waiting.trace is None:
+        self._hold(waiting, len(span.raw) + _SPAN_BYTES)
+        if span.name == semconv.SERVEDNS_SPAN and not span.parent_id and not waiting.rooted:
             self._show(waiting, span)
         if self._server_spans > self.settings.max_server_spans:
-            self._release(next(iter(self._traces.values())), "evicted")
+            self._evict()
+
+    def add_message(self, message: Message, now_ns: int) -> None:
+        """Take in a message of dnstap or of a log."""
+        waiting = self._trace_of(message, now_ns)
+        if waiting is None:
+            self.counts["messages_late"] += 1
+            return
+        if message in waiting.messages:
+            self.counts["duplicate"] += 1
+            return
+        waiting.add_message(message)
+        self._hold(waiting, _MESSAGE_BYTES)
+        self._ladder.add_message(waiting, message)
+        if waiting.claim is None and not _carries_context(waiting):
+            if message.kind in {"CQ", "CR"}:
+                self._slots.add_trace(waiting)
+        else:
+            self._slots.remove_trace(waiting)
+        if self._server_spans > self.settings.max_server_spans:
+            self._evict()
 
     # -- out ----------------------------------------------------------------------------------
 
@@ -142,43 +230,71 @@ class Joiner:
             oldest = next(iter(self._traces.values()))
             if oldest.expires_ns > now_ns:
                 break
-            self._release(oldest, "unmatched" if oldest.trace else "no_root")
-        outcomes = list(self._outcomes)
-        self._outcomes.clear()
-        return outcomes
+            self._release(oldest, "unmatched" if oldest.header else "no_root")
+        return self._take_outcomes()
 
     def drain(self) -> list[Outcome]:
         """End: take everything that is held, joined as far as it can be now."""
         self._settle(list(self._lookups.values()))
         for waiting in list(self._traces.values()):
-            self._release(waiting, "unmatched" if waiting.trace else "no_root")
+            self._release(waiting, "unmatched" if waiting.header else "no_root")
+        self._early_queries.clear()
+        return self._take_outcomes()
+
+    def _take_outcomes(self) -> list[Outcome]:
         outcomes = list(self._outcomes)
         self._outcomes.clear()
         return outcomes
 
-    # -- inside -------------------------------------------------------------------------------
+    # -- server traces in the making ----------------------------------------------------------
 
-    def _slot(self, key: SlotKey) -> Slot:
-        slot = self._slots.get(key)
-        if slot is None:
-            slot = self._slots[key] = Slot(key)
-        return slot
+    def _new_trace(self, key: Hashable, now_ns: int) -> WaitingTrace:
+        waiting = WaitingTrace(key, now_ns + self.settings.trace_wait_ns)
+        self._traces[key] = waiting
+        return waiting
+
+    def _trace_of(self, message: Message, now_ns: int) -> WaitingTrace | None:
+        """Find the server trace that a message is a piece of; nothing if that has left."""
+        if message.trace_id:
+            key: Hashable = _OWN_TRACE + message.trace_id
+        else:
+            key = (*wire_key(message), message.server, message.query_time_ns or message.time_ns)
+        if key in self._left:
+            return None
+        waiting = self._traces.get(key)
+        if waiting is None and not message.trace_id:
+            waiting = self._ladder.same_query(message)
+        return waiting or self._new_trace(key, now_ns)
+
+    def _hold(self, waiting: WaitingTrace, size: int) -> None:
+        self._server_spans += 1
+        waiting.size += size
+        self._bytes += size
 
     def _show(self, waiting: WaitingTrace, root: Span) -> None:
         """A root has come: let lookups see the trace."""
         try:
-            trace = server_trace_of(root)
+            waiting.add_root(root)
         except MalformedError:
             self.counts["bad_root"] += 1
             return
-        waiting.trace = trace
-        waiting.key = (trace.client, trace.name, trace.type)
-        self._slot(waiting.key).traces[waiting] = None
+        if waiting.claim is None and not _carries_context(waiting):
+            self._slots.add_trace(waiting)
+
+    def _evict(self) -> None:
+        self._release(next(iter(self._traces.values())), "evicted")
+
+    # -- lookups that are due -----------------------------------------------------------------
 
     def _settle(self, due: list[WaitingLookup]) -> None:
         """Resolve lookups that have waited long enough, together: they share slots fairly."""
         by_slot: dict[SlotKey, list[WaitingLookup]] = {}
         for waiting in due:
+            for trace, claim in list(waiting.claimed.items()):
+                if trace.header is not None:
+                    candidate = waiting.candidate_of(trace.header.name)
+                    self._join(waiting, trace, candidate, claim.method, claim.query)
+            self._join_own_trace(waiting)
             for key in waiting.candidates:
                 by_slot.setdefault(key, []).append(waiting)
         for key, sharing in by_slot.items():
@@ -188,33 +304,74 @@ class Joiner:
         for waiting in sorted(due, key=lambda waiting: waiting.lookup.end_ns):
             self._resolve(waiting)
 
+    def _join_own_trace(self, waiting: WaitingLookup) -> None:
+        """Join what servers wrote into the lookup's own trace."""
+        trace_id = waiting.lookup.span.trace_id
+        shared = self._traces.get(trace_id)
+        if shared is None or trace_id[:8] == _OWN_TRACE:
+            return
+        for trace, query in context.servers_of(waiting, shared.spans):
+            candidate = waiting.candidate_of(trace.name)
+            joined = JoinedTrace(
+                trace, candidate, timeline(trace), semconv.METHOD_CONTEXT, trace.root.parent_id,
+                query=query,
+            )  # fmt: skip
+            waiting.traces.append(joined)
+            self.counts["server_spans_joined"] += len(trace.spans)
+            for span in trace.spans:
+                self._remember(trace_id, span.span_id)
+                del shared.spans[span.span_id]
+                self._server_spans -= 1
+                size = len(span.raw) + _SPAN_BYTES
+                shared.size -= size
+                self._bytes -= size
+        if not shared.spans:
+            del self._traces[trace_id]
+
     def _fill(self, slot: Slot, due: set[WaitingLookup]) -> None:
         tolerance_ns = self.settings.tolerance_ns
         until_ns = max(waiting.lookup.end_ns for waiting in due) + tolerance_ns
-        for owner, waiting_trace, candidate in slot.assign(tolerance_ns, until_ns):
-            if owner in due:
-                trace = waiting_trace.complete()
-                owner.traces.append(JoinedTrace(trace, candidate, timeline(trace)))
-                span = owner.lookup.span
-                self._forget(waiting_trace, (span.trace_id, span.span_id))
+        for owner, trace, candidate in assign(slot, tolerance_ns, until_ns):
+            if owner in due and not owner.excludes(trace):
+                self._join(owner, trace, candidate, semconv.METHOD_TIME, None)
+
+    def _join(
+        self,
+        owner: WaitingLookup,
+        waiting: WaitingTrace,
+        candidate: int,
+        method: str,
+        query: ClientQuery | None,
+    ) -> None:
+        trace = waiting.complete()
+        parent = query.span_id if query else b""
+        owner.traces.append(
+            JoinedTrace(trace, candidate, timeline(trace), method, parent, query=query)
+        )
+        span = owner.lookup.span
+        self.counts["server_spans_joined"] += len(waiting.spans)
+        if waiting.messages:
+            self.counts["messages_joined"] += len(waiting.messages)
+        self._forget(
+            waiting,
+            _Destination(span.trace_id, parent or span.span_id, not waiting.rooted),
+        )
 
     def _resolve(self, waiting: WaitingLookup) -> None:
         lookup = waiting.lookup
-        identity = (lookup.span.trace_id, lookup.span.span_id)
-        del self._lookups[identity]
-        self._resolved[identity] = None
-        if len(self._resolved) > self.settings.max_remembered:
-            self._resolved.popitem(last=False)
-        for key in waiting.candidates:
-            slot = self._slots[key]
-            del slot.lookups[waiting]
-            if slot.empty:
-                del self._slots[key]
+        if waiting.queries:
+            queries = tuple(sorted(waiting.queries.values(), key=lambda one: one.start_ns))
+            lookup = replace(lookup, queries=queries)
+        del self._lookups[waiting.identity]
+        self._remember(*waiting.identity)
+        self._slots.remove_lookup(waiting)
+        self._ladder.remove_lookup(waiting)
+        self._bytes -= _size_of(waiting)
         traces = tuple(sorted(waiting.traces, key=_order))
         if traces:
-            join = Join(traces, semconv.METHOD_TIME, 0.5 if waiting.contested else 1.0)
+            method = max((one.method for one in traces), key=semconv.METHODS.index)
+            join = Join(traces, method, 0.5 if waiting.contested else 1.0)
             self.counts["lookups_joined"] += 1
-            self.counts["server_spans_joined"] += sum(len(one.trace.spans) for one in traces)
         else:
             join = Join((), semconv.METHOD_NONE, 0.0)
             self.counts["lookups_unjoined"] += 1
@@ -222,22 +379,34 @@ class Joiner:
             Resolution(lookup, join, break_down(lookup, join), outcome_of(lookup, join))
         )
 
+    def _remember(self, trace_id: bytes, span_id: bytes) -> None:
+        """Remember a span that is sent on with what was found: it is not sent a second time."""
+        self._resolved[trace_id, span_id] = None
+        if len(self._resolved) > self.settings.max_remembered:
+            self._resolved.popitem(last=False)
+
+    # -- server traces that leave -------------------------------------------------------------
+
     def _release(self, waiting: WaitingTrace, reason: str) -> None:
         self._forget(waiting, None)
         spans = tuple(waiting.spans.values())
-        self.counts[f"server_spans_{reason}"] += len(spans)
-        self._outcomes.append(Released(spans, reason))
+        if waiting.messages:
+            self.counts[f"messages_{reason}"] += len(waiting.messages)
+        if spans:
+            self.counts[f"server_spans_{reason}"] += len(spans)
+            self._outcomes.append(Released(spans, reason))
 
-    def _forget(self, waiting: WaitingTrace, destination: tuple[bytes, bytes] | None) -> None:
+    def _forget(self, waiting: WaitingTrace, destination: _Destination | None) -> None:
         """Let a server trace go, and remember where to."""
-        del self._traces[waiting.trace_id]
-        self._server_spans -= len(waiting.spans)
-        if waiting.key is not None:
-            slot = self._slots[waiting.key]
-            del slot.traces[waiting]
-            if slot.empty:
-                del self._slots[waiting.key]
-        self._left[waiting.trace_id] = destination
+        del self._traces[waiting.key]
+        self._server_spans -= len(waiting.spans) + len(waiting.messages)
+        self._bytes -= waiting.size
+        self._slots.remove_trace(waiting)
+        if waiting.claim is not None:
+            del waiting.claim.owner.claimed[waiting]
+        if waiting.messages:
+            self._ladder.remove_trace(waiting)
+        self._left[waiting.key] = destination
         if len(self._left) > self.settings.max_remembered:
             self._left.popitem(last=False)
 
@@ -246,11 +415,23 @@ class Joiner:
         destination = self._left[span.trace_id]
         if destination is None:
             self._outcomes.append(Released((span,), "late"))
+        elif span.parent_id:
+            self._outcomes.append(Late(span, destination.trace_id, span.parent_id))
+        elif destination.root_sent:
+            self.counts["server_spans_superseded"] += 1
         else:
-            trace_id, lookup_span_id = destination
-            self._outcomes.append(Late(span, trace_id, span.parent_id or lookup_span_id))
+            self._outcomes.append(Late(span, destination.trace_id, destination.parent_id))
 
 
 def _order(joined: JoinedTrace) -> tuple[int, bytes]:
     root = joined.trace.root
     return root.start_ns, root.trace_id
+
+
+def _size_of(waiting: WaitingLookup) -> int:
+    return len(waiting.lookup.span.raw) + _LOOKUP_BYTES + _SLOT_BYTES * len(waiting.candidates)
+
+
+def _carries_context(waiting: WaitingTrace) -> bool:
+    """Whether its query says whose it is: then it is not for guesses, whoever that may be."""
+    return any(message.context is not None for message in waiting.messages)

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from otel_dns import semconv
 from otel_dns.model.breakdown import Breakdown
-from otel_dns.model.spans import Lookup, ServerTrace, Span
+from otel_dns.model.spans import ClientQuery, Lookup, ServerTrace, Span
 
 SURE: Final = 0.99
 """From this confidence on a join is called sure: one fixed threshold, the one that is measured."""
@@ -40,6 +40,8 @@ class JoinedTrace:
     """``hit`` or ``miss`` at this hop, empty where its spans do not tell."""
     skew_ns: int = 0
     """What was added to this server's times to bring them to the client's clock."""
+    query: ClientQuery | None = None
+    """The client's own sight of this query, where it has one."""
 
 
 @dataclass(frozen=True, slots=True)

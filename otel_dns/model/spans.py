@@ -119,3 +119,19 @@ class ServerTrace:
     """The message's id; None when only spans tell of the query."""
     source: str = "trace"
     """What tells of the query: ``trace``, ``dnstap`` or ``log``."""
+    asked_ns: int = 0
+    """When the query came in, from the wire; 0 when only spans tell."""
+    sent_ns: int = 0
+    """When the answer went out, from the wire; 0 when only spans tell: a span goes on after it."""
+    asked: str = ""
+    """The question name as it was on the wire, letter case kept; empty when only spans tell."""
+
+    @property
+    def start_ns(self) -> int:
+        """When the server took the query, nanoseconds since the epoch, by its clock."""
+        return self.root.start_ns
+
+    @property
+    def answer_ns(self) -> int:
+        """When the answer was out, as near as the evidence tells."""
+        return self.sent_ns or self.root.end_ns

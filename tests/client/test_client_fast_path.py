@@ -26,11 +26,28 @@ from opentelemetry.sdk.trace import (
     SpanProcessor,
     TracerProvider,
 )
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
-from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, TraceFlags
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    DEFAULT_ON,
+    Decision,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    StaticSampler,
+    TraceIdRatioBased,
+)
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    TraceFlags,
+)
 from opentelemetry.trace.span import TraceState
 
 import otel_dns.client
@@ -95,15 +112,19 @@ class Watching(SpanProcessor):
         self.seen: list[Any] = []
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        self.seen.append(("start", type(span), parent_context, seen_of(span)))
+        self.seen.append(("start", class_of(span), parent_context, seen_of(span)))
         span.set_attribute("seen", True)
         span.add_event("seen", timestamp=1)
 
     def _on_ending(self, span: Span) -> None:
-        self.seen.append(("ending", type(span), span.is_recording(), seen_of(span)))
+        self.seen.append(("ending", class_of(span), span.is_recording(), seen_of(span)))
 
     def on_end(self, span: ReadableSpan) -> None:
-        self.seen.append(("end", type(span), seen_of(span)))
+        self.seen.append(("end", class_of(span), seen_of(span)))
+
+
+def class_of(span: ReadableSpan) -> str:
+    return f"{type(span).__module__}.{type(span).__qualname__}"
 
 
 def seen_of(span: ReadableSpan) -> dict[str, Any]:
@@ -130,18 +151,21 @@ def run(
     exemplars: Any = None,
     views: Sequence[View] = (),
     hook: Any = None,
+    sampler: Sampler | None = None,
 ) -> dict[str, Any]:
     """Look names up; return all that the SDK's user could see of it."""
-    sampler, watching = Sampling(decision, change), Watching()
+    asked, watching = Sampling(decision, change), Watching()
     provider = TracerProvider(
-        sampler=sampler,
+        sampler=sampler or asked,
         id_generator=Ids(random=random),
         span_limits=limits,
         shutdown_on_exit=False,
     )
     exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
+    batches = InMemorySpanExporter()
     provider.add_span_processor(watching)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
+    provider.add_span_processor(BatchSpanProcessor(batches))
     meter_provider = MeterProvider(
         [reader], exemplar_filter=exemplars, views=views, shutdown_on_exit=False
     )
@@ -164,8 +188,10 @@ def run(
         assert (ApiSpans in ways or ApiDurations in ways) is not fast or limits is not None
     finally:
         otel_dns.client.uninstrument()
+        provider.shutdown()
     return {
-        "sampler": sampler.calls,
+        "sampler": asked.calls,
+        "batches": [seen_of(span) for span in batches.get_finished_spans()],
         "processors": watching.seen,
         "spans": [seen_of(span) for span in exporter.get_finished_spans()],
         "metrics": points,
@@ -217,6 +243,42 @@ def test_parents(flags: int, remote: bool, valid: bool) -> None:
     for decision in (Decision.RECORD_AND_SAMPLE, Decision.DROP):
         parent = parent_of(flags, remote=remote, valid=valid)
         assert run(True, decision, parent=parent) == run(False, decision, parent=parent)
+
+
+ODD = ParentBased(
+    TraceIdRatioBased(0.5),
+    remote_parent_sampled=ALWAYS_OFF,
+    remote_parent_not_sampled=ALWAYS_ON,
+    local_parent_sampled=TraceIdRatioBased(0.0),
+    local_parent_not_sampled=TraceIdRatioBased(1.0),
+)
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        ALWAYS_ON,
+        ALWAYS_OFF,
+        DEFAULT_ON,
+        TraceIdRatioBased(0.5),
+        StaticSampler(Decision.RECORD_ONLY),
+        ParentBased(StaticSampler(Decision.RECORD_ONLY)),
+        ODD,
+    ],
+)
+@pytest.mark.parametrize(
+    "parent",
+    [
+        None,
+        *(parent_of(flags, remote=remote) for flags in (0, 1) for remote in (False, True)),
+        # A trace id just over, and just under, half of what it can be.
+        *(NonRecordingSpan(SpanContext(half, 7, False)) for half in (1 << 63, (1 << 63) - 1)),
+    ],
+)
+def test_samplers_of_the_sdk(sampler: Sampler, parent: trace.Span | None) -> None:
+    """They are not asked, where what they say follows from what they would look at."""
+    fast = run(True, parent=parent, sampler=sampler)
+    assert fast == run(False, parent=parent, sampler=sampler)
 
 
 def test_a_recording_parent() -> None:
@@ -279,6 +341,21 @@ def test_hooks_that_change_the_span() -> None:
     assert run(True, hook=hook) == run(False, hook=hook)
 
 
+def test_hooks_that_name_the_span_and_its_status() -> None:
+    def hook(span: Any, _: object) -> None:
+        span.update_name("mine")
+        span.set_status(StatusCode.OK, "fine")
+        span.record_exception(ValueError("odd"), timestamp=3)
+
+    fast = run(True, hook=hook)
+    for known in (*fast["spans"], *fast["batches"]):
+        assert known["events"][-1]["attributes"].pop("exception.stacktrace")
+    slow = run(False, hook=hook)
+    for known in (*slow["spans"], *slow["batches"]):
+        assert known["events"][-1]["attributes"].pop("exception.stacktrace")
+    assert fast["spans"] == slow["spans"]
+
+
 def test_hooks_that_end_the_span() -> None:
     def hook(span: Any, _: object) -> None:
         span.end()
@@ -334,6 +411,35 @@ def test_a_failure_to_find_the_way_is_counted(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("otel_dns.client.recorder.spans_of", fail)
     assert ways() == ("ApiSpans", "ApiDurations")
+
+
+def test_a_sampler_of_the_sdk_that_somebody_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def should_sample(*args: Any, **kwargs: Any) -> SamplingResult:
+        asked.append(args)
+        return SamplingResult(Decision.DROP)
+
+    monkeypatch.setattr(StaticSampler, "should_sample", should_sample)
+    fast = run(True, sampler=DEFAULT_ON)
+    assert len(asked) == 10
+    assert not fast["spans"]
+
+
+def test_span_processors_that_come_later() -> None:
+    provider = TracerProvider(shutdown_on_exit=False)
+    recorder = Recorder(provider, MeterProvider(shutdown_on_exit=False))
+    otel_dns.client.instrument(recorder=recorder)
+    try:
+        socket.getaddrinfo("localhost", 80)
+        late, watching = InMemorySpanExporter(), Watching()
+        provider.add_span_processor(watching)
+        provider.add_span_processor(SimpleSpanProcessor(late))
+        socket.getaddrinfo("localhost", 80)
+    finally:
+        otel_dns.client.uninstrument()
+    assert len(late.get_finished_spans()) == 1
+    assert [seen[0] for seen in watching.seen] == ["start", "ending", "end"]
 
 
 def test_readers_that_come_later() -> None:

@@ -37,7 +37,7 @@ def settled(things: Iterable[Lookup | Span], settings: JoinSettings = SETTINGS) 
     feed(joiner, things)
     outcomes = joiner.advance(settings.settle_ns) + joiner.advance(settings.trace_wait_ns)
     assert joiner.waiting_lookups == joiner.waiting_server_spans == 0
-    assert not joiner._slots
+    assert not len(joiner._slots)
     return outcomes
 
 
@@ -364,7 +364,7 @@ def test_bounds_hold_and_all_that_went_in_comes_out_once(data, things, lookups, 
 
     expected = [thing.span if isinstance(thing, Lookup) else thing for thing in things]
     assert out(outcomes) == sorted(span.span_id for span in expected)
-    assert not joiner._slots
+    assert not len(joiner._slots)
     counts = joiner.counts
     assert counts["lookups_joined"] + counts["lookups_unjoined"] == len(resolutions(outcomes))
     left = ("joined", "unmatched", "no_root", "evicted", "late")

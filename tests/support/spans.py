@@ -2,11 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
 from otel_dns import semconv
 from otel_dns.join.timeline import timeline
-from otel_dns.model import Join, JoinedTrace, Lookup, Origin, ServerTrace, Span
+from otel_dns.model import (
+    ClientQuery,
+    Join,
+    JoinedTrace,
+    Lookup,
+    Message,
+    MessageKind,
+    Origin,
+    ServerTrace,
+    Span,
+)
 from otel_dns.wire import otlp
 
 MS: Final = 1_000_000
@@ -74,18 +84,22 @@ def lookup(
     client: str = CLIENT,
     error_type: str = "",
     kind: str = "glibc",
+    queries: Sequence[ClientQuery] = (),
+    trace_id: bytes | None = None,
 ) -> Lookup:
     """A lookup; times are nanoseconds after T0."""
     attributes = otlp.string_attribute(semconv.DNS_QUESTION_NAME, name)
     attributes += otlp.string_attribute(semconv.CLIENT_ADDRESS, client)
     return Lookup(
         span(semconv.LOOKUP_SPAN, start_ns, end_ns, kind=3, tail=attributes, origin=APPLICATION,
-             parent_id=new_id()),
+             parent_id=new_id(), trace_id=trace_id),
         client,
         tuple(candidates),
         tuple(types),
         error_type,
         kind,
+        name,
+        tuple(queries),
     )  # fmt: skip
 
 
@@ -99,9 +113,13 @@ def servedns(
     rcode: str = "NOERROR",
     proto: str = "udp",
     trace_id: bytes | None = None,
+    parent_id: bytes = b"",
 ) -> Span:
-    """CoreDNS's root span of one query, with the ids it gives: the trace's, padded, is its own."""
-    span_id = trace_id[8:] if trace_id else new_id()
+    """CoreDNS's root span of one query, with the ids it gives: the trace's, padded, is its own.
+
+    With a parent it is in that one's trace.
+    """
+    span_id = trace_id[8:] if trace_id and not parent_id else new_id()
     tail = b"".join(
         (
             otlp.string_attribute(semconv.COREDNS_NAME, name),
@@ -113,7 +131,8 @@ def servedns(
     )
     return span(
         semconv.SERVEDNS_SPAN, start_ns, end_ns, kind=2, tail=tail,
-        trace_id=bytes(8) + span_id, span_id=span_id,
+        trace_id=trace_id if trace_id and parent_id else bytes(8) + span_id, span_id=span_id,
+        parent_id=parent_id,
     )  # fmt: skip
 
 
@@ -150,3 +169,52 @@ def join(*traces: tuple[ServerTrace, int]) -> Join:
         key=lambda one: one.trace.root.start_ns,
     )
     return Join(tuple(joined), "time" if joined else "none", 1.0 if joined else 0.0)
+
+
+def message(
+    kind: MessageKind,
+    time_ns: int,
+    *,
+    query_time_ns: int = 0,
+    name: str = "db.",
+    type_: str = "A",
+    client: str = CLIENT,
+    port: int = 40_000,
+    dns_id: int = 7,
+    server: str = "coredns-1",
+    rcode: str = "",
+    trace_id: bytes = b"",
+    context: tuple[bytes, bytes] | None = None,
+    peer: str = "",
+    asked: str = "",
+    source: str = "dnstap",
+) -> Message:
+    """A message at a server; times are nanoseconds after T0."""
+    return Message(
+        kind, server, T0 + time_ns, T0 + query_time_ns if query_time_ns else 0, client, port, peer,
+        dns_id, name, asked or name, type_, "udp", rcode, trace_id=trace_id, context=context,
+        source=source,
+    )  # fmt: skip
+
+
+def exchange(start_ns: int, end_ns: int, **about: Any) -> tuple[Message, Message]:
+    """A query and its response, as dnstap shows them: the response has the query's time too."""
+    rcode = about.pop("rcode", "NOERROR")
+    query = message("CQ", start_ns, **about)
+    about.pop("context", None)
+    return query, message("CR", end_ns, query_time_ns=start_ns, rcode=rcode, **about)
+
+
+def query(
+    start_ns: int,
+    end_ns: int,
+    *,
+    name: str = "db.",
+    type_: str = "A",
+    port: int = 40_000,
+    dns_id: int | None = 7,
+) -> ClientQuery:
+    """What a client saw of one query; times are nanoseconds after T0."""
+    return ClientQuery(
+        new_id(), T0 + start_ns, T0 + end_ns, name, type_, "10.96.0.10", 53, port, dns_id, "udp"
+    )

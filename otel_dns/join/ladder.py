@@ -1,0 +1,188 @@
+"""The exact rungs of the ladder: what says for sure whose query a server saw.
+
+* ``context``: the server's root span is in the client's own trace: CoreDNS took the B3 headers of a
+  DoH request.
+* ``edns``: the query carried the client's trace context in an EDNS option, and dnstap shows it.
+* ``id``: address, port and id of the query are those that the client says it sent.
+
+Each is known as soon as both sides are there, in whatever order, so that no guess takes a server
+trace from the lookup that it belongs to.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeVar
+
+from otel_dns import semconv
+from otel_dns.join.waiting import Claim, WaitingLookup, WaitingTrace
+from otel_dns.model import ClientQuery, Message
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+WireKey = tuple[str, int, int, str]
+"""Client address and port, message id, type: what client and server both see of a query."""
+
+ID_REACH_NS: Final = 5_000_000_000
+"""Beyond this a port and an id that come again are another query's."""
+_SAME_QUERY_NS: Final = 500_000_000
+"""Messages of one port and id further apart are of a query sent again: stubs count in seconds."""
+
+
+class Ladder:
+    """Claims of lookups on server traces."""
+
+    def __init__(self) -> None:
+        self._asked: dict[WireKey, list[tuple[WaitingLookup, ClientQuery]]] = {}
+        self._seen: dict[WireKey, list[WaitingTrace]] = {}
+        self._lookups: dict[bytes, list[WaitingLookup]] = {}
+        self._carried: dict[bytes, list[WaitingTrace]] = {}
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is remembered."""
+        return not (self._asked or self._seen or self._lookups or self._carried)
+
+    # -- messages that belong together ---------------------------------------------------------
+
+    def same_query(self, message: Message) -> WaitingTrace | None:
+        """Find the server trace that a message without a trace id is a piece of."""
+        at_ns = message.query_time_ns or message.time_ns
+        forwarded = message.kind in {"FQ", "FR"}
+        best, best_ns = None, _SAME_QUERY_NS
+        for trace in self._seen.get(wire_key(message), ()):
+            other = trace.messages[0]
+            if other.source == message.source and other.server != message.server:
+                continue  # musl asks all nameservers at once, with one port and id
+            if not forwarded and other.kind in {"CQ", "CR"} and other.name != message.name:
+                continue
+            apart_ns = abs(at_ns - (other.query_time_ns or other.time_ns))
+            if apart_ns < best_ns:
+                best, best_ns = trace, apart_ns
+        return best
+
+    # -- in and out ----------------------------------------------------------------------------
+
+    def add_lookup(self, waiting: WaitingLookup) -> None:
+        """Take a lookup in."""
+        self._lookups.setdefault(waiting.lookup.span.trace_id, []).append(waiting)
+        for query in waiting.queries.values():
+            self.add_query(waiting, query)
+        for trace in self._carried.get(waiting.lookup.span.trace_id, ()):
+            self._claim_by_context(trace)
+
+    def add_query(self, waiting: WaitingLookup, query: ClientQuery) -> None:
+        """Take in what a client saw of one query."""
+        waiting.queries[query.span_id] = query
+        if query.dns_id is not None and query.client_port:
+            key = (waiting.lookup.client, query.client_port, query.dns_id, query.type)
+            self._asked.setdefault(key, []).append((waiting, query))
+            for trace in self._seen.get(key, ()):
+                self._claim_by_id(trace, key)
+        for trace in self._carried.get(waiting.lookup.span.trace_id, ()):
+            self._claim_by_context(trace)
+
+    def add_message(self, trace: WaitingTrace, message: Message) -> None:
+        """Take in a message of a server trace, which has it already."""
+        key = wire_key(message)
+        seen = self._seen.setdefault(key, [])
+        if trace not in seen:
+            seen.append(trace)
+        if message.context is not None:
+            carried = self._carried.setdefault(message.context[0], [])
+            if trace not in carried:
+                carried.append(trace)
+            self._claim_by_context(trace)
+        if key in self._asked:
+            self._claim_by_id(trace, key)
+
+    def remove_lookup(self, waiting: WaitingLookup) -> None:
+        """Let a lookup leave."""
+        _drop(self._lookups, waiting.lookup.span.trace_id, waiting)
+        for query in waiting.queries.values():
+            if query.dns_id is not None and query.client_port:
+                key = (waiting.lookup.client, query.client_port, query.dns_id, query.type)
+                left = [one for one in self._asked.get(key, ()) if one[0] is not waiting]
+                if left:
+                    self._asked[key] = left
+                else:
+                    self._asked.pop(key, None)
+
+    def remove_trace(self, trace: WaitingTrace) -> None:
+        """Let a server trace leave."""
+        for message in trace.messages:
+            _drop(self._seen, wire_key(message), trace)
+            if message.context is not None:
+                _drop(self._carried, message.context[0], trace)
+
+    # -- rungs ---------------------------------------------------------------------------------
+
+    def _claim_by_context(self, trace: WaitingTrace) -> None:
+        """The query carried a trace context: whose?"""
+        if trace.claim is not None and trace.claim.method == semconv.METHOD_EDNS:
+            return
+        for trace_id, span_id in _contexts(trace):
+            of_trace = self._lookups.get(trace_id, ())
+            for waiting in of_trace:
+                query = waiting.queries.get(span_id)
+                if query is not None or waiting.lookup.span.span_id == span_id:
+                    _claim(trace, Claim(waiting, semconv.METHOD_EDNS, query))
+                    return
+            if not span_id:
+                self._claim_by_trace(trace, of_trace)
+
+    @staticmethod
+    def _claim_by_trace(trace: WaitingTrace, of_trace: Sequence[WaitingLookup]) -> None:
+        """The span id was left out: of the trace's lookups it is the one that asks this now."""
+        header = trace.header
+        if header is None:
+            return
+        key, at_ns = (header.client, header.name, header.type), header.root.start_ns
+        asking = [
+            one
+            for one in of_trace
+            if key in one.candidates
+            and one.lookup.start_ns - _SAME_QUERY_NS <= at_ns <= one.lookup.end_ns + _SAME_QUERY_NS
+        ]
+        if len(asking) == 1:
+            _claim(trace, Claim(asking[0], semconv.METHOD_EDNS, None))
+
+    def _claim_by_id(self, trace: WaitingTrace, key: WireKey) -> None:
+        if trace.claim is not None:
+            return
+        header = trace.header
+        if header is None:
+            return
+        at_ns = header.root.start_ns
+        best, best_ns = None, ID_REACH_NS
+        for waiting, query in self._asked.get(key, ()):
+            apart_ns = abs(query.start_ns - at_ns)
+            if query.name == header.name and apart_ns <= best_ns:
+                best, best_ns = Claim(waiting, semconv.METHOD_ID, query), apart_ns
+        if best is not None:
+            _claim(trace, best)
+
+
+def wire_key(message: Message) -> WireKey:
+    """Return what client and server both see of a message's query."""
+    return message.client, message.client_port, message.dns_id, message.type
+
+
+def _contexts(trace: WaitingTrace) -> Iterator[tuple[bytes, bytes]]:
+    for message in trace.messages:
+        if message.context is not None:
+            yield message.context
+
+
+def _claim(trace: WaitingTrace, claim: Claim) -> None:
+    if trace.claim is not None:
+        del trace.claim.owner.claimed[trace]
+    trace.claim = claim
+    claim.owner.claimed[trace] = claim
+
+
+def _drop(table: dict[_Key, list[_Value]], key: _Key, value: _Value) -> None:
+    left = [one for one in table.get(key, ()) if one is not value]
+    if left:
+        table[key] = left
+    else:
+        table.pop(key, None)

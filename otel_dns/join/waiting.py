@@ -1,0 +1,225 @@
+"""What waits in the join: lookups, server traces in the making, and the slots where they meet.
+
+A lookup asks each of its candidates once for each type. Each (client address, name, type) is a
+*slot*; a server trace falls into the slot that its question names, whatever arrives first.
+"""
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from otel_dns import semconv
+from otel_dns.join import exchange
+from otel_dns.join.recognise import server_trace_of
+from otel_dns.model import ClientQuery, JoinedTrace, Lookup, Message, ServerTrace, Span
+
+SlotKey = tuple[str, str, str]
+"""Client address, normalised name, type."""
+
+
+@dataclass(slots=True, eq=False)
+class WaitingLookup:
+    """A lookup that waits for its server traces to arrive."""
+
+    lookup: Lookup
+    due_ns: int
+    candidates: dict[SlotKey, list[int]] = field(default_factory=dict)
+    """Its slots, each with the candidates that it is asked for: more than one where the search
+    list repeats itself."""
+    queries: dict[bytes, ClientQuery] = field(default_factory=dict)
+    """What the client saw of its queries itself, by span id."""
+    claimed: dict["WaitingTrace", "Claim"] = field(default_factory=dict)
+    """Server traces that are its own for sure."""
+    traces: list[JoinedTrace] = field(default_factory=list)
+    contested: bool = False
+
+    def __post_init__(self) -> None:
+        lookup = self.lookup
+        for candidate, name in enumerate(lookup.candidates):
+            for type_ in lookup.types:
+                self.candidates.setdefault((lookup.client, name, type_), []).append(candidate)
+        for query in lookup.queries:
+            self.queries[query.span_id] = query
+
+    @property
+    def identity(self) -> tuple[bytes, bytes]:
+        """Trace and span id: what makes a lookup delivered twice the same."""
+        return self.lookup.span.trace_id, self.lookup.span.span_id
+
+    def candidate_of(self, name: str) -> int:
+        """Return which candidate a query was for; the last for a name that is none."""
+        names = self.lookup.candidates
+        return names.index(name) if name in names else max(len(names) - 1, 0)
+
+    def excludes(self, trace: "WaitingTrace") -> bool:
+        """Whether the wire says that a server trace is none of its own: another port or id."""
+        header = trace.header
+        if not self.queries or header is None or not header.client_port:
+            return False
+        ports = {query.client_port for query in self.queries.values()}
+        return 0 not in ports and header.client_port not in ports
+
+
+class Claim(NamedTuple):
+    """That a server trace is a lookup's for sure."""
+
+    owner: WaitingLookup
+    method: str
+    """``semconv.METHOD_...``."""
+    query: ClientQuery | None
+
+
+@dataclass(slots=True, eq=False)
+class WaitingTrace:
+    """A server trace that waits: for the rest of its spans and messages, then for its lookup."""
+
+    key: Hashable
+    """The trace id that CoreDNS gave (16 bytes); without one, what tells the query from others."""
+    expires_ns: int
+    spans: dict[bytes, Span] = field(default_factory=dict)
+    """By span id, so a span delivered twice is held once."""
+    messages: list[Message] = field(default_factory=list)
+    slot: "Slot | None" = None
+    claim: Claim | None = None
+    disputed: bool = False
+    """Several lookups could have caused it as a retry: it is none's, now and later."""
+    size: int = 0
+    """Bytes held, about."""
+    _rooted: ServerTrace | None = None
+    _header: ServerTrace | None = None
+
+    def add_root(self, root: Span) -> None:
+        """Take CoreDNS's own root span.
+
+        Raises:
+            MalformedError: its attributes are broken.
+        """
+        self._rooted = server_trace_of(root)
+        self._header = None
+
+    def add_message(self, message: Message) -> None:
+        """Take a message of this query."""
+        self.messages.append(message)
+        self._header = None
+
+    @property
+    def rooted(self) -> bool:
+        """Whether CoreDNS's own root span is there."""
+        return self._rooted is not None
+
+    @property
+    def header(self) -> ServerTrace | None:
+        """What is known of the query by now; its only span is the root, or one made of messages.
+
+        Nothing until a root span or a message of the client's side is there.
+        """
+        header = self._header
+        if header is None:
+            if self._rooted is not None:
+                header = self._rooted
+                if self.messages:
+                    header = exchange.completed(header, self.messages)
+            elif self.messages:
+                trace_id = self.key if isinstance(self.key, bytes) else b""
+                header = exchange.server_trace(self.messages, trace_id)
+            self._header = header
+        return header
+
+    @property
+    def start_ns(self) -> int:
+        """Start, nanoseconds since the epoch, by the server's clock; needs the header."""
+        header = self.header
+        assert header is not None
+        return header.root.start_ns
+
+    def complete(self) -> ServerTrace:
+        """Return the trace with all that has come."""
+        header = self.header
+        assert header is not None
+        root = header.root
+        others = [span for span in self.spans.values() if span is not root]
+        if self.messages and not any(span.name == semconv.CONNECT_SPAN for span in others):
+            others += exchange.forwarded(self.messages, root)
+        others.sort(key=_span_order)
+        return replace(header, spans=(root, *others))
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """All that waits for one client, name and type."""
+
+    key: SlotKey
+    lookups: dict[WaitingLookup, None] = field(default_factory=dict)
+    traces: dict[WaitingTrace, None] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Nothing waits here."""
+        return not self.lookups and not self.traces
+
+
+class Slots:
+    """All slots in which something waits."""
+
+    def __init__(self) -> None:
+        self._slots: dict[SlotKey, Slot] = {}
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __getitem__(self, key: SlotKey) -> Slot:
+        return self._slots[key]
+
+    def get(self, key: SlotKey) -> Slot | None:
+        """Return a slot if something waits in it."""
+        return self._slots.get(key)
+
+    def add_lookup(self, waiting: WaitingLookup) -> None:
+        """Let a lookup wait in all of its slots."""
+        for key in waiting.candidates:
+            self._at(key).lookups[waiting] = None
+
+    def remove_lookup(self, waiting: WaitingLookup) -> None:
+        """Let a lookup leave."""
+        for key in waiting.candidates:
+            slot = self._slots[key]
+            del slot.lookups[waiting]
+            if not slot.lookups and not slot.traces:
+                del self._slots[key]
+
+    def add_trace(self, waiting: WaitingTrace) -> None:
+        """Let a server trace wait in its question's slot, which may have changed."""
+        told = next((one for one in waiting.messages if one.kind in {"CQ", "CR"}), waiting.header)
+        assert told is not None
+        key = (told.client, told.name, told.type)
+        if waiting.slot is not None:
+            if waiting.slot.key == key:
+                return
+            self.remove_trace(waiting)
+        slot = waiting.slot = self._at(key)
+        slot.traces[waiting] = None
+
+    def remove_trace(self, waiting: WaitingTrace) -> None:
+        """Let a server trace leave, if it is there."""
+        slot = waiting.slot
+        if slot is None:
+            return
+        waiting.slot = None
+        del slot.traces[waiting]
+        if not slot.lookups and not slot.traces:
+            del self._slots[slot.key]
+
+    def of(self, waiting: WaitingLookup) -> Iterator[Slot]:
+        """Go through a lookup's slots, in the order in which the resolver fills them."""
+        for key in waiting.candidates:
+            yield self._slots[key]
+
+    def _at(self, key: SlotKey) -> Slot:
+        slot = self._slots.get(key)
+        if slot is None:
+            slot = self._slots[key] = Slot(key)
+        return slot
+
+
+def _span_order(span: Span) -> tuple[int, bytes]:
+    return span.start_ns, span.span_id
