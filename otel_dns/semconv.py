@@ -64,6 +64,8 @@ K8S_NODE_NAME: Final = "k8s.node.name"
 """Semantic conventions, on the resource."""
 K8S_CONTAINER_NAME: Final = "k8s.container.name"
 """Semantic conventions, on the resource."""
+K8S_CLUSTER_NAME: Final = "k8s.cluster.name"
+"""Semantic conventions, on the resource: many clusters' history may lie side by side."""
 
 # -- the lookup, as the client saw it (ours) --------------------------------------------------
 
@@ -166,6 +168,10 @@ BREAKDOWN_PLUGIN_PREFIX: Final = "otel_dns.breakdown.plugin."
 AFTER_ANSWER: Final = "otel_dns.after_answer_ns"
 """int nanoseconds that servers spent after the answer was out; outside the lookup."""
 
+LATENCY_CLASS: Final = "otel_dns.latency.class"
+"""How long the lookup took, in one word to search for: ``under_1ms``, ``under_10ms``,
+``under_100ms``, ``under_1s`` or ``over_1s``."""
+
 METHOD_CONTEXT: Final = "context"
 METHOD_EDNS: Final = "edns"
 METHOD_ID: Final = "id"
@@ -249,6 +255,10 @@ PROCESSOR_SCOPE: Final = "otel_dns.processor"
 """Instrumentation scope of the processor's own metrics."""
 METRIC_LOOKUP_DURATION: Final = "otel_dns.lookup.duration"
 """Histogram, seconds: lookups as the applications saw them."""
+METRIC_NODE_LOOKUP_DURATION: Final = "otel_dns.node.lookup.duration"
+"""Histogram, seconds: lookups by the node that their Pod runs on."""
+METRIC_SERVER_LOOKUP_DURATION: Final = "otel_dns.server.lookup.duration"
+"""Histogram, seconds: joined lookups by the server that was asked, its queue included."""
 METRIC_LOOKUPS: Final = "otel_dns.lookups"
 """Counter: lookups by outcome and bottleneck."""
 METRIC_POD_LOOKUPS: Final = "otel_dns.pod.lookups"
