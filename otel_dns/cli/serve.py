@@ -6,16 +6,20 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from types import FrameType
+from typing import Final
 
 import click
 
 from otel_dns.join import JoinSettings
 from otel_dns.service import ServeSettings, Service
+from otel_dns.service.settings import DnstapTls
 
 _DEFAULTS = ServeSettings()
 _SECOND = 1_000_000_000
 _LOOK_S = 0.5
+_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, value: float) -> float:
@@ -43,6 +47,14 @@ def _metrics_output(
     return _address(context, option, value)
 
 
+def _dnstap_addresses(
+    context: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    for value in values:
+        _address(context, option, value.removeprefix("tls:"))
+    return values
+
+
 @click.command(context_settings={"show_default": True})
 @click.option(
     "--otlp-listen",
@@ -57,6 +69,26 @@ def _metrics_output(
     callback=_address,
     default=_DEFAULTS.http_listen,
     help="Take Zipkin v2 here (POST /api/v2/spans); /healthz, /readyz and /metrics.",
+)
+@click.option(
+    "--dnstap-listen",
+    metavar="ADDRESS",
+    callback=_dnstap_addresses,
+    multiple=True,
+    help="Take dnstap here (CoreDNS's `dnstap tcp://... full`): HOST:PORT, tls:HOST:PORT or"
+    " unix:/PATH; may be repeated.",
+)
+@click.option(
+    "--dnstap-tls",
+    metavar="CERT KEY",
+    type=(_FILE, _FILE),
+    help="Certificate and key (PEM) of the dnstap addresses that begin with tls:.",
+)
+@click.option(
+    "--dnstap-client-ca",
+    metavar="CA",
+    type=_FILE,
+    help="There, let only clients in that this CA (PEM) has signed.",
 )
 @click.option(
     "--output",
@@ -113,6 +145,9 @@ def _metrics_output(
 def serve(
     otlp_listen: str,
     http_listen: str,
+    dnstap_listen: tuple[str, ...],
+    dnstap_tls: tuple[Path, Path] | None,
+    dnstap_client_ca: Path | None,
     output: str,
     metrics_output: str | None,
     metrics_interval: float,
@@ -130,6 +165,12 @@ def serve(
     Straight from CoreDNS to Jaeger, without a Collector:
       otel-dns serve --output 127.0.0.1:4317
       # Corefile:  trace zipkin http://127.0.0.1:9412/api/v2/spans { service coredns }
+
+    \b
+    Every query exactly, from dnstap (collector-config/corefiles/):
+      otel-dns serve --dnstap-listen 127.0.0.1:6000
+      # Corefile:  metadata
+      #            dnstap tcp://127.0.0.1:6000 full { extra "{/trace/traceid} {>id} {port}" }
     """
     if output == otlp_listen:
         raise click.UsageError(
@@ -145,6 +186,8 @@ def serve(
         ServeSettings(
             otlp_listen=otlp_listen,
             http_listen=http_listen,
+            dnstap_listen=dnstap_listen,
+            dnstap_tls=DnstapTls(*dnstap_tls, dnstap_client_ca) if dnstap_tls else None,
             output=output,
             metrics_output=metrics_output,
             metrics_interval_s=metrics_interval,
@@ -168,9 +211,11 @@ def serve(
         otlp_address, http_address = service.start()
     except OSError as error:
         raise click.ClickException(
-            f"{error} (another address: --otlp-listen, --http-listen)"
+            f"{error} (another address: --otlp-listen, --http-listen, --dnstap-listen)"
         ) from None
     log.info("OTLP on %s, Zipkin and metrics on %s, out to %s", otlp_address, http_address, output)
+    if service.dnstap_addresses:
+        log.info("dnstap on %s", ", ".join(service.dnstap_addresses))
     while service.healthy and not ended.wait(_LOOK_S):
         pass
     healthy = service.healthy

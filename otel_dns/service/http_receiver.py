@@ -131,11 +131,13 @@ class HttpReceiver:
         return 404, b"no such page; POST /api/v2/spans, GET /healthz /readyz /metrics\n", text
 
     async def _take_zipkin(self, scope: _Message, receive: _Receive) -> tuple[int, bytes]:
+        # Straight from CoreDNS: its own address is what tells one instance from another.
+        sender = scope["client"][0] if scope.get("client") else ""
         try:
             body = await self._body(dict(scope["headers"]), receive)
             async with self._decoding:
                 # In a thread: a large body must not keep the health checks waiting.
-                spans, refused = await asyncio.to_thread(zipkin.decode, body)
+                spans, refused = await asyncio.to_thread(zipkin.decode, body, sender)
         except _TooLargeError as error:
             self.counts.add(zipkin_requests_too_large=1)
             return 413, f"{error}\n".encode()

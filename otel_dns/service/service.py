@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from otel_dns.service.dnstap_receiver import DnstapReceiver
 from otel_dns.service.http_receiver import HttpReceiver
 from otel_dns.service.metrics import MetricsPush, ResolutionMetrics, SeriesCollector
 from otel_dns.service.otlp_receiver import OtlpReceiver
@@ -32,6 +33,11 @@ class Service(Collector):
         self._stream = Stream(settings.join, self._output.send, [self._resolutions])
         self._pipeline = Pipeline(self._stream, settings.max_input_bytes)
         self._otlp = OtlpReceiver(settings, self._pipeline.offer, self._output.offer)
+        self._dnstap = DnstapReceiver(
+            settings.dnstap_listen, self._pipeline.offer, settings.dnstap_tls
+        )
+        self.dnstap_addresses: list[str] = []
+        """Where dnstap is taken, once started."""
         self._http = HttpReceiver(
             settings, self._pipeline.offer, lambda: self.healthy, self._metrics_page
         )
@@ -59,12 +65,14 @@ class Service(Collector):
         try:
             self._output.start()
             self._pipeline.start()
+            self.dnstap_addresses = self._dnstap.start()
             http_address = self._http.start()
             if self._push is not None:
                 self._push.start()
         except OSError:
             self._output.set_deadline(0)
             self._otlp.stop(0)
+            self._dnstap.stop()
             self._pipeline.stop()
             self._output.stop()
             raise
@@ -80,6 +88,7 @@ class Service(Collector):
         self._output.set_deadline(self.settings.shutdown_s)
         self._http.stop()
         self._otlp.stop(grace_s=2.0)
+        self._dnstap.stop()
         self._pipeline.stop()
         self._output.stop()
         if self._push is not None:
@@ -88,8 +97,8 @@ class Service(Collector):
     def counts(self) -> Counter[str]:
         """Everything counted so far, by name."""
         counted: Counter[str] = Counter()
-        for part in (self._otlp.counts, self._http.counts, self._output.counts):
-            counted.update(part.snapshot())
+        for part in (self._otlp, self._http, self._dnstap, self._output):
+            counted.update(part.counts.snapshot())
         counted.update(self._stream.counts())
         if self._push is not None:
             counted.update(self._push.counts.snapshot())
@@ -99,7 +108,8 @@ class Service(Collector):
         """Give the counts to the Prometheus client."""
         for name, value in sorted(self.counts().items()):
             yield CounterMetricFamily(f"otel_dns_{name}", f"Processor: {name}.", value=value)
-        for name, value in (self._pipeline.gauges() | self._output.gauges()).items():
+        gauges = self._pipeline.gauges() | self._dnstap.gauges() | self._output.gauges()
+        for name, value in gauges.items():
             yield GaugeMetricFamily(f"otel_dns_{name}", f"Processor: {name}, now.", value=value)
 
     def _metrics_page(self, accept: str) -> tuple[bytes, str]:

@@ -1,10 +1,21 @@
 """What `otel-dns serve` can be told."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from otel_dns.join import JoinSettings
 
 MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class DnstapTls:
+    """Certificates of the dnstap addresses that begin with ``tls:``; files in PEM."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+    """Whose clients are let in; None: any client's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +24,9 @@ class ServeSettings:
 
     otlp_listen: str = "127.0.0.1:4417"
     http_listen: str = "127.0.0.1:9412"
+    dnstap_listen: tuple[str, ...] = ()
+    """Where dnstap is taken: ``host:port``, ``tls:host:port`` or ``unix:/path``."""
+    dnstap_tls: DnstapTls | None = None
     output: str = "127.0.0.1:4317"
     """OTLP/gRPC endpoint that gets all spans: Jaeger, or the Collector's second receiver."""
     coredns_services: frozenset[str] = frozenset({"coredns"})

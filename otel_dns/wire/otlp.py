@@ -354,9 +354,36 @@ def scope_name(scope: bytes) -> str:
 
 
 @_cached
-def origin_of(service: str) -> Origin:
-    """Make the origin of spans that carried only a service's name, as Zipkin's do."""
+def server_instance(resource: bytes) -> str:
+    """Name the instance behind an encoded resource: its Pod, else its id, else its service.
+
+    The Pod is there where a Collector's k8s_attributes looked it up, the instance id where the
+    spans came straight from the server.
+    """
+    attributes = resource_attributes(resource)
+    for key in ("k8s.pod.name", "service.instance.id", "service.name"):
+        value = attributes.get(key)
+        if isinstance(value, str) and value:
+            return value
+    return ""
+
+
+def origin_of(service: str, instance: str = "") -> Origin:
+    """Make the origin of spans that carried only a service's name, as Zipkin's do.
+
+    Args:
+        service: ``service.name``.
+        instance: ``service.instance.id``, where who sent the spans is known.
+    """
+    return _origin_of(f"{instance}\0{service}")
+
+
+@_cached
+def _origin_of(instance_and_service: str) -> Origin:
+    instance, _, service = instance_and_service.partition("\0")
     resource = string_attribute("service.name", service, field=1)
+    if instance:
+        resource += string_attribute("service.instance.id", instance, field=1)
     return Origin(resource, scope=b"")
 
 
@@ -544,6 +571,6 @@ def decode(request: bytes) -> list[SpanView]:
 __all__ = [
     "ERROR_STATUS", "AttributeValue", "SpanGroup", "SpanView", "attributes_of", "build", "check",
     "cut", "decode", "double_attribute", "encode_span", "event_field", "int_attribute",
-    "origin_of", "read_span", "resource_attributes", "rewrite", "scope_name", "service_name",
-    "string_attribute",
+    "origin_of", "read_span", "resource_attributes", "rewrite", "scope_name", "server_instance",
+    "service_name", "string_attribute",
 ]  # fmt: skip

@@ -3,7 +3,8 @@
 The translation is the Collector's own (its Zipkin receiver): a 64-bit trace id is padded on the
 left with zeros, a span without a kind stays without, a span that is its own parent has none, tags
 become string attributes, a tag ``error`` makes the span's status, and the resource holds the local
-endpoint's service name only. Format: zipkin-api, ``zipkin2-api.yaml``.
+endpoint's service name only (and the sender, where :func:`decode` is told it).
+Format: zipkin-api, ``zipkin2-api.yaml``.
 """
 
 import binascii
@@ -52,8 +53,13 @@ many times the body's memory. CoreDNS's usual body is a hundred times smaller.""
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
-def decode(body: bytes) -> tuple[list[Span], Refusals]:
+def decode(body: bytes, sender: str = "") -> tuple[list[Span], Refusals]:
     """Decode the body of one POST.
+
+    Args:
+        body: as it came, unpacked.
+        sender: who sent it, which becomes ``service.instance.id``: Zipkin's own format has
+            nothing that tells one CoreDNS from another.
 
     Returns:
         The good spans, and how many were refused: one bad span costs the others nothing.
@@ -62,16 +68,16 @@ def decode(body: bytes) -> tuple[list[Span], Refusals]:
         MalformedError: the body is no JSON list.
     """
     try:
-        return _decode(body)
+        return _decode(body, sender)
     except MalformedError:
         # Half a surrogate pair in a tag is no reason to lose the batch.
         mended = _SURROGATE.sub(rb"\\ufffd", body)
         if mended == body:
             raise
-    return _decode(mended)
+    return _decode(mended, sender)
 
 
-def _decode(body: bytes) -> tuple[list[Span], Refusals]:
+def _decode(body: bytes, sender: str) -> tuple[list[Span], Refusals]:
     refused = Refusals()
     spans: list[Span] = []
     try:
@@ -82,7 +88,7 @@ def _decode(body: bytes) -> tuple[list[Span], Refusals]:
         decoded = _one_by_one(body, refused)
     for span in decoded:
         try:
-            spans.append(_to_otlp(span))
+            spans.append(_to_otlp(span, sender))
         except MalformedError as error:
             refused.add(str(error))
     return spans, refused
@@ -100,7 +106,7 @@ def _one_by_one(body: bytes, refused: Refusals) -> Iterator[_ZipkinSpan]:
             refused.add(str(error))
 
 
-def _to_otlp(span: _ZipkinSpan) -> Span:
+def _to_otlp(span: _ZipkinSpan, sender: str) -> Span:
     trace_id = _id(span.traceId, "traceId", 16)
     span_id = _id(span.id, "id", 8)
     if not any(trace_id) or not any(span_id):
@@ -134,7 +140,7 @@ def _to_otlp(span: _ZipkinSpan) -> Span:
         tail=tail,
     )
     endpoint = span.localEndpoint
-    origin = otlp.origin_of(endpoint.serviceName if endpoint else "")
+    origin = otlp.origin_of(endpoint.serviceName if endpoint else "", sender)
     return Span(trace_id, span_id, parent_id, name, start_ns, end_ns, raw, origin)
 
 

@@ -255,3 +255,17 @@ def test_any_bytes_are_decoded_or_malformed(noise: bytes, at: int, cut: int) -> 
             continue
         for span in good:
             ProtoSpan.FromString(span.raw)
+
+
+def test_the_sender_tells_instances_apart() -> None:
+    body = json.dumps([ROOT]).encode()
+    (one,), _ = zipkin.decode(body, "10.244.0.3")
+    (other,), _ = zipkin.decode(body, "10.244.0.4")
+    (unknown,), _ = zipkin.decode(body)
+
+    assert otlp.server_instance(one.origin.resource) == "10.244.0.3"
+    assert otlp.server_instance(other.origin.resource) == "10.244.0.4"
+    assert otlp.server_instance(unknown.origin.resource) == "coredns"
+    assert {otlp.service_name(each.origin.resource) for each in (one, other, unknown)} == {
+        "coredns"
+    }
