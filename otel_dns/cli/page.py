@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import os
 import resource
+import signal
 import socket
 import sys
 import threading
@@ -18,6 +19,7 @@ from otel_dns.web import PageSettings, TokensError, create_app
 from otel_dns.web.guard import is_loopback
 
 _MIB: Final = 1 << 20
+_DEFAULTS: Final = PageSettings(Path())
 _ADDRESS_SPACE: Final = 4 << 30
 """Beyond DuckDB's own limit: what it and Python map at most, before the kernel says no."""
 
@@ -40,7 +42,7 @@ def _http(_context: click.Context, option: click.Parameter, value: str) -> str:
 @click.option(
     "--listen",
     metavar="HOST:PORT",
-    default=PageSettings.listen,
+    default=_DEFAULTS.listen,
     help="Serve the page there; beyond loopback it needs --token-file.",
 )
 @click.option(
@@ -68,14 +70,14 @@ def _http(_context: click.Context, option: click.Parameter, value: str) -> str:
 @click.option(
     "--threads",
     type=click.IntRange(1, 64),
-    default=PageSettings.threads,
+    default=_DEFAULTS.threads,
     help="Threads that questions may use.",
 )
 @click.option(
     "--memory",
     metavar="MIB",
     type=click.IntRange(64),
-    default=PageSettings.memory_bytes // _MIB,
+    default=_DEFAULTS.memory_bytes // _MIB,
     help="Memory that questions may use.",
 )
 @click.option("--tied", is_flag=True, hidden=True, help="End when standard input does.")
@@ -103,8 +105,8 @@ def page(
     host, port = _split(listen)
     if not is_loopback(host) and token_file is None:
         raise click.UsageError(
-            f"--listen {listen} is reachable from elsewhere: give --token-file (a token a line, such"
-            " as `openssl rand -hex 16` makes), or listen on 127.0.0.1"
+            f"--listen {listen} is reachable from elsewhere: give --token-file (a token a line,"
+            " such as `openssl rand -hex 16` makes), or listen on 127.0.0.1"
         )
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
@@ -177,6 +179,9 @@ def _serve(app: object, listening: socket.socket, *, tied: bool, history: Path) 
         sys.stdin.buffer.read()
         server.should_exit = True
 
+    # uvicorn ends on these by itself, and then gives them to whom they were for: nobody.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     if tied:
         threading.Thread(target=end_with_starter, name="otel-dns-tie", daemon=True).start()
     bound = listening.getsockname()

@@ -34,8 +34,8 @@ EVERYTHING: Final = Scope()
 class Tokens:
     """The tokens of a file, kept as digests.
 
-    One a line: the token, and behind it the namespaces to which it is bound, separated by commas or
-    spaces; without any it sees everything. Empty lines and those that begin with ``#`` are left out::
+    One a line: the token, and behind it the namespaces to which it is bound, separated by commas
+    or spaces; without any it sees everything. Empty lines and comments (``#``) are left out::
 
         3f1c9a6be0d24c53a7aa5d3f
         6d0e7b5c52f94d0c8f3b6d1e  shop,payments

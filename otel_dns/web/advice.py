@@ -1,10 +1,10 @@
 """What a change of a Pod's resolv.conf would save, computed from what its lookups did."""
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from otel_dns import semconv
 from otel_dns.web.answering import Answering
 from otel_dns.web.asked import Asked
 from otel_dns.web.figures import duration, plural, share
@@ -12,12 +12,12 @@ from otel_dns.web.shapes import Advice, Advised, Way
 
 _WORTH_QUERIES: Final = 10
 _WORTH_SHARE: Final = 0.1
-_ADVICE: Final = 5
-_NAMES: Final = 5
+_ADVICE: Final = 3
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 _HIGHEST: Final = 5
 """Kubernetes' own ndots: advice only lowers it."""
 
-_SQL: Final = f"""
+_SQL: Final = """
     , answered AS (
         SELECT namespace, coalesce(nullif(service, ''), pod) AS workload, pod, name, ndots,
             queries, waste_queries, waste_ns,
@@ -26,7 +26,7 @@ _SQL: Final = f"""
             candidates[1 + list_max(list_transform(
                 list_filter(hops, lambda h: h.hop = 0), lambda h: h.candidate))] AS answered
         FROM lookups
-        WHERE outcome = '{semconv.OUTCOME_OK}' AND queries > 0 AND ndots > 1
+        WHERE outcome = 'ok' AND queries > 0 AND ndots > 1
     )
 """
 _BY_DOTS: Final = """
@@ -39,8 +39,10 @@ _BY_DOTS: Final = """
 _BY_NAME: Final = """
     SELECT namespace, workload, name, sum(waste_queries)::BIGINT AS waste_queries
     FROM answered WHERE answered = lower(rtrim(name, '.')) || '.' AND NOT dotted
-    GROUP BY ALL HAVING sum(waste_queries) > 0
-    QUALIFY row_number() OVER (PARTITION BY namespace, workload ORDER BY sum(waste_queries) DESC, name) <= 5
+    GROUP BY namespace, workload, name HAVING sum(waste_queries) > 0
+    QUALIFY row_number() OVER (
+        PARTITION BY namespace, workload ORDER BY sum(waste_queries) DESC, name
+    ) <= 5
     ORDER BY waste_queries DESC, name
 """
 
@@ -67,7 +69,7 @@ class Habits:
         return queries - cost, time_ns
 
     def best(self) -> tuple[int, int, int]:
-        """The ``ndots`` that saves most, with its saving; the highest of those that save as much."""
+        """The ``ndots`` that saves most, and its saving; of equals the highest."""
         choices = [(*self.saving(ndots), ndots) for ndots in range(1, self.ndots)]
         queries, time_ns, ndots = max(choices, key=lambda choice: (choice[0], choice[2]))
         return ndots, queries, time_ns
@@ -109,11 +111,15 @@ def _advise(namespace: str, workload: str, habits: Habits, names: list[str]) -> 
     if queries < _WORTH_QUERIES or queries < _WORTH_SHARE * habits.queries:
         return None
     return Advice(
-        title=f"{namespace}/{workload}: ndots:{ndots} would save {share(queries / habits.queries)} of its queries",
+        title=(
+            f"{namespace}/{workload}: ndots:{ndots} would save {share(queries / habits.queries)}"
+            " of its queries"
+        ),
         text=(
             f"{plural(habits.lookups, 'lookup')} made {plural(habits.queries, 'query', 'queries')}."
-            f" With ndots:{ndots} instead of {habits.ndots}, {queries:,} of them and {duration(time_ns)}"
-            f" of waiting ({duration(time_ns / habits.lookups)} a lookup) would not have been."
+            f" With ndots:{ndots} instead of {habits.ndots}, {queries:,} of them and"
+            f" {duration(time_ns)} of waiting ({duration(time_ns / habits.lookups)} a lookup)"
+            " would not have been."
         ),
         namespace=namespace,
         pod=habits.pod,
@@ -121,12 +127,19 @@ def _advise(namespace: str, workload: str, habits: Habits, names: list[str]) -> 
         saved_ns=time_ns,
         ways=[
             Way(
-                text="In the Pod's template; names of the cluster keep working through the search list:",
-                paste=f'spec:\n  dnsConfig:\n    options:\n      - name: ndots\n        value: "{ndots}"\n',
+                text="In the Pod's template; the cluster's own names still go by the search list:",
+                paste=[
+                    "spec:",
+                    "  dnsConfig:",
+                    "    options:",
+                    "      - name: ndots",
+                    f'        value: "{ndots}"',
+                ],
             ),
             Way(
                 text="Or in the application's configuration, names with a dot at their end:",
-                paste="".join(f"{name.rstrip('.')}.\n" for name in names[:_NAMES]),
+                # These are for pasting: what is no host's name is not among them.
+                paste=[f"{name}." for name in names if _HOST_NAME.fullmatch(name)],
             ),
         ],
     )

@@ -1,4 +1,4 @@
-"""Questions to the history: bounded in threads, memory, time and number; the same one asked once."""
+"""Questions to the history: bounded in threads, memory, time and number."""
 
 import threading
 import time
@@ -38,7 +38,7 @@ class Answering:
                 "threads": settings.threads,
                 "memory_limit": f"{settings.memory_bytes}B",
                 "preserve_insertion_order": False,
-                "parquet_metadata_cache": True,
+                "autoinstall_known_extensions": False,
             },
         )
         # An empty table of the right columns, for a history that has no file yet.
@@ -82,17 +82,17 @@ class Answering:
         """
         condition, bound = asked.condition()
         for anew in (False, True):
-            files = self.files.of(asked.window, anew=anew)
+            files = self.files.now(anew=anew)
             source = "read_parquet(?, union_by_name => true)" if files else "nothing"
             whole = f"""
                 WITH lookups AS (
                     SELECT *, CASE WHEN method = 'none' THEN 'none' ELSE certainty END AS sureness
                     FROM {source} WHERE {condition}
                 ) {sql}
-            """  # noqa: S608 values are bound, names our own
+            """
             try:
                 return self._run(whole, [*([files] if files else []), *bound, *parameters])
-            except (duckdb.IOException, duckdb.InvalidInputException):
+            except duckdb.Error:
                 # A file that compaction has just removed, or one that is damaged.
                 if anew:
                     raise
@@ -112,7 +112,7 @@ class Answering:
                 return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
             except duckdb.InterruptException:
                 raise BusyError(
-                    f"this took longer than {self._settings.question_s:.0f} s; choose a shorter time"
+                    f"this took over {self._settings.question_s:.0f} s; choose a shorter time"
                 ) from None
             except duckdb.OutOfMemoryException:
                 raise BusyError(

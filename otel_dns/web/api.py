@@ -57,7 +57,7 @@ Text = Annotated[str | None, Query(max_length=_LONGEST_TEXT)]
 Milliseconds = Annotated[float | None, Query(ge=0, le=1e9)]
 
 
-def _asked(
+def _asked(  # noqa: PLR0917 FastAPI gives them by name
     scope: ScopeOf,
     from_: Annotated[
         float, Query(alias="from", description="Seconds since the epoch.", ge=0, le=1e11)
@@ -98,6 +98,16 @@ AskedOf = Annotated[Asked, Depends(_asked)]
 router = APIRouter(prefix="/api/v1")
 
 
+def _live(request: Request) -> Live:
+    live: Live = request.app.state.live
+    return live
+
+
+def _settings(request: Request) -> PageSettings:
+    settings: PageSettings = request.app.state.settings
+    return settings
+
+
 def _answer(
     request: Request, asked: Asked | Scope, make: Callable[[Answering], T], *more: Any
 ) -> T:
@@ -111,8 +121,7 @@ def _answer(
 @router.get("/about")
 def about(request: Request, scope: ScopeOf) -> shapes.About:
     """What there is to ask about."""
-    live: Live = request.app.state.live
-    settings: PageSettings = request.app.state.settings
+    live = _live(request)
 
     def make(answering: Answering) -> shapes.About:
         (row,) = answering.rows(
@@ -129,7 +138,7 @@ def about(request: Request, scope: ScopeOf) -> shapes.About:
             and live.figures() is None,
             lookups=row["n"],
             live=live.configured and scope.everything,
-            jaeger=bool(settings.jaeger_url),
+            jaeger=bool(_settings(request).jaeger_url),
             namespaces=None if scope.namespaces is None else sorted(scope.namespaces),
             segments=[shapes.Named(name=name, label=label) for name, label in labels.SEGMENTS],
             certainties=[
@@ -145,8 +154,7 @@ def about(request: Request, scope: ScopeOf) -> shapes.About:
 @router.get("/state")
 def state(request: Request, asked: AskedOf) -> shapes.State:
     """Is DNS healthy, how much of it is seen, who suffers, since when, what changed."""
-    live: Live = request.app.state.live
-    return _answer(request, asked, lambda answering: state_of(answering, asked, live))
+    return _answer(request, asked, lambda answering: state_of(answering, asked, _live(request)))
 
 
 @router.get("/overview")
@@ -188,12 +196,12 @@ def lookup(
     span_id: Annotated[str, Path(pattern="^[0-9a-f]{16}$")],
 ) -> shapes.LookupWhole:
     """One lookup with all that is known of it."""
-    settings: PageSettings = request.app.state.settings
+    jaeger = _settings(request).jaeger_url
     asked = Asked(Window(0, 1), scope)
     found = _answer(
         request,
         scope,
-        lambda answering: whole(answering, asked, trace_id, span_id, settings.jaeger_url),
+        lambda answering: whole(answering, asked, trace_id, span_id, jaeger),
     )
     if found is None:
         raise HTTPException(404, "the history has no such lookup (any more)")
@@ -259,8 +267,7 @@ def advice(request: Request, asked: AskedOf) -> shapes.Advised:
 @router.get("/live")
 def live(request: Request, scope: ScopeOf) -> shapes.LiveFigures:
     """The running service, at this moment; nothing for a token that is bound to namespaces."""
-    service: Live = request.app.state.live
-    figures = (service.figures() if scope.everything else None) or {}
+    figures = (_live(request).figures() if scope.everything else None) or {}
     return shapes.LiveFigures(
         waiting_lookups=round(figures["waiting_lookups"]) if "waiting_lookups" in figures else None,
         waiting_server_spans=round(figures["waiting_server_spans"])

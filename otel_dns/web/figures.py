@@ -4,7 +4,7 @@
 def duration(ns: float | None) -> str:
     """Write a duration as people read it: ``312 µs``, ``5.31 ms``, ``2.50 s``, ``4 min``."""
     if ns is None:
-        return "–"
+        return "-"
     for unit, size in (("µs", 1e3), ("ms", 1e6), ("s", 1e9)):
         if abs(ns) < 999.5 * size:
             return f"{three_digits(ns / size)} {unit}" if ns else "0"

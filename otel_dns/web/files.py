@@ -1,4 +1,4 @@
-"""The history's files: which there are, which hold a time, which cannot be read."""
+"""The history's files: which there are, which cannot be read."""
 
 import threading
 import time
@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Final
 
 import duckdb
-
-from otel_dns.web.asked import Window
 
 _LOOK_S: Final = 2.0
 
@@ -21,9 +19,10 @@ class Files:
         self._looked = 0.0
         self._files: list[str] = []
         self._damaged: dict[str, str] = {}
+        self._sound: set[str] = set()
 
-    def of(self, window: Window | None = None, *, anew: bool = False) -> list[str]:
-        """Paths of the files that may hold lookups of a time, all of them without one."""
+    def now(self, *, anew: bool = False) -> list[str]:
+        """Paths of the files, as of a moment ago; ``anew``: as of now."""
         with self._lock:
             if anew or time.monotonic() - self._looked >= _LOOK_S or not self._looked:
                 self._files = sorted(
@@ -35,12 +34,13 @@ class Files:
             return [path for path in self._files if path not in self._damaged]
 
     def check(self, paths: list[str]) -> None:
-        """Leave out, from now on, those of the files that DuckDB cannot read."""
+        """Leave out, from now on, those of the files that DuckDB cannot read; each is read once."""
         for path in paths:
-            if not Path(path).exists():
+            if path in self._sound or not Path(path).exists():
                 continue
             try:
-                duckdb.execute("SELECT count(*) FROM parquet_file_metadata(?)", [path]).fetchall()
+                duckdb.execute("SELECT count(hash(t)) FROM read_parquet(?) AS t", [path]).fetchall()
+                self._sound.add(path)
             except duckdb.Error as error:
                 self._damaged[path] = str(error).splitlines()[0]
 

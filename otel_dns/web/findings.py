@@ -103,10 +103,7 @@ def since(course: Course, over_ns: float) -> int | None:
     for time, p95 in zip(course.times, course.p95_ns, strict=True):
         if p95 is None:
             continue
-        if p95 >= over_ns:
-            began = time if began is None else began
-        else:
-            began = None
+        began = (time if began is None else began) if p95 >= over_ns else None
     return began
 
 
@@ -124,7 +121,7 @@ def since_failing(course: Course) -> int | None:
     return course.times[began]
 
 
-# -- lookups that waited ---------------------------------------------------------------------------
+# -- lookups that waited --------------------------------------------------------------------------
 
 _TIMEOUTS_MIN: Final = 3
 _TIMEOUTS_BAD: Final = 0.01
@@ -135,16 +132,15 @@ def _timeouts(seen: Situation) -> Iterator[Trouble]:
     if waited.count < _TIMEOUTS_MIN:
         return
     part = waited.count / max(seen.lookups.now.count, 1)
+    ended_share = waited.failed / max(seen.lookups.now.count, 1)
     ended = f", {plural(waited.failed, 'lookup')} ended without an answer" if waited.failed else ""
     yield Trouble(
         kind="timeouts",
-        severity="bad"
-        if waited.failed / max(seen.lookups.now.count, 1) >= _TIMEOUTS_BAD
-        else "warn",
+        severity="bad" if ended_share >= _TIMEOUTS_BAD else "warn",
         title=f"{plural(waited.count, 'lookup')} waited for a timeout",
         detail=(
-            f"{share(part)} of all lookups sent a query that nobody answered in time{ended}. Queries"
-            " or answers get lost, or a server does not keep up."
+            f"{share(part)} of all lookups sent a query that nobody answered in time{ended}."
+            " Queries or answers get lost, or a server does not keep up."
         ),
         since_s=since_failing(seen.timeouts.course),
         evidence=[
@@ -156,7 +152,7 @@ def _timeouts(seen: Situation) -> Iterator[Trouble]:
     )
 
 
-# -- lookups that a server failed --------------------------------------------------------------------
+# -- lookups that a server failed -----------------------------------------------------------------
 
 
 def _failures(seen: Situation) -> Iterator[Trouble]:
@@ -175,7 +171,7 @@ def _failures(seen: Situation) -> Iterator[Trouble]:
     )
 
 
-# -- upstreams ----------------------------------------------------------------------------------------
+# -- upstreams ------------------------------------------------------------------------------------
 
 _SLOW_NS: Final = 20 * MS
 _TIMES_SLOWER: Final = 3.0
@@ -198,7 +194,7 @@ def _slow_upstreams(upstreams: Sequence[Seen], all_ns: int) -> Iterator[Trouble]
             ),
             since_s=since(one.course, max(_SLOW_NS, usual * _TIMES_SLOWER)),
             evidence=[
-                ("exchanges", str(one.now.count)),
+                ("exchanges", f"{one.now.count:,}"),
                 ("p50", duration(one.now.p50_ns)),
                 ("p95", duration(one.now.p95_ns)),
                 ("p99", duration(one.now.p99_ns)),
@@ -230,7 +226,7 @@ def _outliers(subjects: Sequence[Seen]) -> Iterator[tuple[Seen, float, str]]:
             yield one, 0.0, "there is no other to compare it with"
 
 
-# -- DNS servers --------------------------------------------------------------------------------------
+# -- DNS servers ----------------------------------------------------------------------------------
 
 
 def _slow_servers(servers: Sequence[Seen]) -> Iterator[Trouble]:
@@ -266,8 +262,8 @@ def _silent_servers(servers: Sequence[Seen]) -> Iterator[Trouble]:
             severity="warn",
             title=f"DNS server {one.name} is silent",
             detail=(
-                f"It told of {plural(one.before.count, 'query', 'queries')} in the time before, and of"
-                " none since: it is gone, gets no queries, or its telemetry does not arrive."
+                f"It told of {plural(one.before.count, 'query', 'queries')} in the time before, and"
+                " of none since: it is gone, gets no queries, or its telemetry does not arrive."
             ),
             since_s=None,
             evidence=[("others", plural(others, "query", "queries"))],
@@ -275,7 +271,7 @@ def _silent_servers(servers: Sequence[Seen]) -> Iterator[Trouble]:
         )
 
 
-# -- the search list ------------------------------------------------------------------------------------
+# -- the search list ------------------------------------------------------------------------------
 
 _WASTE_SHARE: Final = 0.3
 _WASTE_MIN: Final = 20
@@ -287,13 +283,19 @@ def _waste(seen: Situation) -> Iterator[Trouble]:
     yield Trouble(
         kind="search_waste",
         severity="note",
-        title=f"{share(seen.waste_queries / seen.queries)} of all queries are for names that do not exist",
+        title=(
+            f"{share(seen.waste_queries / seen.queries)} of all queries are for names that do not"
+            " exist"
+        ),
         detail=(
             f"The search list makes {plural(seen.waste_queries, 'query', 'queries')} of"
-            f" {seen.queries} before the one that counts, {duration(seen.waste_ns)} of lookups' time."
+            f" {seen.queries:,} before the one that counts, {duration(seen.waste_ns)} of lookups'"
+            " time."
         ),
         since_s=None,
-        evidence=[(pod or "(no Pod)", f"{wasted} wasted") for pod, wasted in seen.worst_waste[:3]],
+        evidence=[
+            (pod or "(no Pod)", f"{wasted:,} wasted") for pod, wasted in seen.worst_waste[:3]
+        ],
         filters={"bottleneck": ""},
         advice="Pods shows what ndots or a trailing dot would save, with the lines to paste.",
     )

@@ -1,4 +1,4 @@
-"""What holds for every answer: strict headers, nothing but reading, and whom the page is asked as."""
+"""What holds for every answer: strict headers, only reading, and names the page answers to."""
 
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping

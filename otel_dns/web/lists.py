@@ -41,7 +41,7 @@ def row_fields(row: dict[str, Any]) -> dict[str, Any]:
 def lookups(answering: Answering, asked: Asked, order: Order, limit: int, offset: int) -> Lookups:
     """One page of the lookups that were asked for."""
     rows = answering.rows(
-        f"SELECT {ROW_SQL} FROM lookups ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?",  # noqa: S608
+        f"SELECT {ROW_SQL} FROM lookups ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?",
         asked,
         [limit, offset],
     )
@@ -59,7 +59,7 @@ def facets(answering: Answering, asked: Asked) -> Facets:
     chosen = dict(asked.filters)
     rows = answering.rows(
         " UNION ALL ".join(
-            f"(SELECT '{name}' AS facet, \"{name}\" AS value, count(*) AS n FROM lookups"  # noqa: S608
+            f"(SELECT '{name}' AS facet, \"{name}\" AS value, count(*) AS n FROM lookups"
             f" WHERE \"{name}\" <> '' GROUP BY value ORDER BY n DESC, value LIMIT {_FACET_VALUES})"
             for name, _ in _FACETS
         ),

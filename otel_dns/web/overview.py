@@ -12,6 +12,13 @@ JOINED_SQL = "method <> 'none'"
 PERCENTILES_SQL = "approx_quantile({}, [0.5, 0.95, 0.99])"
 SEGMENTS_SQL = ", ".join(f'sum("{name}_ns") AS "{name}_ns"' for name, _ in labels.SEGMENTS)
 
+_SURENESS_SQL = ", ".join(
+    f"count(*) FILTER (sureness = '{name}') AS \"is_{name}\"" for name, _ in labels.CERTAINTIES
+)
+_JOINED_SEGMENTS_SQL = ", ".join(
+    f'sum("{name}_ns") FILTER ({JOINED_SQL}) AS "{name}_ns"' for name, _ in labels.SEGMENTS
+)
+
 
 def percentiles(values: list[Any] | None) -> tuple[int | None, int | None, int | None]:
     """p50, p95 and p99 of what ``PERCENTILES_SQL`` gives; None where there was nothing."""
@@ -27,17 +34,16 @@ def course(answering: Answering, asked: Asked) -> Course:
     certainties = [name for name, _ in labels.CERTAINTIES]
     rows = answering.rows(
         f"""
-        SELECT start_ns // {step_ns} AS at, count(*) AS lookups,
+        SELECT start_ns // {step_ns} AS col, count(*) AS lookups,
             count(*) FILTER ({FAILED_SQL}) AS failed,
             count(*) FILTER ({JOINED_SQL}) AS joined,
             {PERCENTILES_SQL.format("duration_ns")} AS q,
-            {", ".join(f'''count(*) FILTER (sureness = '{name}') AS "is_{name}"''' for name in certainties)},
-            {", ".join(f'sum("{name}_ns") FILTER ({JOINED_SQL}) AS "{name}_ns"' for name, _ in labels.SEGMENTS)}
-        FROM lookups GROUP BY at
-        """,  # noqa: S608 names of our own only
+            {_SURENESS_SQL}, {_JOINED_SEGMENTS_SQL}
+        FROM lookups GROUP BY col
+        """,
         asked,
     )
-    by_column = {row["at"] * asked.window.step_s: row for row in rows}
+    by_column = {row["col"] * asked.window.step_s: row for row in rows}
     times = asked.window.times
     columns = [by_column.get(time) for time in times]
     quantiles = [percentiles(row["q"]) if row else (None, None, None) for row in columns]
@@ -74,7 +80,7 @@ def totals(answering: Answering, asked: Asked) -> Totals:
             coalesce(sum(queries), 0)::BIGINT AS queries,
             coalesce(sum(waste_queries), 0)::BIGINT AS waste_queries
         FROM lookups
-        """,  # noqa: S608 names of our own only
+        """,
         asked,
     )
     p50, p95, p99 = percentiles(row["q"])

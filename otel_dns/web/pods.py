@@ -32,7 +32,7 @@ def pods(answering: Answering, asked: Asked, by: By, order: PodOrder) -> Pods:
             coalesce(sum(queries), 0)::BIGINT AS queries,
             coalesce(sum(waste_queries), 0)::BIGINT AS waste_queries
         FROM lookups GROUP BY {_KEYS[by]} ORDER BY {_ORDERS[order]} LIMIT {_ROWS}
-        """,  # noqa: S608 names of our own only
+        """,
         asked,
     )
     return Pods(rows=[_row(row, asked) for row in rows])
@@ -75,7 +75,7 @@ def sufferers(answering: Answering, asked: Asked) -> list[Sufferer]:
         FROM lookups GROUP BY namespace, pod, node HAVING suffered >= 1
         ORDER BY sum(duration_ns) FILTER ({suffering}) + 2e9 * failed DESC, pod
         LIMIT {_SUFFERERS}
-        """,  # noqa: S608 names of our own only
+        """,
         asked,
     )
     step_ns = asked.window.step_s * SECOND

@@ -230,7 +230,7 @@ class Evidence(BaseModel):
     """What was received, as it came."""
 
     label: str
-    text: str
+    lines: list[str]
 
 
 class Neighbour(BaseModel):
@@ -339,7 +339,7 @@ class Way(BaseModel):
     """One way to follow advice."""
 
     text: str
-    paste: str
+    paste: list[str] = Field(description="Lines.")
 
 
 class Advice(BaseModel):

@@ -70,8 +70,8 @@ def _judge(all_of: Totals, found: list[Trouble]) -> tuple[Any, str, str]:
 def _summary(all_of: Totals) -> str:
     failed = f"{share(all_of.failed / all_of.lookups)} failed" if all_of.failed else "none failed"
     return (
-        f"{plural(all_of.lookups, 'lookup')}, {failed}; half took {duration(all_of.p50_ns)} or less,"
-        f" one in a hundred {duration(all_of.p99_ns)} or more."
+        f"{plural(all_of.lookups, 'lookup')}, {failed}; half took {duration(all_of.p50_ns)} or"
+        f" less, one in a hundred {duration(all_of.p99_ns)} or more."
     )
 
 
@@ -101,7 +101,7 @@ def _coverage(answering: Answering, asked: Asked, all_of: Totals, live: Live) ->
             sum(unattributed_ns) FILTER (method <> 'none') AS unexplained,
             sum(duration_ns) FILTER (method <> 'none') AS explained
         FROM lookups
-        """,  # noqa: S608 names of our own only
+        """,
         asked,
     )
     joined = all_of.joined / all_of.lookups if all_of.lookups else 0.0
@@ -112,7 +112,7 @@ def _coverage(answering: Answering, asked: Asked, all_of: Totals, live: Live) ->
             label="clients with spans",
             value=f"{row['told']} of {row['clients']}",
             enough=row["told"] == row["clients"] > 0,
-            explanation="Addresses whose applications send lookup spans, of all that were seen to ask.",
+            explanation="Addresses from which lookup spans come, of all that were seen to ask.",
         ),
         Coverage(
             label="lookups joined",
@@ -151,7 +151,7 @@ def _coverage(answering: Answering, asked: Asked, all_of: Totals, live: Live) ->
     return shown
 
 
-# -- what findings are made of ----------------------------------------------------------------------
+# -- what findings are made of --------------------------------------------------------------------
 
 
 def _situation(answering: Answering, asked: Asked, all_of: Totals) -> Situation:
@@ -164,7 +164,7 @@ def _situation(answering: Answering, asked: Asked, all_of: Totals) -> Situation:
     waited = "waiting_ns > 0 OR outcome = 'timeout'"
     rows = answering.rows(
         f"""
-        SELECT start_ns >= {asked.window.from_ns} AS now, start_ns // {step_s * SECOND} AS at,
+        SELECT start_ns >= {asked.window.from_ns} AS is_now, start_ns // {step_s * SECOND} AS col,
             count(*) AS lookups, count(*) FILTER ({FAILED_SQL}) AS failed,
             sum(duration_ns)::BIGINT AS total,
             count(*) FILTER ({waited}) AS waited,
@@ -172,26 +172,26 @@ def _situation(answering: Answering, asked: Asked, all_of: Totals) -> Situation:
             coalesce(sum(waiting_ns), 0)::BIGINT AS waiting,
             count(*) FILTER (outcome = 'server_failure') AS failures,
             coalesce(sum(waste_ns), 0)::BIGINT AS waste_ns
-        FROM lookups GROUP BY ALL ORDER BY at
-        """,  # noqa: S608 names of our own only
+        FROM lookups GROUP BY ALL ORDER BY col
+        """,
         both,
     )
-    now = [row for row in rows if row["now"]]
-    before = [row for row in rows if not row["now"]]
+    now = [row for row in rows if row["is_now"]]
+    before = [row for row in rows if not row["is_now"]]
 
     def stats(of: list[dict[str, Any]], count: str, failed: str, total: str) -> Stats:
         return Stats(*(sum(row[key] for row in of) for key in (count, failed, total)))
 
     def course(failed: str) -> Course:
         return Course(
-            times=[row["at"] * step_s for row in now],
+            times=[row["col"] * step_s for row in now],
             counts=[row["lookups"] for row in now],
             p95_ns=[None] * len(now),
             failed=[row[failed] for row in now],
         )
 
     (pods_waiting,) = answering.rows(
-        f"SELECT count(DISTINCT (namespace, pod, client)) AS n FROM lookups WHERE {waited}",  # noqa: S608
+        f"SELECT count(DISTINCT (namespace, pod, client)) AS n FROM lookups WHERE {waited}",
         asked,
     )
     wasteful = answering.rows(
@@ -223,7 +223,7 @@ def _situation(answering: Answering, asked: Asked, all_of: Totals) -> Situation:
     )
 
 
-# -- what changed -----------------------------------------------------------------------------------
+# -- what changed ---------------------------------------------------------------------------------
 
 _CHANGED: Final = 1.5
 _CHANGES: Final = 6

@@ -21,24 +21,24 @@ _UPSTREAM_TIME: Final = (
 # Each kind as rows of (name, at_ns, ns, failed): one for each query, or for each exchange.
 SOURCES: Final = {
     "server": f"""
-        SELECT h.server AS name, at, at + h.start_ns AS at_ns, h.duration_ns AS ns,
+        SELECT h.server AS name, began, began + h.start_ns AS at_ns, h.duration_ns AS ns,
             h.rcode IN {FAILURES_SQL} AS failed
-        FROM (SELECT start_ns AS at, unnest(hops) AS h FROM lookups)""",
+        FROM (SELECT start_ns AS began, unnest(hops) AS h FROM lookups)""",
     "own": f"""
-        SELECT h.server AS name, at, at + h.start_ns AS at_ns,
+        SELECT h.server AS name, began, began + h.start_ns AS at_ns,
             greatest(h.duration_ns - {_UPSTREAM_TIME}, 0) AS ns,
             h.rcode IN {FAILURES_SQL} AS failed
-        FROM (SELECT start_ns AS at, unnest(hops) AS h FROM lookups)""",
+        FROM (SELECT start_ns AS began, unnest(hops) AS h FROM lookups)""",
     "plugin": f"""
-        SELECT p.plugin AS name, at, at AS at_ns, p.own_ns // greatest(p.queries, 1) AS ns,
+        SELECT p.plugin AS name, began, began AS at_ns, p.own_ns // greatest(p.queries, 1) AS ns,
             false AS failed
-        FROM (SELECT start_ns AS at, unnest(plugins) AS p FROM lookups)
+        FROM (SELECT start_ns AS began, unnest(plugins) AS p FROM lookups)
         WHERE p.plugin <> '{_CONNECT}'""",
     "upstream": f"""
-        SELECT s.peer AS name, at, at + s.start_ns AS at_ns, s.duration_ns AS ns,
+        SELECT s.peer AS name, began, began + s.start_ns AS at_ns, s.duration_ns AS ns,
             rcode IN {FAILURES_SQL} AS failed
-        FROM (SELECT at, h.rcode AS rcode, unnest(h.spans) AS s
-              FROM (SELECT start_ns AS at, unnest(hops) AS h FROM lookups))
+        FROM (SELECT began, h.rcode AS rcode, unnest(h.spans) AS s
+              FROM (SELECT start_ns AS began, unnest(hops) AS h FROM lookups))
         WHERE s.peer <> ''""",
 }
 KINDS: Final = ("server", "plugin", "upstream")
@@ -64,7 +64,7 @@ def _subjects(answering: Answering, asked: Asked, kind: str) -> list[Subject]:
         SELECT name, count(*) AS queries, count(*) FILTER (failed) AS failed,
             {PERCENTILES_SQL.format("ns")} AS q
         FROM ({SOURCES[kind]}) GROUP BY name ORDER BY q[2] DESC, name LIMIT {_SUBJECTS}
-        """,  # noqa: S608 names of our own only
+        """,
         asked,
     )
     return [_subject(kind, row) for row in rows]
@@ -97,19 +97,20 @@ def seen(answering: Answering, asked: Asked, kind: str) -> list[Seen]:
     boundary = asked.window.from_ns
     figures = answering.rows(
         f"""
-        SELECT name, at >= {boundary} AS now, count(*) AS queries,
+        SELECT name, began >= {boundary} AS is_now, count(*) AS queries,
             count(*) FILTER (failed) AS failed, sum(ns)::BIGINT AS total,
             {PERCENTILES_SQL.format("ns")} AS q
         FROM ({SOURCES[kind]}) WHERE name <> '' GROUP BY ALL
-        """,  # noqa: S608 names of our own only
+        """,
         both,
     )
     columns = answering.rows(
         f"""
-        SELECT name, at // {step_ns} AS at, count(*) AS queries, count(*) FILTER (failed) AS failed,
+        SELECT name, began // {step_ns} AS col, count(*) AS queries,
+            count(*) FILTER (failed) AS failed,
             approx_quantile(ns, 0.95) AS p95
-        FROM ({SOURCES[kind]}) WHERE name <> '' GROUP BY ALL ORDER BY name, at
-        """,  # noqa: S608 names of our own only
+        FROM ({SOURCES[kind]}) WHERE name <> '' GROUP BY ALL ORDER BY name, col
+        """,
         asked,
     )
     return [
@@ -125,14 +126,14 @@ def seen(answering: Answering, asked: Asked, kind: str) -> list[Seen]:
 
 def _stats(rows: Sequence[dict[str, Any]], name: str, *, now: bool) -> Stats:
     for row in rows:
-        if row["name"] == name and row["now"] is now:
+        if row["name"] == name and row["is_now"] is now:
             return Stats(row["queries"], row["failed"], row["total"], *percentiles(row["q"]))
     return Stats()
 
 
 def _course(rows: Sequence[dict[str, Any]], step_s: int) -> Course:
     return Course(
-        times=[row["at"] * step_s for row in rows],
+        times=[row["col"] * step_s for row in rows],
         counts=[row["queries"] for row in rows],
         p95_ns=[round(row["p95"]) for row in rows],
         failed=[row["failed"] for row in rows],
@@ -148,19 +149,19 @@ def latency(answering: Answering, asked: Asked, subject: str) -> Latency:
     step_ns = asked.window.step_s * SECOND
     rows = answering.rows(
         f"""
-        SELECT at // {step_ns} AS at, {_BIN} AS bin, count(*) AS n FROM ({SOURCES[kind]})
+        SELECT began // {step_ns} AS col, {_BIN} AS bin, count(*) AS n FROM ({SOURCES[kind]})
         WHERE name = ? GROUP BY ALL
-        """,  # noqa: S608 names of our own only
+        """,
         asked,
         [name],
     )
     quantiles = {
-        row["at"] * asked.window.step_s: percentiles(row["q"])
+        row["col"] * asked.window.step_s: percentiles(row["q"])
         for row in answering.rows(
             f"""
-            SELECT at // {step_ns} AS at, {PERCENTILES_SQL.format("ns")} AS q
+            SELECT began // {step_ns} AS col, {PERCENTILES_SQL.format("ns")} AS q
             FROM ({SOURCES[kind]}) WHERE name = ? GROUP BY ALL
-            """,  # noqa: S608 names of our own only
+            """,
             asked,
             [name],
         )
@@ -170,7 +171,7 @@ def latency(answering: Answering, asked: Asked, subject: str) -> Latency:
     place = {time: number for number, time in enumerate(times)}
     counts = [[0] * (high - low) for _ in times]
     for row in rows:
-        column = place.get(row["at"] * asked.window.step_s)
+        column = place.get(row["col"] * asked.window.step_s)
         if column is not None:
             counts[column][row["bin"] - low] += row["n"]
     nothing = (None, None, None)
@@ -209,12 +210,12 @@ def _distribution(answering: Answering, asked: Asked, kind: str, name: str) -> _
         f"""
         SELECT count(*) AS queries, count(*) FILTER (failed) AS failed,
             {PERCENTILES_SQL.format("ns")} AS q FROM ({SOURCES[kind]}) WHERE name = ?
-        """,  # noqa: S608 names of our own only
+        """,
         asked,
         [name],
     )
     bins = answering.rows(
-        f"SELECT {_BIN} AS bin, count(*) AS n FROM ({SOURCES[kind]}) WHERE name = ? GROUP BY bin",  # noqa: S608
+        f"SELECT {_BIN} AS bin, count(*) AS n FROM ({SOURCES[kind]}) WHERE name = ? GROUP BY bin",
         asked,
         [name],
     )

@@ -34,7 +34,7 @@ def whole(
             nameserver, search, ndots, candidates, error_type, inferred, plugins, hops, evidence,
             left_out, container
         FROM lookups WHERE trace_id = ? AND span_id = ? LIMIT 1
-        """,  # noqa: S608 names of our own only
+        """,
         everywhere,
         [trace_id, span_id],
     )
@@ -81,7 +81,7 @@ def _neighbours(
             WHERE namespace = ? AND pod = ? AND client = ?
                 AND (start_ns, span_id) {comparison} (?, ?)
             ORDER BY start_ns {order}, span_id {order} LIMIT 1
-            """,  # noqa: S608 names of our own only
+            """,
             Asked(near, asked.scope),
             [row["namespace"], row["pod"], row["client"], row["start_ns"], row["span_id"]],
         )
@@ -216,15 +216,14 @@ def _facts(row: dict[str, Any]) -> list[Labelled]:
 def _evidence(row: dict[str, Any]) -> list[Evidence]:
     found = []
     if row["evidence"]:
-        found.append(
-            Evidence(label="dnstap messages and log lines", text="\n".join(row["evidence"]))
-        )
+        found.append(Evidence(label="dnstap messages and log lines", lines=row["evidence"]))
     traces = [
-        f"{hop['trace']}  {hop['server']}  {hop['name']} {hop['type']} {hop['rcode'] or 'no answer'}"
+        f"{hop['trace']}  {hop['server']}  {hop['name']} {hop['type']}"
+        f" {hop['rcode'] or 'no answer'}"
         f"  by {hop['method']}" + (f"  skew {hop['skew_ns']} ns" if hop["skew_ns"] else "")
         for hop in row["hops"] or []
         if hop["source"] == semconv.SOURCE_TRACE
     ]
     if traces:
-        found.append(Evidence(label="server traces, by CoreDNS's own id", text="\n".join(traces)))
+        found.append(Evidence(label="server traces, by CoreDNS's own id", lines=traces))
     return found

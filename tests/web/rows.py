@@ -53,13 +53,18 @@ def made(start_ns: int, count: int, seed: int) -> Iterator[dict[str, Any]]:
         name = chance.choice(NAMES)
         if number % 251 == 17:
             name = HOSTILE[number % len(HOSTILE)]
-        yield lookup(
-            chance, start_ns + int(at * HOUR_NS), at, name, namespace, pod, app, node
-        )
+        yield lookup(chance, start_ns + int(at * HOUR_NS), at, name, namespace, pod, app, node)
 
 
-def lookup(
-    chance: random.Random, start_ns: int, at: float, name: str, namespace: str, pod: str, app: str, node: str
+def lookup(  # noqa: PLR0917
+    chance: random.Random,
+    start_ns: int,
+    at: float,
+    name: str,
+    namespace: str,
+    pod: str,
+    app: str,
+    node: str,
 ) -> dict[str, Any]:
     """One lookup, its queries one candidate after the other."""
     search = [domain.format(ns=namespace) for domain in SEARCH]
@@ -149,7 +154,9 @@ def lookup(
     }  # fmt: skip
 
 
-def _span(name: str, parent: int, start: int, duration: int, own: int, peer: str = "") -> dict[str, Any]:
+def _span(  # noqa: PLR0917
+    name: str, parent: int, start: int, duration: int, own: int, peer: str = ""
+) -> dict[str, Any]:
     return {
         "name": name, "parent": parent, "start_ns": start, "duration_ns": max(duration, 0),
         "own_ns": own, "peer": peer,

@@ -4,7 +4,7 @@ import { h, fill } from "./dom.js";
 import { ask, ApiError, setToken, takeToken } from "./api.js";
 import { current, filters, go, here, link, range, seconds, FILTERS, RANGES } from "./route.js";
 import { minute, moment, span, words } from "./format.js";
-import { dropAll, redraw } from "./chart.js";
+import { redraw, sweep } from "./chart.js";
 import * as overview from "./views/overview.js";
 import * as lookups from "./views/lookups.js";
 import * as lookup from "./views/lookup.js";
@@ -59,8 +59,8 @@ async function show({ quiet = false } = {}) {
     const made = await view.show(context(controller.signal));
     if (controller.signal.aborted) return;
     const at = window.scrollY;
-    dropAll();
     fill(main, made);
+    sweep();
     document.title = `${made.dataset?.title ?? TABS.find(([name]) => name === (path[0] ?? ""))?.[1] ?? "otel-dns"} · otel-dns`;
     if (quiet) scrollTo(0, at);
     else if (!current().query.get("stay")) scrollTo(0, 0);

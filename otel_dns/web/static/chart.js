@@ -16,10 +16,13 @@ export function redraw() {
   for (const chart of [...charts]) chart.draw();
 }
 
-/** Let go of all charts: the view changes. */
-export function dropAll() {
-  for (const chart of charts) chart.drop();
-  charts.clear();
+/** Let go of the charts that are no longer on the page: the view has changed. */
+export function sweep() {
+  for (const chart of [...charts]) {
+    if (chart.place.isConnected) continue;
+    chart.drop();
+    charts.delete(chart);
+  }
 }
 
 /**
@@ -48,7 +51,7 @@ export function timeChart({ title, note, times, series, format, stacked = false,
   }
 
   const columns = stacked ? stack(series) : series.map((one) => one.values);
-  const chart = { plot: null, draw, drop };
+  const chart = { plot: null, place: figure, draw, drop };
 
   function readout(index) {
     series.forEach((one, at) => {
@@ -186,6 +189,6 @@ export function heatMap({ title, note, times, step, edges, counts, format, onPic
   }
   const observer = new ResizeObserver(draw);
   observer.observe(canvas);
-  charts.add({ draw, drop: () => observer.disconnect() });
+  charts.add({ place: figure, draw, drop: () => observer.disconnect() });
   return figure;
 }

@@ -39,6 +39,11 @@ function setStyle(element, properties) {
   for (const [property, value] of Object.entries(properties)) element.style.setProperty(property, value);
 }
 
+/** Lines of text for a <pre>: a line break within one is shown, and makes no second line. */
+export function lines(texts) {
+  return texts.map((text) => [text, document.createTextNode("\n")]);
+}
+
 /** Links lead within the page, or to http(s). */
 function safeUrl(url) {
   return /^(#|https?:\/\/)/.test(url) ? url : "#";

@@ -44,7 +44,7 @@ export function percent(share) {
 /** Seconds as a stretch of time: 40 s, 15 min, 6 h, 3 d. */
 export function span(seconds) {
   if (seconds < 100) return `${Math.round(seconds)} s`;
-  if (seconds < 100 * 60) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 3600) return `${Math.round(seconds / 60)} min`;
   if (seconds < 48 * 3600) return `${digits(seconds / 3600).replace(/\.0+$/, "")} h`;
   return `${digits(seconds / 86400).replace(/\.0+$/, "")} d`;
 }

@@ -1,10 +1,11 @@
 // One lookup: where its time went, query by query, hop by hop.
 
-import { h } from "../dom.js";
+import { h, lines } from "../dom.js";
 import { duration, moment, percent, plural, words } from "../format.js";
 import { link } from "../route.js";
 import { bar, figures, segmentColour } from "../breakdown.js";
 
+const OPEN_FROM = 0.1; // of the time: the plugins of such a query are shown at once
 export const still = true; // what has happened does not change
 
 export async function show({ askAlone, about, path }) {
@@ -68,7 +69,7 @@ function waterfall(one, about) {
   if (!one.queries_seen.length) return null;
   const first = Math.min(0, ...one.queries_seen.map((query) => query.at_ns));
   const last = Math.max(one.duration_ns, ...one.queries_seen.map((query) => query.at_ns + query.duration_ns));
-  const scale = { first, last, total: Math.max(last - first, 1), answered: one.duration_ns };
+  const scale = { first, last, total: Math.max(last - first, 1), answered: one.duration_ns, many: one.queries_seen.length > 2 };
   return h("section", null,
     h("h2", null, "Waterfall", h("span.quiet", null, "solid: own time; pale: waiting for what is below it")),
     h("div.waterfall", { role: "table", "aria-label": "Queries and plugins in time" },
@@ -78,29 +79,38 @@ function waterfall(one, about) {
 }
 
 function queryRows(query, scale) {
-  const note = [query.type, query.rcode || "no answer", query.cache && `cache ${query.cache}`, query.proto !== "udp" && query.proto, query.source !== "trace" && query.source].filter(Boolean).join(" · ");
-  const hop = query.hop ? `hop ${query.hop + 1} · ` : "";
-  return [
-    line({ depth: 1 + query.hop, kind: "query", label: query.name, note: `${note} · ${hop}${query.server}`, bad: !["NOERROR", ""].includes(query.rcode), at: query.at_ns, length: query.duration_ns, own: query.own, colour: "--segment-server" }, scale),
+  const note = `${query.type} ${query.rcode || "no answer"}`;
+  const hop = [query.hop && `hop ${query.hop + 1}`, query.cache && `cache ${query.cache}`, query.proto !== "udp" && query.proto, query.source !== "trace" && query.source].filter(Boolean).map((each) => `${each} · `).join("");
+  const plugins = h("div", { hidden: query.duration_ns < scale.total * OPEN_FROM && scale.many },
     query.spans.map((span) => line({
       depth: 2 + query.hop + Math.min(span.depth, 8), kind: "plugin", label: span.name, note: span.peer, at: span.at_ns, length: span.duration_ns,
       own: span.own, ownNs: span.own_ns, colour: segmentColour(span.segment),
-    }, scale)),
+    }, scale)));
+  const toggle = query.spans.length ? h("button.toggle", {
+    type: "button", "aria-expanded": String(!plugins.hidden), "aria-label": "Plugins of this query",
+    onclick: (event) => {
+      plugins.hidden = !plugins.hidden;
+      event.currentTarget.setAttribute("aria-expanded", String(!plugins.hidden));
+    },
+  }) : null;
+  return [
+    line({ toggle, depth: 1 + query.hop, kind: "query", label: query.name, note, more: `${hop}${query.server}`, bad: !["NOERROR", ""].includes(query.rcode), at: query.at_ns, length: query.duration_ns, own: query.own, colour: "--segment-server" }, scale),
+    plugins,
   ];
 }
 
-function line({ depth, kind, label, note, at, length, own, ownNs, colour, bad }, scale) {
+function line({ toggle, depth, kind, label, note, more, at, length, own, ownNs, colour, bad }, scale) {
   const left = (ns) => `${((ns - scale.first) / scale.total) * 100}%`;
   const wide = (ns) => `${Math.max((ns / scale.total) * 100, 0.15)}%`;
-  const at100 = (at + length - scale.first) / scale.total;
   return h(`div.line.${kind}`, { role: "row" },
-    h("span.label", { role: "cell", style: { "padding-left": `${depth * 0.7}rem` }, title: note ? `${label} · ${note}` : label },
-      h("b", null, label), note ? h("span", { class: bad ? "note bad" : "note" }, note) : null),
+    h("span.label", { role: "cell", style: { "padding-left": `${depth * 0.7}rem` }, title: [label, note, more].filter(Boolean).join(" · ") },
+      toggle,
+      h("b", null, label), note ? h("span", { class: bad ? "note bad" : "note" }, note) : null, more ? h("span.more", null, more) : null),
     h("span.lane", { role: "cell" },
       h("i.whole", { style: { left: left(at), width: wide(length), background: `var(${colour}, var(--muted))` } }),
       own.map(([start, ns]) => h("i.own", { style: { left: left(start), width: wide(ns), background: `var(${colour}, var(--muted))` } })),
       h("i.answered", { style: { left: left(scale.answered) } }),
-      h("span.time", { style: at100 > 0.8 ? { right: `${(1 - (at - scale.first) / scale.total) * 100}%` } : { left: `${at100 * 100}%` } },
+      h("span.time", { style: { left: left(at + length) } },
         ownNs !== undefined && ownNs !== length ? `${duration(ownNs)} own` : duration(length))));
 }
 
@@ -135,5 +145,5 @@ function evidence(one) {
   if (!one.evidence.length) return null;
   return h("section", null, h("h2", null, "Evidence, as it came"),
     one.evidence.map((each) => h("details.evidence-item", { open: one.evidence.length <= 2 },
-      h("summary", null, each.label), h("pre", null, each.text))));
+      h("summary", null, each.label), h("pre", null, lines(each.lines)))));
 }

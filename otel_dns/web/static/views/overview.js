@@ -76,7 +76,7 @@ function charts(course, about, onRange) {
   const times = course.times;
   return h("section.charts", null,
     timeChart({
-      title: "Latency", note: "of lookups, as the applications saw them", times, onRange, format: seconds,
+      title: "Latency", note: "of lookups, as the applications saw them", times, log: true, onRange, format: seconds,
       series: [
         { label: "p50", values: course.p50_ns, colour: "--line-1" },
         { label: "p95", values: course.p95_ns, colour: "--line-2" },

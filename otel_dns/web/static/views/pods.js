@@ -1,6 +1,6 @@
 // Nodes and Pods: who suffers, who is noisy, and what a change of resolv.conf would save.
 
-import { h } from "../dom.js";
+import { h, lines } from "../dom.js";
 import { count, duration, percent, plural, rate, words } from "../format.js";
 import { here, link } from "../route.js";
 import { bar } from "../breakdown.js";
@@ -46,7 +46,7 @@ function advised({ advice }) {
       h("p", null, one.text),
       h("div.columns", null, one.ways.map((way) => h("div", null,
         h("p.quiet", null, way.text),
-        h("div.paste", null, h("pre", null, way.paste), copyButton(way.paste)))))))) 
+        h("div.paste", null, h("pre", null, lines(way.paste)), copyButton(`${way.paste.join("\n")}\n`)))))))) 
       : h("p.quiet", null, "No Pod loses queries worth mentioning to its search list."));
 }
 

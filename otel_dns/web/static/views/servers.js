@@ -41,11 +41,11 @@ function detail(map, comparison, every, subject, versus, onRange) {
     h("h2.wide", null, label, h("span.quiet", null, words(kind)),
       h("a.more", { href: link("lookups", { [kind]: value }) }, "its lookups →")),
     heatMap({
-      title: "Latency, by time", note: "darker: more", times: map.times, step: map.step_s, edges: map.edges_ns, counts: map.counts, format: duration,
+      title: "Latency, by time", note: "stronger: more", times: map.times, step: map.step_s, edges: map.edges_ns, counts: map.counts, format: duration,
       onPick: (from, to, low, high) => go(link("lookups", { [kind]: value, from: Math.floor(from), to: Math.ceil(to), order: "slowest" })),
     }),
     timeChart({
-      title: "Percentiles", times: map.times, onRange, format: duration,
+      title: "Percentiles", log: true, times: map.times, onRange, format: duration,
       series: [
         { label: "p50", values: map.p50_ns, colour: "--line-1" },
         { label: "p95", values: map.p95_ns, colour: "--line-2" },
