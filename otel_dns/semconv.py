@@ -61,6 +61,8 @@ K8S_NODE_NAME: Final = "k8s.node.name"
 """Semantic conventions, on the resource."""
 K8S_CONTAINER_NAME: Final = "k8s.container.name"
 """Semantic conventions, on the resource."""
+HOST_NAME: Final = "host.name"
+"""Semantic conventions, on the resource."""
 
 # -- the lookup, as the client saw it (ours) --------------------------------------------------
 
