@@ -20,6 +20,7 @@ from typing import Final
 
 from otel_dns.model import Message
 from otel_dns.service.counts import Counts
+from otel_dns.service.log_sorting import MESSAGE_BYTES
 from otel_dns.service.otlp_receiver import Offer
 from otel_dns.service.settings import DnstapTls
 from otel_dns.service.sorting import Incoming
@@ -33,8 +34,6 @@ _HOLD_S: Final = 5.0
 _POLL_S: Final = 0.05
 _MAX_SENDERS: Final = 1024
 """Connections at one time; a CoreDNS has one for each of its server blocks."""
-_MESSAGE_BYTES: Final = 700
-"""What a decoded message weighs in the pipeline's queue."""
 
 _log = logging.getLogger(__name__)
 
@@ -216,7 +215,7 @@ class DnstapReceiver:
     async def _hand_on(self, messages: list[Message]) -> None:
         incoming = Incoming([], [], [], Refusals(), messages)
         deadline = self._loop.time() + _HOLD_S
-        while not self._offer(incoming, len(messages) * _MESSAGE_BYTES, 0):
+        while not self._offer(incoming, len(messages) * MESSAGE_BYTES, 0):
             if self._loop.time() >= deadline:
                 self.counts.add(dnstap_messages_dropped_full=len(messages))
                 return

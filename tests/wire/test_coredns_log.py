@@ -146,7 +146,11 @@ def test_lines_that_tell_of_no_query(line: str, reason: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [COMMON.replace("40000", "65536"), COMMON.replace("4711", "99999"), (JSON % '""').replace("4711", "-1")],
+    [
+        COMMON.replace("40000", "65536"),
+        COMMON.replace("4711", "99999"),
+        (JSON % '""').replace("4711", "-1"),
+    ],
 )
 def test_numbers_that_cannot_be(line: str) -> None:
     with pytest.raises(MalformedError):
