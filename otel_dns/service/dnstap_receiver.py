@@ -61,7 +61,7 @@ class DnstapReceiver:
         self._tls = tls
         self._handshake_s = handshake_s
         self.counts = Counts()
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop
         self._servers: list[asyncio.Server] = []
         self._senders: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="otel-dns-dnstap", daemon=True)
@@ -86,6 +86,9 @@ class DnstapReceiver:
                     context = _tls_context(self._tls)
                 sockets.append(opened.enter_context(_socket(address)))
             opened.pop_all()
+        if not sockets:
+            return []
+        self._loop = asyncio.new_event_loop()
         for address, listening in zip(self._listen, sockets, strict=True):
             secured = context if address.startswith("tls:") else None
             self._servers.append(
@@ -104,7 +107,6 @@ class DnstapReceiver:
     def stop(self) -> None:
         """Take no more; what was read is in the pipeline."""
         if not self._thread.is_alive():
-            self._loop.close()
             return
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
