@@ -21,7 +21,7 @@ from typing import Final
 from otel_dns.model import Message
 from otel_dns.service.counts import Counts
 from otel_dns.service.otlp_receiver import Offer
-from otel_dns.service.settings import DnstapTls
+from otel_dns.service.settings import ServerTls
 from otel_dns.service.sorting import Incoming
 from otel_dns.wire import MalformedError, Refusals, dnstap, frame_streams
 from otel_dns.wire.frame_streams import Control, ControlType, Data, Decoder, FrameError
@@ -46,7 +46,7 @@ class DnstapReceiver:
         self,
         listen: Sequence[str],
         offer: Offer,
-        tls: DnstapTls | None = None,
+        tls: ServerTls | None = None,
         handshake_s: float = 10.0,
     ) -> None:
         """Make the receiver.
@@ -62,17 +62,16 @@ class DnstapReceiver:
         self._tls = tls
         self._handshake_s = handshake_s
         self.counts = Counts()
+        self.addresses: list[str] = []
+        """Where it listens, once started, with the ports that were chosen where they were 0."""
         self._loop = asyncio.new_event_loop()
         self._servers: list[asyncio.Server] = []
         self._senders: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="otel-dns-dnstap", daemon=True)
         self._warned: set[str] = set()
 
-    def start(self) -> list[str]:
+    def start(self) -> None:
         """Listen.
-
-        Returns:
-            The addresses, with the ports that were chosen where they were 0.
 
         Raises:
             OSError: an address cannot be listened on; none is then.
@@ -97,7 +96,7 @@ class DnstapReceiver:
                 )
             )
         self._thread.start()
-        return [
+        self.addresses = [
             _named(address, listening)
             for address, listening in zip(self._listen, sockets, strict=True)
         ]
@@ -256,7 +255,7 @@ def _sender(writer: asyncio.StreamWriter) -> str:
     return str(peer[0]) if isinstance(peer, tuple) and peer else "unix"
 
 
-def _tls_context(tls: DnstapTls) -> ssl.SSLContext:
+def _tls_context(tls: ServerTls) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(tls.certificate, tls.key)
