@@ -20,6 +20,7 @@ from typing import Final
 
 from otel_dns.model import Message
 from otel_dns.service.counts import Counts
+from otel_dns.service.log_sorting import MESSAGE_BYTES
 from otel_dns.service.otlp_receiver import Offer
 from otel_dns.service.settings import ServerTls
 from otel_dns.service.sorting import Incoming
@@ -33,8 +34,6 @@ _HOLD_S: Final = 5.0
 _POLL_S: Final = 0.05
 _MAX_SENDERS: Final = 1024
 """Connections at one time; a CoreDNS has one for each of its server blocks."""
-_MESSAGE_BYTES: Final = 700
-"""What a decoded message weighs in the pipeline's queue."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ class DnstapReceiver:
         self.counts = Counts()
         self.addresses: list[str] = []
         """Where it listens, once started, with the ports that were chosen where they were 0."""
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop
         self._servers: list[asyncio.Server] = []
         self._senders: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="otel-dns-dnstap", daemon=True)
@@ -86,6 +85,9 @@ class DnstapReceiver:
                     context = _tls_context(self._tls)
                 sockets.append(opened.enter_context(_socket(address)))
             opened.pop_all()
+        if not sockets:
+            return
+        self._loop = asyncio.new_event_loop()
         for address, listening in zip(self._listen, sockets, strict=True):
             secured = context if address.startswith("tls:") else None
             self._servers.append(
@@ -104,7 +106,6 @@ class DnstapReceiver:
     def stop(self) -> None:
         """Take no more; what was read is in the pipeline."""
         if not self._thread.is_alive():
-            self._loop.close()
             return
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -215,7 +216,7 @@ class DnstapReceiver:
     async def _hand_on(self, messages: list[Message]) -> None:
         incoming = Incoming([], [], [], Refusals(), messages)
         deadline = self._loop.time() + _HOLD_S
-        while not self._offer(incoming, len(messages) * _MESSAGE_BYTES, 0):
+        while not self._offer(incoming, len(messages) * MESSAGE_BYTES, 0):
             if self._loop.time() >= deadline:
                 self.counts.add(dnstap_messages_dropped_full=len(messages))
                 return
