@@ -13,7 +13,7 @@ from otel_dns.cli.waterfall import legend, summary, waterfall
 from otel_dns.join import JoinSettings
 from otel_dns.service.recordings import KINDS, Reading, read
 from otel_dns.service.replay import replay_all
-from otel_dns.service.settings import ServeSettings
+from otel_dns.service.settings import Receivers
 from otel_dns.wire.otlp import decode
 
 _SECOND: Final = 1_000_000_000
@@ -37,7 +37,7 @@ _MANY: Final = 10_000_000
     "--coredns-service",
     metavar="NAME",
     multiple=True,
-    default=sorted(ServeSettings().coredns_services),
+    default=sorted(Receivers().coredns_services),
     help="service.name of CoreDNS's spans (its trace plugin's `service`); may be repeated.",
 )
 @click.option(

@@ -22,7 +22,7 @@ from otel_dns.model import Message
 from otel_dns.service.counts import Counts
 from otel_dns.service.log_sorting import MESSAGE_BYTES
 from otel_dns.service.otlp_receiver import Offer
-from otel_dns.service.settings import DnstapTls
+from otel_dns.service.settings import ServerTls
 from otel_dns.service.sorting import Incoming
 from otel_dns.wire import MalformedError, Refusals, dnstap, frame_streams
 from otel_dns.wire.frame_streams import Control, ControlType, Data, Decoder, FrameError
@@ -45,7 +45,7 @@ class DnstapReceiver:
         self,
         listen: Sequence[str],
         offer: Offer,
-        tls: DnstapTls | None = None,
+        tls: ServerTls | None = None,
         handshake_s: float = 10.0,
     ) -> None:
         """Make the receiver.
@@ -61,17 +61,16 @@ class DnstapReceiver:
         self._tls = tls
         self._handshake_s = handshake_s
         self.counts = Counts()
+        self.addresses: list[str] = []
+        """Where it listens, once started, with the ports that were chosen where they were 0."""
         self._loop: asyncio.AbstractEventLoop
         self._servers: list[asyncio.Server] = []
         self._senders: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="otel-dns-dnstap", daemon=True)
         self._warned: set[str] = set()
 
-    def start(self) -> list[str]:
+    def start(self) -> None:
         """Listen.
-
-        Returns:
-            The addresses, with the ports that were chosen where they were 0.
 
         Raises:
             OSError: an address cannot be listened on; none is then.
@@ -87,7 +86,7 @@ class DnstapReceiver:
                 sockets.append(opened.enter_context(_socket(address)))
             opened.pop_all()
         if not sockets:
-            return []
+            return
         self._loop = asyncio.new_event_loop()
         for address, listening in zip(self._listen, sockets, strict=True):
             secured = context if address.startswith("tls:") else None
@@ -99,7 +98,7 @@ class DnstapReceiver:
                 )
             )
         self._thread.start()
-        return [
+        self.addresses = [
             _named(address, listening)
             for address, listening in zip(self._listen, sockets, strict=True)
         ]
@@ -257,7 +256,7 @@ def _sender(writer: asyncio.StreamWriter) -> str:
     return str(peer[0]) if isinstance(peer, tuple) and peer else "unix"
 
 
-def _tls_context(tls: DnstapTls) -> ssl.SSLContext:
+def _tls_context(tls: ServerTls) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(tls.certificate, tls.key)

@@ -22,6 +22,7 @@ from otel_dns.wire import MalformedError
 EXPORT_LOGS: Final = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 _WAIT_FOR_ROOM_S: Final = 1.0
 _THREADS: Final = 8
+_GRACE_S: Final = 2.0
 _MAX_WHOLE_BYTES: Final = 3 << 20
 
 PassOn = Callable[[bytes, int], bool]
@@ -43,40 +44,44 @@ class OtlpReceiver:
         self._offer = offer
         self._pass_on = pass_on
         self.counts = Counts()
+        self.address: str = settings.receivers.otlp.listen
+        """Where it listens; once started with the port that was chosen where it was 0."""
         self._server = grpc.server(
             ThreadPoolExecutor(_THREADS, thread_name_prefix="otel-dns-otlp"),
             handlers=[_handler(EXPORT, self._export), _handler(EXPORT_LOGS, self._export_logs)],
             options=[
-                ("grpc.max_receive_message_length", settings.max_request_bytes),
+                ("grpc.max_receive_message_length", settings.receivers.otlp.max_request),
                 ("grpc.max_concurrent_streams", 2 * _THREADS),  # others wait in their sender
                 ("grpc.so_reuseport", 0),
             ],
         )
 
-    def start(self) -> str:
+    def start(self) -> None:
         """Listen.
-
-        Returns:
-            The address, with the port that was chosen where it was 0.
 
         Raises:
             OSError: the address cannot be listened on.
         """
-        address = self._settings.otlp_listen
+        address = self._settings.receivers.otlp.listen
         try:
             port = self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address} for OTLP: {error}") from None
         self._server.start()
-        return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+        if not address.startswith("unix:"):
+            self.address = f"{address.rpartition(':')[0]}:{port}"
 
-    def stop(self, grace_s: float) -> None:
+    def stop(self) -> None:
         """Take no new requests; let those under way end."""
-        self._server.stop(grace_s).wait()
+        self._server.stop(_GRACE_S).wait()
+
+    def gauges(self) -> dict[str, int]:
+        """Nothing is held here."""
+        return {}
 
     def _export(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         try:
-            incoming = sort_otlp(request, self._settings.coredns_services)
+            incoming = sort_otlp(request, self._settings.receivers.coredns_services)
         except MalformedError as error:
             self.counts.add(requests_malformed=1)
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))

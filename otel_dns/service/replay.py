@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from otel_dns.join import JoinSettings
-from otel_dns.service.settings import ServeSettings
+from otel_dns.service.settings import Receivers
 from otel_dns.service.sorting import Incoming, sort_otlp, sort_spans
 from otel_dns.service.stream import Stream
 from otel_dns.wire import zipkin
@@ -40,7 +40,7 @@ def replay(
     zipkin_bodies: Iterable[bytes],
     *,
     settings: JoinSettings | None = None,
-    coredns_services: AbstractSet[str] = ServeSettings().coredns_services,
+    coredns_services: AbstractSet[str] = Receivers().coredns_services,
 ) -> list[bytes]:
     """Join what was recorded of spans.
 

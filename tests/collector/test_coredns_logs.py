@@ -9,7 +9,7 @@ import dns.query
 import pytest
 
 from otel_dns.model import Message
-from otel_dns.service import ServeSettings
+from otel_dns.service import configuration
 from otel_dns.service.otlp_receiver import OtlpReceiver
 from otel_dns.service.sorting import Incoming
 from tests.collector.conftest import Collector, Neighbours
@@ -46,11 +46,13 @@ def taken(neighbours: Neighbours) -> Iterator[list[Message]]:
         return True
 
     receiver = OtlpReceiver(
-        ServeSettings(otlp_listen=neighbours.otel_dns), offer, lambda request, spans: True
+        configuration.load(options=[("receivers.otlp.listen", neighbours.otel_dns)]),
+        offer,
+        lambda request, spans: True,
     )
     receiver.start()
     yield messages
-    receiver.stop(0)
+    receiver.stop()
 
 
 @pytest.mark.parametrize(
