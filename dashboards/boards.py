@@ -258,6 +258,16 @@ def plugins() -> dashboard.Dashboard:
             "Instances beside each other",
             [
                 lines(
+                    "Lookups, p95 by the server that was asked",
+                    "As the applications saw them: what waits in a server's queue shows here and "
+                    "not in its own spans.",
+                    query(
+                        q.quantile(0.95, q.SERVER_LOOKUP_DURATION, q.SERVER, matchers=_ON_SERVER),
+                        f"{{{{{q.SERVER}}}}}",
+                        exemplar=True,
+                    ),
+                ),
+                lines(
                     "Own time of a query, by server",
                     "One that stands out is short of CPU, or is asked what the others are not.",
                     query(
@@ -335,6 +345,21 @@ def pods() -> dashboard.Dashboard:
                         f"{{{{{q.NODE}}}}}",
                     ),
                     unit="percentunit",
+                ),
+            ],
+        ),
+        (
+            "Nodes beside each other",
+            [
+                lines(
+                    "Lookups, p95 by node",
+                    "One node alone: look at it, and at the server that its Pods ask.",
+                    query(
+                        q.quantile(0.95, q.NODE_LOOKUP_DURATION, q.NODE),
+                        f"{{{{{q.NODE}}}}}",
+                        exemplar=True,
+                    ),
+                    width=24,
                 ),
             ],
         ),

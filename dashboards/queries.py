@@ -6,6 +6,8 @@ from otel_dns import semconv
 from otel_dns.service.metrics.prometheus import prometheus_name
 
 LOOKUP_DURATION: Final = prometheus_name(semconv.METRIC_LOOKUP_DURATION, "s")
+NODE_LOOKUP_DURATION: Final = prometheus_name(semconv.METRIC_NODE_LOOKUP_DURATION, "s")
+SERVER_LOOKUP_DURATION: Final = prometheus_name(semconv.METRIC_SERVER_LOOKUP_DURATION, "s")
 LOOKUPS: Final = prometheus_name(semconv.METRIC_LOOKUPS, "{lookup}") + "_total"
 POD_LOOKUPS: Final = prometheus_name(semconv.METRIC_POD_LOOKUPS, "{lookup}") + "_total"
 POD_QUERIES: Final = prometheus_name(semconv.METRIC_POD_QUERIES, "{query}") + "_total"

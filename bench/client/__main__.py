@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 from collections import defaultdict
+from typing import Any
 
 from bench.client.measure import CONFIGURATIONS
 
@@ -15,30 +16,45 @@ CASES = [
     ("getaddrinfo_numeric", "recording"),
     ("getaddrinfo_numeric", "no_sdk"),
 ]
+FOOTPRINTS = [(what, on) for on in ("python", "sdk") for what in ("client", "sqlite3")]
 Rounds = dict[str, list[float]]
+Flat = dict[str, float]
 
 
-def measure(subject: str, configuration: str, calls: int, rounds: int) -> Rounds:
-    command = [sys.executable, "-m", "bench.client.measure"]
+def run(module: str, *args: object) -> Any:
+    """Run one measurement in a process of its own."""
     done = subprocess.run(
-        [*command, subject, configuration, str(calls), str(rounds)],
+        [sys.executable, "-m", f"bench.client.{module}", *map(str, args)],
         capture_output=True,
         text=True,
         check=True,
     )
-    found: Rounds = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def figures(results: dict[tuple[str, str], Rounds]) -> dict[str, float]:
-    """Return microseconds above the bare call: median and quartiles, and ratios to the peers."""
-    flat: dict[str, float] = {}
-    for (subject, configuration), rounds in results.items():
-        for kind, values in rounds.items():
-            low, middle, high = statistics.quantiles(values, n=4)
-            name = f"{subject}.{configuration}.{kind}_us"
-            flat[name] = round(middle / 1000, 3)
-            flat[f"{name}.low"], flat[f"{name}.high"] = round(low / 1000, 3), round(high / 1000, 3)
+def spread(name: str, values: list[float], per: float = 1.0) -> Flat:
+    """Return the median and the quartiles."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return {
+        name: round(middle / per, 3),
+        f"{name}.low": round(low / per, 3),
+        f"{name}.high": round(high / per, 3),
+    }
+
+
+def calls(turns: int, number: int, rounds: int) -> Flat:
+    """Return microseconds a call above the bare call, and ratios to the cheapest peer."""
+    results: dict[tuple[str, str], Rounds] = defaultdict(lambda: defaultdict(list))
+    # All cases in turn, and again: a disturbance then meets all of them, not one.
+    for _ in range(turns):
+        for case in CASES:
+            some = number // 5 if case[0] == "urllib3" else number
+            for kind, values in run("measure", *case, some, rounds).items():
+                results[case][kind] += values
+    flat: Flat = {}
+    for (subject, configuration), found in results.items():
+        for kind, values in found.items():
+            flat |= spread(f"{subject}.{configuration}.{kind}_us", values, 1000)
     for configuration in ("recording", "not_sampled"):
         for kind in ("wall", "cpu"):
             peer = min(flat[f"{peer}.{configuration}.{kind}_us"] for peer in PEERS)
@@ -47,21 +63,53 @@ def figures(results: dict[tuple[str, str], Rounds]) -> dict[str, float]:
     return flat
 
 
-def table(flat: dict[str, float]) -> str:
+def exports(number: int, rounds: int) -> Flat:
+    """Return what sending a span costs."""
+    flat: Flat = {}
+    for subject in ("getaddrinfo", *PEERS):
+        found = run("export", subject, number, rounds)
+        flat[f"{subject}.export.bytes_a_span"] = round(found["bytes"], 1)
+        flat |= spread(f"{subject}.export.cpu_us", found["cpu"], 1000)
+    return flat
+
+
+def footprints(times: int) -> Flat:
+    """Return what being there costs."""
+    flat: Flat = {}
+    for what, on in FOOTPRINTS:
+        found = [run("footprint", what, on) for _ in range(times)]
+        name = f"{what}.import_on_{on}"
+        flat |= spread(f"{name}.ms", [one["ms"] for one in found])
+        flat |= spread(f"{name}.kib", [one["kib"] for one in found])
+    return flat
+
+
+def table(flat: Flat) -> str:
     title = "microseconds a call, above the bare call"
     columns = f"{'wall':>8}  {'quartiles':<16}{'CPU':>8}  {'quartiles':<16}{'bare call':>10}"
     lines = [f"{title:<44}{columns}"]
     for subject, configuration in CASES:
         line = f"{subject + ', ' + configuration.replace('_', ' '):<44}"
         for kind in ("wall", "cpu"):
-            name = f"{subject}.{configuration}.{kind}_us"
-            spread = f"{flat[name + '.low']:.2f}-{flat[name + '.high']:.2f}"
-            line += f"{flat[name]:>8.2f}  {spread:<16}"
+            line += _cell(flat, f"{subject}.{configuration}.{kind}_us")
         lines.append(line + f"{flat[f'{subject}.{configuration}.bare_us']:>10.2f}")
     for name, value in flat.items():
         if name.startswith("ratio"):
             lines.append(f"{name.replace('_', ' ').replace('.', ', '):<44}{value:>8.2f}")
+    lines += ["", f"{'one span through the OTLP exporter':<44}{'CPU us':>8}{'bytes':>28}"]
+    for subject in ("getaddrinfo", *PEERS):
+        cell = _cell(flat, f"{subject}.export.cpu_us")
+        lines.append(f"{subject:<44}{cell}{flat[f'{subject}.export.bytes_a_span']:>10.0f}")
+    lines += ["", f"{'import and switch on, on top of':<44}{'ms':>8}{'resident KiB':>28}"]
+    for what, on in FOOTPRINTS:
+        name = f"{what}.import_on_{on}"
+        label = f"{what}, {'Python alone' if on == 'python' else 'the SDK'}"
+        lines.append(f"{label:<44}{_cell(flat, name + '.ms')}{flat[name + '.kib']:>10.0f}")
     return "\n".join(lines)
+
+
+def _cell(flat: Flat, name: str) -> str:
+    return f"{flat[name]:>8.2f}  {flat[name + '.low']:.2f}-{flat[name + '.high']:.2f}".ljust(26)
 
 
 def main() -> None:
@@ -71,14 +119,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10, help="rounds a process (default 10)")
     parser.add_argument("--turns", type=int, default=3, help="processes a case (default 3)")
     options = parser.parse_args()
-    results: dict[tuple[str, str], Rounds] = defaultdict(lambda: defaultdict(list))
-    # All cases in turn, and again: a disturbance then meets all of them, not one.
-    for _ in range(options.turns):
-        for case in CASES:
-            calls = options.calls // 5 if case[0] == "urllib3" else options.calls
-            for kind, values in measure(*case, calls, options.rounds).items():
-                results[case][kind] += values
-    flat = figures(results)
+    flat = calls(options.turns, options.calls, options.rounds)
+    flat |= exports(options.calls, options.rounds)
+    flat |= footprints(max(options.turns, 2) * 2)
     print(json.dumps(flat, indent=2) if options.json else table(flat))
 
 

@@ -8,10 +8,12 @@ OpenTelemetry on its own calls `instrument` once::
     otel_dns.client.instrument()
 """
 
-from importlib import import_module
 from typing import Any
 
-from otel_dns.client.instrumentor import LookupInstrumentor
+from otel_dns.client.event_loop import EventLoopInstrumentor
+from otel_dns.client.getaddrinfo import GetaddrinfoInstrumentor
+from otel_dns.client.gethostby import GethostbyInstrumentor
+from otel_dns.client.late import LateDnspythonInstrumentor
 from otel_dns.client.recorder import Recorder
 
 __all__ = ["instrument", "uninstrument"]
@@ -41,16 +43,10 @@ def uninstrument() -> None:
             instrumentor.uninstrument()
 
 
-def _instrumentors() -> list[LookupInstrumentor]:
-    # Imported when needed: an application that has no dnspython must be able to import this.
-    found = [
-        import_module("otel_dns.client.getaddrinfo").GetaddrinfoInstrumentor(),
-        import_module("otel_dns.client.gethostby").GethostbyInstrumentor(),
-        import_module("otel_dns.client.event_loop").EventLoopInstrumentor(),
+def _instrumentors() -> list[Any]:
+    return [
+        GetaddrinfoInstrumentor(),
+        GethostbyInstrumentor(),
+        EventLoopInstrumentor(),
+        LateDnspythonInstrumentor(),
     ]
-    try:
-        found.append(import_module("otel_dns.client.dnspython").DnspythonInstrumentor())
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "dns":
-            raise
-    return found

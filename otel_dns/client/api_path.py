@@ -25,7 +25,9 @@ class SpanPath(Protocol):
 class DurationPath(Protocol):
     """A way to record durations of lookups."""
 
-    def record(self, seconds: float, name: str, error_type: str | None, span: Span | None) -> None:
+    def record(
+        self, seconds: float, name: str | None, error_type: str | None, span: Span | None
+    ) -> None:
         """Record a duration, with the span as its exemplar where there is one."""
 
 
@@ -84,17 +86,32 @@ class ApiDurations:
         """
         self._histogram = histogram
 
-    def record(self, seconds: float, name: str, error_type: str | None, span: Span | None) -> None:
+    def record(
+        self, seconds: float, name: str | None, error_type: str | None, span: Span | None
+    ) -> None:
         """Record a duration.
 
         Args:
             seconds: How long a lookup took.
-            name: What was looked up, bounded.
+            name: What is shown of the name, if anything.
             error_type: How it failed, if it did.
             span: Its exemplar; nothing if the span is not recorded.
         """
-        attributes = {semconv.DNS_QUESTION_NAME: name}
-        if error_type is not None:
-            attributes[semconv.ERROR_TYPE] = error_type
+        attributes = duration_attributes(name, error_type)
         context = None if span is None else set_span_in_context(span)
         self._histogram.record(seconds, attributes, context)
+
+
+def duration_attributes(name: str | None, error_type: str | None) -> Attributes:
+    """Return the attributes of a measurement.
+
+    Args:
+        name: What is shown of the looked-up name, if anything.
+        error_type: How the lookup failed, if it did.
+    """
+    attributes: Attributes = {}
+    if name is not None:
+        attributes[semconv.DNS_QUESTION_NAME] = name
+    if error_type is not None:
+        attributes[semconv.ERROR_TYPE] = error_type
+    return attributes

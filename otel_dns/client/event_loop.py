@@ -9,6 +9,7 @@ import asyncio
 import functools
 from asyncio.base_events import BaseEventLoop
 from collections.abc import Callable, Collection, Iterable
+from importlib import import_module
 from typing import Any
 
 from otel_dns.client import getaddrinfo, gethostby
@@ -37,10 +38,13 @@ class EventLoopInstrumentor(LookupInstrumentor):
         addresses = _with_default(gethostby.of_socket_address("asyncio.loop.getnameinfo", stub))
         yield Replacement(BaseEventLoop, "run_in_executor", _hand_over)
         can_hand_over = BaseEventLoop.run_in_executor
-        for loop, condition in ((BaseEventLoop, can_hand_over), (_uvloop(), None)):
-            if loop is not None:
-                yield AsyncPatch(loop, "getaddrinfo", _of_loop(names, condition), recorder)
-                yield AsyncPatch(loop, "getnameinfo", _of_loop(addresses, condition), recorder)
+
+        def patches(loop: Any, condition: Callable[..., Any] | None) -> Iterable[Replacement]:
+            yield AsyncPatch(loop, "getaddrinfo", _of_loop(names, condition), recorder)
+            yield AsyncPatch(loop, "getnameinfo", _of_loop(addresses, condition), recorder)
+
+        yield from patches(BaseEventLoop, can_hand_over)
+        self._patch_later("uvloop", lambda: patches(import_module("uvloop").Loop, None))
 
 
 def _of_loop(reading: Reading, can_hand_over: Callable[..., Any] | None) -> Reading:
@@ -96,11 +100,3 @@ def _hand_over(original: Callable[..., Any]) -> Callable[..., Any]:
         return original(self, executor, func, *args)
 
     return run_in_executor
-
-
-def _uvloop() -> Any:
-    try:
-        import uvloop  # noqa: PLC0415 - most applications do not have it
-    except ImportError:
-        return None
-    return uvloop.Loop

@@ -39,7 +39,13 @@ from opentelemetry.trace import (
 from opentelemetry.trace.span import TraceState
 
 from otel_dns import semconv
-from otel_dns.client.api_path import ApiDurations, ApiSpans, DurationPath, SpanPath
+from otel_dns.client.api_path import (
+    ApiDurations,
+    ApiSpans,
+    DurationPath,
+    SpanPath,
+    duration_attributes,
+)
 from otel_dns.client.details import Attributes, Lookup
 
 KNOWN_SDKS: Final = frozenset({"1.45.1"})
@@ -552,9 +558,11 @@ class _SdkDurations:
         self._measurement_class = measurement_class
         self._slow = ApiDurations(histogram)
         self._readers: Any = None
-        self._series: dict[tuple[str, str | None], _Series] = {}
+        self._series: dict[tuple[str | None, str | None], _Series] = {}
 
-    def record(self, seconds: float, name: str, error_type: str | None, span: Span | None) -> None:
+    def record(
+        self, seconds: float, name: str | None, error_type: str | None, span: Span | None
+    ) -> None:
         config = self._histogram._meter_config
         readers = self._consumer._reader_storages  # replaced when it changes
         series = self._series.get((name, error_type)) if readers is self._readers else None
@@ -633,14 +641,12 @@ class _SdkDurations:
         )
         return measurement
 
-    def _learn(self, readers: Any, name: str, error_type: str | None) -> None:
+    def _learn(self, readers: Any, name: str | None, error_type: str | None) -> None:
         """Remember where measurements of one set of attributes go, in each reader and view."""
         if readers is not self._readers:
             self._series = {}
             self._readers = readers
-        attributes: Attributes = {semconv.DNS_QUESTION_NAME: name}
-        if error_type is not None:
-            attributes[semconv.ERROR_TYPE] = error_type
+        attributes = duration_attributes(name, error_type)
         module = import_module("opentelemetry.sdk.metrics._internal._view_instrument_match")
         series = _Series(attributes, [], [])
         for storage in readers.values():

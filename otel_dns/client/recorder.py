@@ -76,7 +76,7 @@ class Recorder:
             description="Lookups that have begun and not ended.",
         )
         self.settings = Settings.read(options)
-        self.names = NamesBound(self.settings.max_metric_names)
+        self.names = NamesBound(self.settings.max_metric_names, self.settings.metric_names)
         self._failure_logged = False
         self.awake = False
         """Whether somebody is known to record. As long as it is not, ask `wake`."""

@@ -10,9 +10,11 @@ from typing import Any, Final
 from opentelemetry.trace import Span
 
 from otel_dns.client.details import Lookup, Outcome
+from otel_dns.client.names_bound import Reduce, reduction
 from otel_dns.names import normalise
 
 MAX_NAMES_VARIABLE: Final = "OTEL_DNS_CLIENT_MAX_METRIC_NAMES"
+METRIC_NAMES_VARIABLE: Final = "OTEL_DNS_CLIENT_METRIC_NAMES"
 REQUIRE_PARENT_VARIABLE: Final = "OTEL_DNS_CLIENT_REQUIRE_PARENT"
 EXCLUDED_NAMES_VARIABLE: Final = "OTEL_DNS_CLIENT_EXCLUDED_NAMES"
 FAST_PATH_VARIABLE: Final = "OTEL_DNS_CLIENT_FAST_PATH"
@@ -22,6 +24,8 @@ RequestHook = Callable[[Span, Lookup], object]
 ResponseHook = Callable[[Span, Lookup, Outcome], object]
 
 _WORDS: Final = {"true": True, "1": True, "false": False, "0": False}
+_PARSED: Final = ("metric_names",)
+"""What is a word as an option too."""
 _logger = logging.getLogger(__name__)
 
 
@@ -31,6 +35,8 @@ class Settings:
 
     max_metric_names: int = DEFAULT_MAX_NAMES
     """How many distinct names the metric may carry; all others are counted under one value."""
+    metric_names: Reduce | None = None
+    """Makes of a name what the metric shows of it; nothing if it shows the name."""
     require_parent: bool = False
     """No span for a lookup outside of any other span. It is measured all the same."""
     excluded: Callable[[str], bool] | None = None
@@ -49,7 +55,7 @@ class Settings:
         """Take each setting from the options, else from the environment, else the default.
 
         Args:
-            options: ``max_metric_names``, ``require_parent``, ``excluded_names``,
+            options: ``max_metric_names``, ``metric_names``, ``require_parent``, ``excluded_names``,
                 ``request_hook``, ``response_hook``, ``fast_path``; None is as if not given.
             environ: Where the environment variables are looked up.
         """
@@ -57,7 +63,7 @@ class Settings:
         def setting(name: str, variable: str, parse: Callable[[str], Any], default: Any) -> Any:
             value = options.get(name)
             if value is not None:
-                return value
+                return parse(value) if name in _PARSED else value
             text = environ.get(variable, "").strip()
             if not text:
                 return default
@@ -70,6 +76,7 @@ class Settings:
         names = setting("excluded_names", EXCLUDED_NAMES_VARIABLE, lambda text: text.split(","), ())
         return cls(
             setting("max_metric_names", MAX_NAMES_VARIABLE, int, DEFAULT_MAX_NAMES),
+            setting("metric_names", METRIC_NAMES_VARIABLE, reduction, None),
             setting("require_parent", REQUIRE_PARENT_VARIABLE, _yes_or_no, False),
             exclusion([names] if isinstance(names, str) else names),
             options.get("request_hook"),

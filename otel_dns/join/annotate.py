@@ -12,6 +12,7 @@ from otel_dns import semconv
 from otel_dns.join.joiner import Late, Outcome, Released
 from otel_dns.join.timeline import own_times
 from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution
+from otel_dns.model.latency import latency_class
 from otel_dns.wire.otlp import double_attribute, int_attribute, rewrite, string_attribute
 
 
@@ -37,6 +38,7 @@ def _lookup_span(resolution: Resolution) -> bytes:
         string_attribute(semconv.JOIN_METHOD, join.method),
         string_attribute(semconv.LOOKUP_OUTCOME, resolution.outcome),
         string_attribute(semconv.BOTTLENECK, breakdown.bottleneck),
+        string_attribute(semconv.LATENCY_CLASS, latency_class(breakdown.total_ns)),
         int_attribute(semconv.QUERIES, len(join.traces)),
     ]
     if join.certainty:

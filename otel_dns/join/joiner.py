@@ -295,8 +295,10 @@ class Joiner:
                     candidate = waiting.candidate_of(trace.header.name)
                     self._join(waiting, trace, candidate, claim.method, claim.query)
             self._join_own_trace(waiting)
-        decisions = list(self._by_time.decide(due))
-        for decision in decisions:
+        decisions = []
+        for decision in self._by_time.decide(due):
+            decisions.append(decision)
+            self._slots.remove_lookup(decision.lookup)
             for trace, candidate in decision.given:
                 self._join(decision.lookup, trace, candidate, semconv.METHOD_TIME, None)
         decisions.sort(key=_end_order)
@@ -357,7 +359,6 @@ class Joiner:
             lookup = replace(lookup, queries=queries)
         del self._lookups[waiting.identity]
         self._remember(*waiting.identity)
-        self._slots.remove_lookup(waiting)
         self._ladder.remove_lookup(waiting)
         self._bytes -= _size_of(waiting)
         traces = tuple(sorted(waiting.traces, key=_order))

@@ -85,4 +85,5 @@ def server_trace_of(root: Span) -> ServerTrace:
         type=text(semconv.COREDNS_TYPE),
         rcode=text(semconv.COREDNS_RCODE),
         proto=text(semconv.COREDNS_PROTO),
+        server=otlp.server_instance(root.origin.resource),
     )

@@ -47,3 +47,6 @@ class Message:
     """The client's Pod as CoreDNS knows it (``pods verified``), ``namespace/name``; else empty."""
     source: str = "dnstap"
     """``dnstap`` or ``log``; a log line's time is when the answer had gone, late by the writing."""
+    asker_port: int = 0
+    """For FQ and FR whose ``extra`` tells it: port of the client whose query was forwarded;
+    ``dns_id`` is then that query's, not the one that the upstream saw. 0 when unknown."""

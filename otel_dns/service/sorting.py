@@ -1,15 +1,16 @@
 """What has come in, sorted by what is to be done with it."""
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from otel_dns import semconv
-from otel_dns.model import Origin, Span
+from otel_dns.model import Message, Origin, Span
 from otel_dns.wire import MalformedError, Refusals, otlp
 
 
 class Incoming(NamedTuple):
-    """One request's spans."""
+    """What one request, or one piece of a stream, brought."""
 
     lookups: list[Span]
     server_spans: list[Span]
@@ -17,6 +18,8 @@ class Incoming(NamedTuple):
     """Spans that are not ours: they pass through, unchanged to the byte."""
     refused: Refusals
     """Spans that cannot be sent on."""
+    messages: Sequence[Message] = ()
+    """DNS messages that servers saw: dnstap, log lines."""
 
 
 def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
@@ -42,9 +45,14 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
             continue
         for raw in spans:
             try:
-                ours.append(otlp.read_span(raw, origin))
+                span = otlp.read_span(raw, origin)
             except MalformedError as error:
                 sorted_.refused.add(str(error))
+                continue
+            if span.name == semconv.QUERY_SPAN and ours is sorted_.lookups:
+                sorted_.others.append((origin, raw))
+            else:
+                ours.append(span)
     mixed = bool(sorted_.lookups or sorted_.server_spans or sorted_.refused)
     for origin, spans in others:
         for raw in spans:

@@ -57,6 +57,8 @@ class Stream:
         """Take one request's spans; those that are not ours are sent on."""
         for span in incoming.server_spans:
             self._joiner.add_server_span(span, now_ns)
+        for message in incoming.messages:
+            self._joiner.add_message(message, now_ns)
         for span in incoming.lookups:
             try:
                 lookup = lookup_of(span)

@@ -1,6 +1,7 @@
 import contextlib
 import os
 import socket
+import sys
 import threading
 from typing import Any
 
@@ -68,6 +69,54 @@ def test_exclusion(given: list[str], name: str, left_out: bool) -> None:
     excluded = exclusion(given)
     assert excluded is not None
     assert excluded(name) is left_out
+
+
+@pytest.mark.parametrize("by", ["argument", "environment"])
+@pytest.mark.parametrize(
+    ("show", "expected"),
+    [
+        ("name", {"localhost", "a.b.co.uk.", "b.co.uk", "x.pods.cluster.local"}),
+        ("domain", {"localhost", "b.co.uk", "cluster.local"}),
+        ("none", {None}),
+    ],
+)
+def test_what_the_metric_shows_of_names(
+    telemetry: Telemetry,
+    monkeypatch: pytest.MonkeyPatch,
+    by: str,
+    show: str,
+    expected: set[object],
+) -> None:
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: [])
+    if by == "environment":
+        monkeypatch.setenv("OTEL_DNS_CLIENT_METRIC_NAMES", show)
+        otel_dns.client.instrument(**telemetry.options)
+    else:
+        otel_dns.client.instrument(**telemetry.options, metric_names=show)
+    # Twice: the first measurement of each goes another way than the next.
+    for _ in range(2):
+        look_up("localhost", "a.b.co.uk.", "b.co.uk", "x.pods.cluster.local")
+    points = telemetry.points(semconv.DNS_LOOKUP_DURATION)
+    assert {point.attributes.get(semconv.DNS_QUESTION_NAME) for point in points} == expected
+    assert sum(point.count for point in points) == 8
+
+
+def test_without_the_list_of_domains_no_names_are_shown(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "publicsuffixlist", None)
+    reduce = Settings.read({"metric_names": "domain"}, {}).metric_names
+    assert reduce is not None
+    assert reduce("a.example") is None
+    assert "otel-dns[domains]" in caplog.text
+
+
+def test_a_word_that_says_nothing_of_names(caplog: pytest.LogCaptureFixture) -> None:
+    read = Settings.read({}, {"OTEL_DNS_CLIENT_METRIC_NAMES": "domains"})
+    assert read.metric_names is None
+    assert "OTEL_DNS_CLIENT_METRIC_NAMES" in caplog.text
+    with pytest.raises(ValueError, match="'domains' is none of"):
+        Settings.read({"metric_names": "domains"}, {})
 
 
 def test_nothing_left_out() -> None:

@@ -41,6 +41,16 @@ class ResolutionMetrics:
             "How long lookups took, as the applications saw them.",
             _NAMESPACE, semconv.LOOKUP_OUTCOME,
         )  # fmt: skip
+        self._node_durations = self._family(
+            Histogram, semconv.METRIC_NODE_LOOKUP_DURATION, "s",
+            "How long lookups took, by the node that their Pod runs on.", semconv.K8S_NODE_NAME,
+        )  # fmt: skip
+        self._server_durations = self._family(
+            Histogram, semconv.METRIC_SERVER_LOOKUP_DURATION, "s",
+            "How long joined lookups took, by the server that was asked; what waited in its queue "
+            "shows here and not in its spans.",
+            semconv.SERVER_INSTANCE,
+        )  # fmt: skip
         self._lookups = self._family(
             Counter, semconv.METRIC_LOOKUPS, "{lookup}",
             "Lookups that arrived, by how they ended and what took most of their time.",
@@ -137,7 +147,11 @@ class ResolutionMetrics:
         self._joins.at(namespace, join.method, join.certainty or semconv.METHOD_NONE).add()
         if not lookup.inferred:
             seconds = (lookup.end_ns - lookup.start_ns) / _SECOND
-            self._durations.at(namespace, resolution.outcome).record(seconds, exemplar_of(seconds))
+            exemplar = exemplar_of(seconds)
+            self._durations.at(namespace, resolution.outcome).record(seconds, exemplar)
+            self._node_durations.at(node).record(seconds, exemplar)
+            for server in {_server(each.trace) for each in join.traces if not each.hop}:
+                self._server_durations.at(server).record(seconds, exemplar)
             self._lookups.at(namespace, resolution.outcome, breakdown.bottleneck).add()
             self._pod_lookups.at(*pod, resolution.outcome).add()
         if not join.traces:

@@ -1,0 +1,273 @@
+"""Resolutions as rows of the history.
+
+A resolution has some eighty spans, so rows are laid down as columns from the start: values are
+appended to flat lists and Arrow cuts them into rows, without an object for each span.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import pyarrow as pa
+
+from otel_dns import semconv
+from otel_dns.history.schema import HOP, PLUGIN, SCHEMA, SCHEMA_VERSION, SEGMENT_COLUMNS, SPAN
+from otel_dns.join import own_times
+from otel_dns.model import JoinedTrace, Resolution, ServerTrace, Span
+from otel_dns.model.latency import latency_class
+from otel_dns.wire import MalformedError, otlp
+
+MAX_TEXT: Final = 1024
+"""Characters of one text that are kept: no DNS name is longer, escapes included."""
+MAX_HOPS: Final = 64
+MAX_SPANS: Final = 64
+"""Of one row and of one hop; what is beyond is counted in ``left_out``."""
+_MAX_LIST: Final = 64
+_MAX_INT64: Final = (1 << 63) - 1
+_MAX_INT32: Final = (1 << 31) - 1
+
+
+def row_of(resolution: Resolution) -> dict[str, Any]:
+    """Give a resolution as one row: column names to values, lists and dicts within."""
+    row: dict[str, Any] = batch_of([resolution]).to_pylist()[0]
+    return row
+
+
+def batch_of(resolutions: Iterable[Resolution]) -> pa.RecordBatch:
+    """Lay resolutions out as columns of :data:`otel_dns.history.schema.SCHEMA`."""
+    columns = Columns()
+    for resolution in resolutions:
+        columns.add(resolution)
+    return columns.batch()
+
+
+class _Structs:
+    """A column of lists of structs: flat values of each field, and where each list starts."""
+
+    def __init__(self, type_: pa.StructType) -> None:
+        self.type = type_
+        self.values: dict[str, list[Any]] = {field.name: [] for field in type_}
+        self.offsets = [0]
+        self.size = 0
+
+    def append(self, *values: Any) -> None:
+        """Append one struct, its fields in order; nested lists belong to others."""
+        for column, value in zip(self.values.values(), values, strict=False):
+            column.append(value)
+        self.size += 1
+
+    def end(self) -> None:
+        """The list ends; the next starts."""
+        self.offsets.append(self.size)
+
+    def array(self, **nested: pa.Array) -> pa.Array:
+        """All lists, with the fields that are lists themselves given as arrays."""
+        fields = list(self.type)
+        flat = [
+            nested[field.name]
+            if field.name in nested
+            else pa.array(self.values[field.name], field.type)
+            for field in fields
+        ]
+        structs = pa.StructArray.from_arrays(flat, fields=fields)
+        element = pa.field("element", self.type, nullable=False)
+        offsets = pa.array(self.offsets, pa.int32())
+        return pa.ListArray.from_arrays(offsets, structs, type=pa.list_(element))
+
+
+class Columns:
+    """Rows as they come, laid down as columns."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[Any]] = {
+            name: [] for name in SCHEMA.names if name not in {"plugins", "hops"}
+        }
+        self._plugins, self._hops, self._spans = _Structs(PLUGIN), _Structs(HOP), _Structs(SPAN)
+
+    def __len__(self) -> int:
+        return len(self._values["start_ns"])
+
+    def add(self, resolution: Resolution) -> None:
+        """Append one resolution; hostile values are cut to what a column takes."""
+        lookup, join, breakdown = resolution.lookup, resolution.join, resolution.breakdown
+        resource = otlp.resource_attributes(lookup.span.origin.resource)
+        try:
+            attributes = otlp.attributes_of(lookup.span.raw)
+        except MalformedError:  # the span was made by nobody: an inferred lookup
+            attributes = {}
+        start_ns = _long(lookup.start_ns)
+        duration_ns = _long(max(lookup.end_ns - lookup.start_ns, 0))
+        ndots = attributes.get(semconv.RESOLVER_NDOTS)
+        traces = join.traces[:MAX_HOPS]
+        left_out = len(join.traces) - len(traces)
+        for joined in traces:
+            left_out += self._hop(joined, traces, lookup.start_ns)
+        self._hops.end()
+        self._own_times(traces)
+        row = {
+            "schema_version": SCHEMA_VERSION,
+            "trace_id": lookup.span.trace_id.hex(),
+            "span_id": lookup.span.span_id.hex(),
+            "start": start_ns // 1000,
+            "start_ns": start_ns,
+            "duration_ns": duration_ns,
+            "service": _text(resource.get(semconv.SERVICE_NAME)),
+            "cluster": _text(resource.get(semconv.K8S_CLUSTER_NAME)),
+            "namespace": _text(resource.get(semconv.K8S_NAMESPACE_NAME)),
+            "pod": _text(resource.get(semconv.K8S_POD_NAME)),
+            "node": _text(resource.get(semconv.K8S_NODE_NAME)),
+            "container": _text(resource.get(semconv.K8S_CONTAINER_NAME)),
+            "client": _text(lookup.client),
+            "name": _text(lookup.name or attributes.get(semconv.DNS_QUESTION_NAME)),
+            "type": _text("+".join(lookup.types)),
+            "api": _text(attributes.get(semconv.LOOKUP_API)),
+            "resolver": _text(lookup.kind),
+            "family": _text(attributes.get(semconv.LOOKUP_FAMILY)),
+            "nameserver": _text(attributes.get(semconv.SERVER_ADDRESS)),
+            "search": _texts(attributes.get(semconv.RESOLVER_SEARCH)),
+            "ndots": _int(ndots) if isinstance(ndots, int) else -1,
+            "candidates": _texts(lookup.candidates),
+            "outcome": resolution.outcome,
+            "error_type": _text(lookup.error_type),
+            "bottleneck": _text(breakdown.bottleneck),
+            "latency_class": latency_class(duration_ns),
+            "method": join.method,
+            "confidence": join.confidence,
+            "certainty": join.certainty,
+            "group_size": _int(join.group_size),
+            "queries": _int(sum(not joined.hop for joined in join.traces)),
+            "waste_queries": _int(breakdown.waste_queries),
+            "waste_ns": _long(breakdown.waste_ns),
+            "retries": _int(breakdown.retries),
+            "inferred": lookup.inferred,
+            "recorded": lookup.recorded,
+            **{
+                column: _long(breakdown.segments.get(segment, 0))
+                for segment, column in SEGMENT_COLUMNS.items()
+            },
+            "after_answer_ns": _long(breakdown.after_answer_ns),
+            "evidence": [
+                _evidence(joined.trace, lookup.start_ns)
+                for joined in traces
+                if joined.trace.client_port or joined.trace.dns_id is not None
+            ],
+            "left_out": _int(left_out),
+        }
+        for name, value in row.items():
+            self._values[name].append(value)
+
+    def batch(self) -> pa.RecordBatch:
+        """All rows so far."""
+        arrays = {
+            name: pa.array(values, SCHEMA.field(name).type) for name, values in self._values.items()
+        }
+        arrays["plugins"] = self._plugins.array()
+        arrays["hops"] = self._hops.array(spans=self._spans.array())
+        return pa.RecordBatch.from_arrays([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
+
+    def _hop(self, joined: JoinedTrace, all_of: Sequence[JoinedTrace], zero_ns: int) -> int:
+        """Append one hop; gives how many of its spans were left out."""
+        trace = joined.trace
+        own = own_times(joined.timeline)
+        spans = trace.spans[:MAX_SPANS]
+        place = {span.span_id: number for number, span in enumerate(spans)}
+        upstream = ""
+        append = self._spans.append
+        for span in spans:
+            peer = _peer(span)
+            upstream = upstream or peer
+            append(
+                _text(span.name),
+                -1 if span is trace.root else place.get(span.parent_id, 0),
+                _long(span.start_ns - zero_ns),
+                _long(max(span.end_ns - span.start_ns, 0)),
+                own.get(span.span_id, 0),
+                peer,
+            )
+        self._spans.end()
+        root = trace.root
+        self._hops.append(
+            _text(trace.name), _text(trace.type), _text(trace.rcode), _text(trace.proto),
+            _server(trace), _long(root.start_ns - zero_ns),
+            _long(max(root.end_ns - root.start_ns, 0)), upstream, joined.cache,
+            _int(joined.candidate), _int(joined.hop), _asked_by(joined, all_of), joined.method,
+            trace.source, _long(joined.skew_ns), root.trace_id[-8:].hex(), _int(trace.client_port),
+            -1 if trace.dns_id is None else _int(trace.dns_id),
+        )  # fmt: skip
+        return len(trace.spans) - len(spans)
+
+    def _own_times(self, traces: Sequence[JoinedTrace]) -> None:
+        """Append the own time of each plugin at each server."""
+        total: dict[tuple[str, str], list[int]] = {}
+        for joined in traces:
+            own = own_times(joined.timeline)
+            server = _server(joined.trace)
+            seen = set()
+            for span in joined.trace.spans[:MAX_SPANS]:
+                entry = total.setdefault((_text(span.name), server), [0, 0])
+                entry[0] += own.get(span.span_id, 0)
+                entry[1] += span.name not in seen
+                seen.add(span.name)
+        for (plugin, server), (own_ns, queries) in total.items():
+            self._plugins.append(plugin, server, _long(own_ns), queries)
+        self._plugins.end()
+
+
+def _asked_by(joined: JoinedTrace, all_of: Sequence[JoinedTrace]) -> int:
+    """Find the hop in which ``joined.parent`` is a span; -1 when the client asked itself."""
+    if not joined.hop or not joined.parent:
+        return -1
+    for number, other in enumerate(all_of):
+        if any(span.span_id == joined.parent for span in other.trace.spans):
+            return number
+    return -1
+
+
+def _server(trace: ServerTrace) -> str:
+    return _text(trace.server or otlp.service_name(trace.root.origin.resource))
+
+
+def _peer(span: Span) -> str:
+    if span.name != semconv.CONNECT_SPAN:
+        return ""
+    try:
+        return _text(otlp.attributes_of(span.raw).get(semconv.PEER_ADDRESS))
+    except MalformedError:
+        return ""
+
+
+def _evidence(trace: ServerTrace, zero_ns: int) -> str:
+    """One line on what the wire or the log told of a query: question, answer, and when."""
+    came_ms = ((trace.asked_ns or trace.start_ns) - zero_ns) / 1e6
+    dns_id = "" if trace.dns_id is None else f" id {trace.dns_id}"
+    answer = "no answer"
+    if trace.rcode:
+        answer = f"{trace.rcode} +{(trace.answer_ns - zero_ns) / 1e6:.3f} ms"
+    return (
+        f"{trace.source} {_server(trace)} +{came_ms:.3f} ms {_text(trace.client)}"
+        f":{trace.client_port}{dns_id} {_text(trace.proto)} {_text(trace.asked or trace.name)}"
+        f" {_text(trace.type)}: {_text(answer)}"
+    )
+
+
+def _text(value: otlp.AttributeValue) -> str:
+    if not isinstance(value, str):
+        return ""
+    if len(value) > MAX_TEXT:
+        value = value[:MAX_TEXT]
+    # Surrogates cannot be written as UTF-8; escapes of undecodable bytes come with them.
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def _texts(values: otlp.AttributeValue | Sequence[str]) -> list[str]:
+    return [_text(value) for value in values[:_MAX_LIST]] if isinstance(values, tuple) else []
+
+
+def _long(value: int) -> int:
+    return max(-_MAX_INT64, min(value, _MAX_INT64))
+
+
+def _int(value: int) -> int:
+    return max(-_MAX_INT32, min(value, _MAX_INT32))
+
+
+__all__ = ["MAX_HOPS", "MAX_SPANS", "MAX_TEXT", "Columns", "batch_of", "row_of"]

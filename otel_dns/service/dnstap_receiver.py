@@ -1,0 +1,327 @@
+"""dnstap in: a frame-streams server on TCP, TLS and Unix sockets.
+
+CoreDNS connects and keeps the connection; it never waits for us: while nobody reads it drops what
+does not fit its queue of 10,000 messages, and logs how many. So a full pipeline holds a sender back
+for a while, and then drops its messages here, where they are counted. Each sender has a task of its
+own with bounded buffers: one that hangs, is slow or sends rubbish costs the others nothing.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import ssl
+import stat
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from otel_dns.model import Message
+from otel_dns.service.counts import Counts
+from otel_dns.service.log_sorting import MESSAGE_BYTES
+from otel_dns.service.otlp_receiver import Offer
+from otel_dns.service.settings import ServerTls
+from otel_dns.service.sorting import Incoming
+from otel_dns.wire import MalformedError, Refusals, dnstap, frame_streams
+from otel_dns.wire.frame_streams import Control, ControlType, Data, Decoder, FrameError
+
+_CONTENT_TYPES: Final = (frame_streams.DNSTAP_CONTENT_TYPE,)
+_CHUNK: Final = 1 << 16
+_HOLD_S: Final = 5.0
+"""A sender is held so long while the pipeline is full."""
+_POLL_S: Final = 0.05
+_MAX_SENDERS: Final = 1024
+"""Connections at one time; a CoreDNS has one for each of its server blocks."""
+
+_log = logging.getLogger(__name__)
+
+
+class DnstapReceiver:
+    """Listens in a thread of its own."""
+
+    def __init__(
+        self,
+        listen: Sequence[str],
+        offer: Offer,
+        tls: ServerTls | None = None,
+        handshake_s: float = 10.0,
+    ) -> None:
+        """Make the receiver.
+
+        Args:
+            listen: addresses: ``host:port``, ``tls:host:port`` or ``unix:/path``.
+            offer: hands messages to the pipeline.
+            tls: certificates, for addresses that begin with ``tls:``.
+            handshake_s: a sender has so long from connecting to START (CoreDNS gives up after 4 s).
+        """
+        self._listen = listen
+        self._offer = offer
+        self._tls = tls
+        self._handshake_s = handshake_s
+        self.counts = Counts()
+        self.addresses: list[str] = []
+        """Where it listens, once started, with the ports that were chosen where they were 0."""
+        self._loop: asyncio.AbstractEventLoop
+        self._servers: list[asyncio.Server] = []
+        self._senders: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._run, name="otel-dns-dnstap", daemon=True)
+        self._warned: set[str] = set()
+
+    def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: an address cannot be listened on; none is then.
+        """
+        with contextlib.ExitStack() as opened:
+            sockets = []
+            context = None
+            for address in self._listen:
+                if address.startswith("tls:") and context is None:
+                    if self._tls is None:
+                        raise OSError(f"{address} for dnstap needs a certificate and its key")
+                    context = _tls_context(self._tls)
+                sockets.append(opened.enter_context(_socket(address)))
+            opened.pop_all()
+        if not sockets:
+            return
+        self._loop = asyncio.new_event_loop()
+        for address, listening in zip(self._listen, sockets, strict=True):
+            secured = context if address.startswith("tls:") else None
+            self._servers.append(
+                self._loop.run_until_complete(
+                    asyncio.start_unix_server(self._take, sock=listening)
+                    if listening.family == socket.AF_UNIX
+                    else asyncio.start_server(self._take, sock=listening, ssl=secured)
+                )
+            )
+        self._thread.start()
+        self.addresses = [
+            _named(address, listening)
+            for address, listening in zip(self._listen, sockets, strict=True)
+        ]
+
+    def stop(self) -> None:
+        """Take no more; what was read is in the pipeline."""
+        if not self._thread.is_alive():
+            return
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        for address in self._listen:
+            if address.startswith("unix:"):
+                Path(address.removeprefix("unix:")).unlink(missing_ok=True)
+
+    def gauges(self) -> dict[str, int]:
+        """What is connected now."""
+        return {"dnstap_senders": len(self._senders)}
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._end())
+        self._loop.close()
+
+    async def _end(self) -> None:
+        for server in self._servers:
+            server.close()
+        await _next_rounds()  # a connection just taken becomes a sender
+        for sender in list(self._senders):
+            sender.cancel()
+        await asyncio.gather(*self._senders, return_exceptions=True)
+        await _next_rounds()  # transports close in them
+
+    # -- one sender ---------------------------------------------------------------------------
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._senders) >= _MAX_SENDERS:
+            self.counts.add(dnstap_senders_turned_away=1)
+            writer.transport.abort()
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._senders.add(task)
+        sender = _sender(writer)
+        self.counts.add(dnstap_connections=1)
+        try:
+            await self._read(reader, writer, sender)
+        except FrameError as error:
+            self.counts.add(dnstap_streams_malformed=1)
+            self._warn("stream", "dnstap from %s is no frame stream: %s", sender, error)
+        except TimeoutError:
+            self.counts.add(dnstap_handshakes_timed_out=1)
+        except asyncio.CancelledError:
+            pass  # by stop(); streams of Python 3.11 would report it
+        except OSError:
+            self.counts.add(dnstap_connections_broken=1)
+        finally:
+            self._senders.discard(task)
+            writer.transport.abort()
+
+    async def _read(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sender: str
+    ) -> None:
+        decoder = Decoder()
+        started = False
+        deadline = self._loop.time() + self._handshake_s
+        while True:
+            if started:
+                data = await reader.read(_CHUNK)
+            else:
+                async with asyncio.timeout_at(deadline):
+                    data = await reader.read(_CHUNK)
+            if not data:
+                if decoder.held:
+                    self.counts.add(dnstap_connections_broken=1)
+                return
+            messages: list[Message] = []
+            stopped = False
+            try:
+                for frame in decoder.feed(data):
+                    if isinstance(frame, Data):
+                        if not started:
+                            raise FrameError("a data frame before START")
+                        self._decode(frame.payload, sender, messages)
+                    elif frame.type is ControlType.START:
+                        _check_content(frame)
+                        started = True
+                    else:
+                        stopped = _answer(frame, writer) or stopped
+            finally:
+                # Also what came before the frame that is broken.
+                if messages:
+                    await self._hand_on(messages)
+            if stopped:
+                async with asyncio.timeout(self._handshake_s):
+                    await writer.drain()
+                writer.close()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(1.0):
+                        await writer.wait_closed()
+                return
+
+    def _decode(self, payload: bytes, sender: str, messages: list[Message]) -> None:
+        try:
+            decoded = dnstap.decode(payload, sender)
+        except MalformedError as error:
+            self.counts.add(dnstap_messages_malformed=1)
+            self._warn("message", "a dnstap message from %s is broken: %s", sender, error)
+            return
+        if isinstance(decoded, Message):
+            messages.append(decoded)
+        else:
+            self.counts.add(**{f"dnstap_messages_unused_{decoded.reason}": 1})
+
+    async def _hand_on(self, messages: list[Message]) -> None:
+        incoming = Incoming([], [], [], Refusals(), messages)
+        deadline = self._loop.time() + _HOLD_S
+        while not self._offer(incoming, len(messages) * MESSAGE_BYTES, 0):
+            if self._loop.time() >= deadline:
+                self.counts.add(dnstap_messages_dropped_full=len(messages))
+                return
+            await asyncio.sleep(_POLL_S)
+        self.counts.add(dnstap_messages=len(messages))
+
+    def _warn(self, what: str, message: str, *details: object) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
+            _log.warning(f"{message} (said once; see metrics)", *details)
+
+
+async def _next_rounds() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def _answer(control: Control, writer: asyncio.StreamWriter) -> bool:
+    """Answer a control frame; True when the sender has come to its end."""
+    if control.type is ControlType.READY:
+        _check_content(control)
+        writer.write(frame_streams.encode_control(Control(ControlType.ACCEPT, _CONTENT_TYPES)))
+        return False
+    if control.type is ControlType.STOP:
+        writer.write(frame_streams.encode_control(Control(ControlType.FINISH)))
+        return True
+    raise FrameError(f"{control.type.name} is the receiver's to say")
+
+
+def _check_content(control: Control) -> None:
+    if control.content_types and _CONTENT_TYPES[0] not in control.content_types:
+        raise FrameError(f"a stream of {control.content_types[0][:60]!r}, not of dnstap")
+
+
+def _sender(writer: asyncio.StreamWriter) -> str:
+    peer: object = writer.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) and peer else "unix"
+
+
+def _tls_context(tls: ServerTls) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+        if tls.client_ca is not None:
+            context.load_verify_locations(tls.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError as error:  # ssl.SSLError is one
+        raise OSError(
+            f"cannot load the certificate {tls.certificate} of dnstap, its key, or its clients'"
+            f" CA: {error}"
+        ) from None
+    return context
+
+
+def _socket(address: str) -> socket.socket:
+    try:
+        if address.startswith("unix:"):
+            path = address.removeprefix("unix:")
+            _remove_stale(path)
+            listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            with contextlib.ExitStack() as opened:
+                opened.enter_context(listening).bind(path)
+                opened.pop_all()
+            return listening
+        host, _, port = address.removeprefix("tls:").rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65_535:
+            raise OSError("HOST:PORT, tls:HOST:PORT or unix:/PATH is wanted")  # noqa: TRY301
+        listening = socket.create_server(
+            (host.strip("[]"), int(port)),
+            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
+        )
+        # A sender that vanished without a word is found out within minutes, and its task ends.
+        for option, value in _KEEP_ALIVE:
+            listening.setsockopt(*option, value)
+    except OSError as error:
+        raise OSError(f"cannot listen on {address} for dnstap: {error}") from None
+    return listening
+
+
+_KEEP_ALIVE: Final = (
+    ((socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1),
+    *(
+        ((socket.IPPROTO_TCP, getattr(socket, name)), value)
+        for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3))
+        if hasattr(socket, name)
+    ),
+)
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens on any more, as after a crash; nothing else."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink(missing_ok=True)
+
+
+def _named(address: str, listening: socket.socket) -> str:
+    if listening.family == socket.AF_UNIX:
+        return address
+    return f"{address.rpartition(':')[0]}:{listening.getsockname()[1]}"
