@@ -64,6 +64,8 @@ K8S_NODE_NAME: Final = "k8s.node.name"
 """Semantic conventions, on the resource."""
 K8S_CONTAINER_NAME: Final = "k8s.container.name"
 """Semantic conventions, on the resource."""
+HOST_NAME: Final = "host.name"
+"""Semantic conventions, on the resource."""
 K8S_CLUSTER_NAME: Final = "k8s.cluster.name"
 """Semantic conventions, on the resource: many clusters' history may lie side by side."""
 
