@@ -29,6 +29,8 @@ MAX_TEXT: Final = 1024
 MAX_HOPS: Final = 64
 MAX_SPANS: Final = 64
 """Of one row and of one hop; what is beyond is counted in ``left_out``."""
+MAX_SPENT_NS: Final = 1 << 53
+"""104 days: what a float holds exactly, and of which a thousand can be added up."""
 _MAX_LIST: Final = 64
 _MAX_INT64: Final = (1 << 63) - 1
 _MAX_INT32: Final = (1 << 31) - 1
@@ -121,7 +123,7 @@ def _scalars(resolution: Resolution) -> dict[str, Any]:
     except MalformedError:  # the span was made by nobody: an inferred lookup
         attributes = {}
     start_ns = _long(lookup.start_ns)
-    duration_ns = _long(max(lookup.end_ns - lookup.start_ns, 0))
+    duration_ns = _spent(lookup.end_ns - lookup.start_ns)
     ndots = attributes.get(semconv.RESOLVER_NDOTS)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -146,6 +148,7 @@ def _scalars(resolution: Resolution) -> dict[str, Any]:
         "search": _texts(attributes.get(semconv.RESOLVER_SEARCH)),
         "ndots": _int(ndots) if isinstance(ndots, int) else -1,
         "candidates": _texts(lookup.candidates),
+        "answered": _text(_answered(resolution)),
         "outcome": resolution.outcome,
         "error_type": _text(lookup.error_type),
         "bottleneck": _text(breakdown.bottleneck),
@@ -156,15 +159,15 @@ def _scalars(resolution: Resolution) -> dict[str, Any]:
         "group_size": _int(join.group_size),
         "queries": _int(sum(not joined.hop for joined in join.traces)),
         "waste_queries": _int(breakdown.waste_queries),
-        "waste_ns": _long(breakdown.waste_ns),
+        "waste_ns": _spent(breakdown.waste_ns),
         "retries": _int(breakdown.retries),
         "inferred": lookup.inferred,
         "recorded": lookup.recorded,
         **{
-            column: _long(breakdown.segments.get(segment, 0))
+            column: _spent(breakdown.segments.get(segment, 0))
             for segment, column in SEGMENT_COLUMNS.items()
         },
-        "after_answer_ns": _long(breakdown.after_answer_ns),
+        "after_answer_ns": _spent(breakdown.after_answer_ns),
     }
 
 
@@ -185,7 +188,7 @@ class _Found:
 
     def plugins(self) -> list[tuple[Any, ...]]:
         """The own time of each plugin at each server."""
-        return [(*of, _long(own_ns), queries) for of, (own_ns, queries) in self._own.items()]
+        return [(*of, _spent(own_ns), queries) for of, (own_ns, queries) in self._own.items()]
 
     def _add(self, joined: JoinedTrace) -> None:
         trace, zero_ns = joined.trace, self._zero_ns
@@ -196,7 +199,7 @@ class _Found:
         upstream = ""
         for number, span in enumerate(trace.spans[:MAX_SPANS]):
             name, own_ns = _text(span.name), own.get(span.span_id, 0)
-            duration_ns = _long(max(span.end_ns - span.start_ns, 0))
+            duration_ns = _spent(span.end_ns - span.start_ns)
             peer = ""
             if name == semconv.CONNECT_SPAN:
                 peer = _peer(span)
@@ -205,7 +208,9 @@ class _Found:
             parent = place.get(span.parent_id, 0) if number else -1
             place[span.span_id] = number
             start_ns = _long(span.start_ns - zero_ns)
-            self.spans.append((len(self.hops), name, parent, start_ns, duration_ns, own_ns, peer))
+            self.spans.append(
+                (len(self.hops), name, parent, start_ns, duration_ns, _spent(own_ns), peer)
+            )
             own_by_name[name] = own_by_name.get(name, 0) + own_ns
         self.left_out += max(len(trace.spans) - MAX_SPANS, 0)
         for name, own_ns in own_by_name.items():
@@ -214,7 +219,7 @@ class _Found:
         self.hops.append(
             (
                 _text(trace.name), _text(trace.type), rcode, _text(trace.proto), server,
-                _long(root.start_ns - zero_ns), _long(max(root.end_ns - root.start_ns, 0)),
+                _long(root.start_ns - zero_ns), _spent(root.end_ns - root.start_ns),
                 upstream, joined.cache, _int(joined.candidate), _int(joined.hop),
                 _asked_by(joined, self._traces), joined.method, trace.source,
                 _long(joined.skew_ns), root.trace_id[-8:].hex(), _int(trace.client_port),
@@ -223,6 +228,12 @@ class _Found:
         )  # fmt: skip
         if trace.client_port or trace.dns_id is not None:
             self.evidence.append(_evidence(trace, zero_ns))
+
+
+def _answered(resolution: Resolution) -> str:
+    candidates = resolution.lookup.candidates
+    last = max((joined.candidate for joined in resolution.join.traces), default=-1)
+    return candidates[last] if 0 <= last < len(candidates) else ""
 
 
 def _asked_by(joined: JoinedTrace, all_of: Sequence[JoinedTrace]) -> int:
@@ -275,6 +286,10 @@ def _texts(values: otlp.AttributeValue | Sequence[str]) -> list[str]:
 
 def _long(value: int) -> int:
     return max(-_MAX_INT64, min(value, _MAX_INT64))
+
+
+def _spent(nanoseconds: int) -> int:
+    return max(0, min(nanoseconds, MAX_SPENT_NS))
 
 
 def _int(value: int) -> int:

@@ -102,6 +102,7 @@ SCHEMA: Final = pa.schema(
             "search": _list(_TEXT),
             "ndots": _INT,  # -1: unknown
             "candidates": _list(_TEXT),
+            "answered": _TEXT,  # the last candidate that a server was asked for; empty: none seen
             "outcome": _TEXT,
             "error_type": _TEXT,
             "bottleneck": _TEXT,
