@@ -49,6 +49,8 @@ class HttpReceiver:
         self._alive = alive
         self._metrics = metrics
         self.counts = Counts()
+        self.address: str = settings.receivers.http.listen
+        """Where it listens; once started with the port that was chosen where it was 0."""
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._app,
@@ -65,19 +67,14 @@ class HttpReceiver:
         self._decoding = asyncio.Semaphore(1)
         self._thread = threading.Thread(target=self._run, name="otel-dns-http", daemon=True)
 
-    def start(self) -> str:
+    def start(self) -> None:
         """Listen.
-
-        Returns:
-            The address, with the port that was chosen where it was 0.
 
         Raises:
             OSError: the address cannot be listened on.
         """
-        address = self._settings.http_listen
+        address = self._settings.receivers.http.listen
         host, _, port = address.rpartition(":")
-        if not port.isdecimal() or int(port) > 65_535:
-            raise OSError(f"cannot listen on {address} for HTTP: HOST:PORT is wanted")
         try:
             self._socket = socket.create_server(
                 (host.strip("[]"), int(port)),
@@ -86,14 +83,20 @@ class HttpReceiver:
         except OSError as error:
             raise OSError(f"cannot listen on {address} for HTTP: {error}") from None
         self._thread.start()
-        return f"{host}:{self._socket.getsockname()[1]}"
+        self.address = f"{host}:{self._socket.getsockname()[1]}"
 
     def stop(self) -> None:
         """Take no new requests; let those under way end."""
+        if self._thread.ident is None:
+            return
         # Requests that do not end in time are cut off, which uvicorn reports one by one.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self._server.should_exit = True
         self._thread.join()
+
+    def gauges(self) -> dict[str, int]:
+        """Nothing is held here."""
+        return {}
 
     def _run(self) -> None:
         assert self._socket is not None
@@ -144,7 +147,7 @@ class HttpReceiver:
         except MalformedError as error:
             self.counts.add(zipkin_requests_malformed=1)
             return 400, f"{error}\n".encode()
-        incoming = sort_spans(spans, refused, self._settings.coredns_services)
+        incoming = sort_spans(spans, refused, self._settings.receivers.coredns_services)
         if refused:
             if not self.counts["zipkin_spans_refused"]:
                 _log.warning("refused a Zipkin span: %s (said once; see metrics)", refused.first)
@@ -169,7 +172,7 @@ class HttpReceiver:
 
     async def _body(self, headers: dict[bytes, bytes], receive: _Receive) -> bytes:
         """Read a body, unpacked where it is gzip, within the limit on a request."""
-        limit = self._settings.max_zipkin_bytes
+        limit = self._settings.receivers.http.max_request
         unpack = None
         if headers.get(b"content-encoding", b"").lower() == b"gzip":
             unpack = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)

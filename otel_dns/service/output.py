@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from otel_dns.service.counts import Counts
+from otel_dns.service.settings import Output
 from otel_dns.service.weighted_queue import WeightedQueue
 
 EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -48,11 +49,11 @@ _log = logging.getLogger(__name__)
 class OtlpOutput:
     """Sends OTLP trace requests to one endpoint, in order, from a thread of its own."""
 
-    def __init__(self, endpoint: str, max_queue_bytes: int, give_up_after_s: float) -> None:
-        self._endpoint = endpoint
-        self._give_up_after_s = give_up_after_s
-        self._queue: WeightedQueue[tuple[bytes, int]] = WeightedQueue(max_queue_bytes)
-        self._channel = grpc.insecure_channel(endpoint, options=_CHANNEL_OPTIONS)
+    def __init__(self, settings: Output) -> None:
+        self.label = settings.label
+        self._give_up_after_s = settings.give_up_after
+        self._queue: WeightedQueue[tuple[bytes, int]] = WeightedQueue(settings.queue)
+        self._channel = grpc.insecure_channel(settings.endpoint, options=_CHANNEL_OPTIONS)
         self._export: Callable[..., bytes] = self._channel.unary_unary(EXPORT, None, None)
         self._thread = threading.Thread(target=self._run, name="otel-dns-output", daemon=True)
         self._deadline: float | None = None
@@ -94,9 +95,15 @@ class OtlpOutput:
         self._say_lost()
         self._channel.close()
 
-    def gauges(self) -> dict[str, int]:
-        """What is held now."""
-        return {"output_queue_bytes": self._queue.weight}
+    def leave_out(self, spans: int) -> None:
+        """Count spans for which there was no room here, while other outputs took them."""
+        self.counts.add(spans_dropped_full=spans)
+        self._lost(spans, "its queue is full")
+
+    @property
+    def queued_bytes(self) -> int:
+        """What waits to be sent."""
+        return self._queue.weight
 
     def _run(self) -> None:
         while not self._queue.finished:
@@ -146,9 +153,7 @@ class OtlpOutput:
 
     def _say_lost(self) -> None:
         if self._lost_spans:
-            _log.error(
-                "%s: %d spans are lost: %s", self._endpoint, self._lost_spans, self._lost_why
-            )
+            _log.error("%s: %d spans are lost: %s", self.label, self._lost_spans, self._lost_why)
             self._lost_spans, self._lost_said = 0, time.monotonic()
 
     def _time_left_s(self, at_most_s: float) -> float:
@@ -168,14 +173,14 @@ class OtlpOutput:
         self._reminded = now
         _log.warning(
             "%s does not take spans (%s: %s); they wait and are tried again",
-            self._endpoint, code, _short(details),
+            self.label, code, _short(details),
         )  # fmt: skip
 
     def _answered(self) -> None:
         if self._down_since is not None:
             _log.info(
                 "%s takes spans again after %.1f s",
-                self._endpoint, time.monotonic() - self._down_since,
+                self.label, time.monotonic() - self._down_since,
             )  # fmt: skip
             self._down_since = None
 

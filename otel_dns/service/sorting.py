@@ -45,9 +45,14 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
             continue
         for raw in spans:
             try:
-                ours.append(otlp.read_span(raw, origin))
+                span = otlp.read_span(raw, origin)
             except MalformedError as error:
                 sorted_.refused.add(str(error))
+                continue
+            if span.name == semconv.QUERY_SPAN and ours is sorted_.lookups:
+                sorted_.others.append((origin, raw))
+            else:
+                ours.append(span)
     mixed = bool(sorted_.lookups or sorted_.server_spans or sorted_.refused)
     for origin, spans in others:
         for raw in spans:

@@ -13,11 +13,10 @@ from typing import Self
 import grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
-from otel_dns.join import JoinSettings
-from otel_dns.service import ServeSettings, Service
+from otel_dns.service import ServeSettings, Service, configuration
 from otel_dns.wire import otlp
 from tests.support.otlp import EXPORT
-from tests.support.spans import CLIENT, SECOND
+from tests.support.spans import CLIENT
 
 Behaviour = Callable[[bytes, grpc.ServicerContext], bytes]
 
@@ -94,21 +93,25 @@ class Backend:
         return sorted(span.name for span in self.spans)
 
 
+def settings_of(*outputs: str, settle_s: float = 0.1, **keys: object) -> ServeSettings:
+    """Settings for ports of its own; others by dotted key, ``__`` for the dots."""
+    options = {
+        "receivers.otlp.listen": "127.0.0.1:0",
+        "receivers.http.listen": "127.0.0.1:0",
+        "outputs": [{"endpoint": output} for output in outputs],
+        "join.settle": settle_s,
+        "join.server_trace_wait": 2 * settle_s,
+        "export.what": "all",
+        "shutdown": 5,
+    } | {key.replace("__", "."): value for key, value in keys.items()}
+    return configuration.load(options=options.items())
+
+
 @contextmanager
-def serving(output: str, *, settle_s: float = 0.1, **settings: object) -> Iterator["Running"]:
+def serving(output: str, *more: str, settle_s: float = 0.1, **keys: object) -> Iterator["Running"]:
     """A processor on ports of its own, stopped at the end."""
-    service = Service(
-        ServeSettings(
-            otlp_listen="127.0.0.1:0",
-            http_listen="127.0.0.1:0",
-            output=output,
-            join=JoinSettings(
-                settle_ns=round(settle_s * SECOND), trace_wait_ns=round(2 * settle_s * SECOND)
-            ),
-            **({"shutdown_s": 5.0} | settings),  # type: ignore[arg-type]
-        )
-    )
-    running = Running(service, *service.start())
+    service = Service(settings_of(output, *more, settle_s=settle_s, **keys))
+    running = Running(service, service.start())
     try:
         yield running
     finally:
@@ -118,10 +121,10 @@ def serving(output: str, *, settle_s: float = 0.1, **settings: object) -> Iterat
 class Running:
     """A processor that runs, with its addresses."""
 
-    def __init__(self, service: Service, otlp_address: str, http_address: str) -> None:
+    def __init__(self, service: Service, addresses: dict[str, str]) -> None:
         self.service = service
-        self.otlp = otlp_address
-        self.http = f"http://{http_address}"
+        self.otlp = addresses["otlp"]
+        self.http = f"http://{addresses['http']}"
         self._stopped = False
 
     def stop(self) -> None:
