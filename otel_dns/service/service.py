@@ -72,7 +72,9 @@ class Service(Collector):
                     settings.metrics.output, resolutions.families, settings.metrics.interval
                 )
             )
-        self._stream = Stream(settings.join.settings(), self._outputs.send, self._observers)
+        self._stream = Stream(
+            settings.join.settings(), self._outputs.send, self._observers, settings.export
+        )
         self._pipeline = Pipeline(self._stream, settings.receivers.max_waiting)
         self._otlp = OtlpReceiver(settings, self._pipeline.offer, self._outputs.offer)
         self._http = HttpReceiver(

@@ -256,6 +256,18 @@ def rewrite(span: Span, trace_id: bytes, parent_id: bytes, attributes: bytes = b
     return b"".join((_TRACE_SPAN_IDS[0], trace_id, _PARENT_ID, parent_id, kept, attributes))
 
 
+def with_kind(raw: bytes, kind: int, instead_of: int) -> bytes:
+    """Encode a span again with one ``SpanKind`` instead of another; all else stays.
+
+    Raises:
+        MalformedError: broken fields.
+    """
+    for tag, value, start, end in _fields(raw):
+        if tag == 0x30 and value == instead_of:
+            return b"".join((raw[:start], bytes((0x30, kind)), raw[end:]))
+    return raw
+
+
 def attributes_of(raw: bytes, field: int = 9) -> dict[str, AttributeValue]:
     """Decode the attributes of an encoded span.
 
@@ -572,5 +584,5 @@ __all__ = [
     "ERROR_STATUS", "AttributeValue", "SpanGroup", "SpanView", "attributes_of", "build", "check",
     "cut", "decode", "double_attribute", "encode_span", "event_field", "int_attribute",
     "origin_of", "read_span", "resource_attributes", "rewrite", "scope_name", "server_instance",
-    "service_name", "string_attribute",
+    "service_name", "string_attribute", "with_kind",
 ]  # fmt: skip
