@@ -7,7 +7,7 @@ import click
 
 import otel_dns
 
-_COMMANDS: Final = ("demo", "lab", "programs", "replay", "serve")
+_COMMANDS: Final = ("demo", "lab", "page", "programs", "replay", "serve")
 """Each is the function of its name in the module of its name."""
 
 
