@@ -7,7 +7,9 @@ import click
 
 import otel_dns
 
-_COMMANDS: Final = ("check-corefile", "demo", "lab", "page", "programs", "replay", "serve")
+_COMMANDS: Final = (
+    "bench", "check-corefile", "demo", "lab", "page", "programs", "replay", "serve",
+)  # fmt: skip
 """Each is the function of its name in the module of its name, `_` for `-`."""
 
 

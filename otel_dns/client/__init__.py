@@ -10,10 +10,10 @@ OpenTelemetry on its own calls `instrument` once::
 
 from typing import Any
 
+from otel_dns.client.dnspython import DnspythonInstrumentor
 from otel_dns.client.event_loop import EventLoopInstrumentor
 from otel_dns.client.getaddrinfo import GetaddrinfoInstrumentor
 from otel_dns.client.gethostby import GethostbyInstrumentor
-from otel_dns.client.late import LateDnspythonInstrumentor
 from otel_dns.client.recorder import Recorder
 
 __all__ = ["instrument", "uninstrument"]
@@ -48,5 +48,5 @@ def _instrumentors() -> list[Any]:
         GetaddrinfoInstrumentor(),
         GethostbyInstrumentor(),
         EventLoopInstrumentor(),
-        LateDnspythonInstrumentor(),
+        DnspythonInstrumentor(),
     ]

@@ -12,7 +12,7 @@ from otel_dns.client.errors import socket_error
 from otel_dns.client.instrumentor import LookupInstrumentor
 from otel_dns.client.patch import Patch, Reading
 from otel_dns.client.recorder import Recorder
-from otel_dns.client.stub import Stub, of_this_process
+from otel_dns.client.stub import Configured, of_this_process
 
 _API = "socket.getaddrinfo"
 # Plain numbers and C functions under names of their own: this is the path of every call.
@@ -83,7 +83,7 @@ def _parameters(function: Callable[..., Any]) -> list[tuple[Any, ...]] | None:
     return [(one.name, one.kind, one.default) for one in signature.parameters.values()]
 
 
-def reading(stub: Stub, api: str = _API) -> Reading:
+def reading(stub: Configured, api: str = _API) -> Reading:
     """Return how to read calls of getaddrinfo.
 
     Args:
@@ -170,4 +170,4 @@ def _answered(result: Any) -> Outcome:
     # The address is a number only where the machine has no IPv6 and the answer is such an address.
     addresses = {entry[4][0]: None for entry in result}
     answers = tuple([address for address in addresses if isinstance(address, str)])
-    return _outcome((answers, None, None))
+    return _outcome((answers, None, None, None))
