@@ -40,15 +40,17 @@ class Cell:
     level: int
     state: str
     cpu_us: float
-    """Of CoreDNS, for one query."""
+    """Of CoreDNS, for one query, at the load's rate."""
+    cpu_most_us: float
+    """The same with as many queries as it can answer: less of it is waking up."""
     p99_us: float
     rss: int
     """At the end of the load."""
     bytes_a_query: float
     """To the receiver, or into the log."""
     lost: int
-    most: float | None
-    """Queries a second at most, or None where it was not measured."""
+    most: float
+    """Queries a second at most, on one core."""
 
 
 def corefile(level: int, zone: Path, receiver: str) -> str:
@@ -84,7 +86,7 @@ class Bench:
         self._zone = dns.write_zones(lab.session) / "cluster.local.zone"
         self._number = 0
 
-    def cell(self, level: int, state: str, most: bool) -> Cell:
+    def cell(self, level: int, state: str) -> Cell:
         """Measure one cell; everything it starts is stopped again."""
         self._number += 1
         counts = self._lab.directory / f"sink-{self._number}.json"
@@ -97,7 +99,7 @@ class Bench:
                 sink.pause()
             elif sink is not None and state == "refusing":
                 sink.stop()
-            return self._measure(level, state, server, counts, most)
+            return self._measure(level, state, server, counts)
         finally:
             server[1].stop()
             if sink is not None and state != "refusing":
@@ -107,7 +109,7 @@ class Bench:
             server[0].delete()
 
     def _measure(
-        self, level: int, state: str, server: tuple[Pod, LabProcess], counts: Path, most: bool
+        self, level: int, state: str, server: tuple[Pod, LabProcess], counts: Path
     ) -> Cell:
         pod, process = server
         self._load(0.5, self._rate)  # warm: caches, memory pools
@@ -117,19 +119,21 @@ class Bench:
         after = self._metrics(pod)
         time.sleep(_SENT_WITHIN_S)
         sent = int(_only(_SENT, out))
+        full_before = self._metrics(pod)
+        full = self._load(self._seconds / 2, None)
+        full_cpu = _cpu(self._metrics(pod)) - _cpu(full_before)
         times = sorted(float(match[2]) * 1e6 for match in _VERBOSE.finditer(out))
         bytes_sent = self._bytes(level, counts, process) - bytes_before
         return Cell(
             level=level,
             state=state,
-            cpu_us=(after["process_cpu_seconds_total"] - before["process_cpu_seconds_total"])
-            / sent
-            * 1e6,
+            cpu_us=(_cpu(after) - _cpu(before)) / sent * 1e6,
+            cpu_most_us=full_cpu / int(_only(_SENT, full)) * 1e6,
             p99_us=statistics.quantiles(times, n=100)[98] if len(times) > 100 else float("nan"),
             rss=int(after["process_resident_memory_bytes"]),
             bytes_a_query=bytes_sent / sent,
             lost=int(_only(_LOST, out)),
-            most=float(_only(_RATE, self._load(self._seconds / 2, None))) if most else None,
+            most=float(_only(_RATE, full)),
         )
 
     def _load(self, seconds: float, rate: int | None) -> str:
@@ -173,6 +177,10 @@ class Bench:
             return process.log.stat().st_size
         counted: dict[str, int] = json.loads(counts.read_text()) if counts.exists() else {}
         return sum(counted.values())
+
+
+def _cpu(metrics: dict[str, float]) -> float:
+    return metrics["process_cpu_seconds_total"]
 
 
 def _only(pattern: re.Pattern[str], text: str) -> str:
