@@ -154,6 +154,8 @@ class Names(Section, frozen=True):
     show: Literal["full", "registered_domain", "hash", "none"] = "full"
     hash_key_file: str | None = None
     """With ``show: hash``: the key (HMAC-SHA-256), so that nobody can try names out."""
+    keep_zones: tuple[str, ...] = ()
+    """Names in these zones stay whole, such as ``cluster.local``."""
 
 
 class Output(Section, frozen=True):
