@@ -19,11 +19,10 @@ SOURCES: Final = {
     "server": f"""
         SELECT h.server AS name, began, h.duration_ns AS ns, h.rcode IN {FAILURES_SQL} AS failed
         FROM (SELECT start_ns AS began, unnest(hops) AS h FROM lookups)""",
-    "own": f"""
-        SELECT p.server AS name, any_value(began) AS began,
-            sum(p.own_ns) // greatest(max(p.queries), 1) AS ns, false AS failed
-        FROM (SELECT start_ns AS began, trace_id, span_id, unnest(plugins) AS p FROM lookups)
-        WHERE p.plugin <> '{_CONNECT}' GROUP BY p.server, trace_id, span_id""",
+    "own": """
+        SELECT h.server AS name, began, greatest(h.duration_ns - h.upstream_ns, 0) AS ns,
+            false AS failed
+        FROM (SELECT start_ns AS began, unnest(hops) AS h FROM lookups)""",
     "plugin": f"""
         SELECT p.plugin AS name, began, p.own_ns // greatest(p.queries, 1) AS ns, false AS failed
         FROM (SELECT start_ns AS began, unnest(plugins) AS p FROM lookups)
@@ -33,7 +32,7 @@ SOURCES: Final = {
             e.rcode IN {FAILURES_SQL} AS failed
         FROM (SELECT start_ns AS began, unnest(exchanges) AS e FROM lookups)""",
 }
-"""``own``: a server's time without its upstream's, of an average query of one lookup."""
+"""``own``: a server's time without its upstream's."""
 KINDS: Final = ("server", "plugin", "upstream")
 _LABELS: Final = {semconv.SERVEDNS_SPAN: "servedns (around the plugins)"}
 _PER_DECADE: Final = 4
