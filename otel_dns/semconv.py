@@ -46,7 +46,10 @@ CLIENT_PORT: Final = "client.port"
 DNS_ID: Final = "dns.id"
 """Proposed: int, the message's id."""
 SERVER_ADDRESS: Final = "server.address"
-"""Semantic conventions (stable): the first nameserver of the lookup's configuration."""
+"""Semantic conventions (stable): the first nameserver of the lookup's configuration; on a query,
+the one asked."""
+SERVER_PORT: Final = "server.port"
+"""Semantic conventions (stable): on a query, the port asked."""
 SERVICE_NAME: Final = "service.name"
 """Semantic conventions (stable), on the resource."""
 K8S_POD_NAME: Final = "k8s.pod.name"
@@ -61,6 +64,10 @@ K8S_NODE_NAME: Final = "k8s.node.name"
 """Semantic conventions, on the resource."""
 K8S_CONTAINER_NAME: Final = "k8s.container.name"
 """Semantic conventions, on the resource."""
+HOST_NAME: Final = "host.name"
+"""Semantic conventions, on the resource."""
+K8S_CLUSTER_NAME: Final = "k8s.cluster.name"
+"""Semantic conventions, on the resource: many clusters' history may lie side by side."""
 
 # -- the lookup, as the client saw it (ours) --------------------------------------------------
 
@@ -69,14 +76,53 @@ LOOKUP_API: Final = "otel_dns.lookup.api"
 LOOKUP_FAMILY: Final = "otel_dns.lookup.family"
 """Address families asked for: ``any``, ``inet`` or ``inet6``."""
 RESOLVER_KIND: Final = "otel_dns.resolver.kind"
-"""Whose search rules apply: ``glibc``, ``musl``, ``dnspython`` or ``other``."""
+"""Whose search rules apply: ``glibc``, ``musl``, ``dnspython``, ``c-ares`` or ``other``."""
 RESOLVER_NAMESERVERS: Final = "otel_dns.resolver.nameservers"
 """string[], in the order of resolv.conf(5); at most three for glibc."""
 RESOLVER_SEARCH: Final = "otel_dns.resolver.search"
 """string[]: the search list in force for this lookup, in order."""
 RESOLVER_NDOTS: Final = "otel_dns.resolver.ndots"
 """int: resolv.conf(5) ``ndots``."""
+LOOKUP_CACHED: Final = "otel_dns.lookup.cached"
+"""bool, where the resolver has a cache of its own: whether that answered, without any query."""
+LOOKUP_MARKED: Final = "otel_dns.lookup.marked"
+"""``case``: the name's letter case on the wire is `otel_dns.marks.cased` of this span's trace id,
+span id and name, as far as the name that was asked for reaches; the search list's part is bare."""
 
+# -- one query on the wire, as the client saw it (dnspython) ------------------------------------
+# Beside these a query's span has dns.question.name and dns.question.type, dns.id,
+# dns.response_code, server.address and server.port, client.address and client.port, error.type.
+
+QUERY_SPAN: Final = "dns.query"
+"""Ours. Name of a query's span: a child of the lookup's, or on its own where the application sent
+the query by itself. Same scope as lookups."""
+QUERY_TRANSPORT: Final = "otel_dns.query.transport"
+"""``udp``, ``tcp``, ``tls``, ``https`` or ``quic``; HTTP/3 is ``https``."""
+QUERY_TRUNCATED: Final = "otel_dns.query.truncated"
+"""bool: the answer was truncated; set if so."""
+QUERY_TCP_FALLBACK: Final = "otel_dns.query.tcp_fallback"
+"""bool: asks over TCP again what was answered truncated; set if so."""
+QUERY_RESEND_COUNT: Final = "otel_dns.query.resend_count"
+"""int: which repetition of the same question within its lookup this is, from 1; a TCP fall-back is
+none. Absent from the first."""
+QUERY_SIZE: Final = "otel_dns.query.size"
+"""int bytes of the query's message."""
+RESPONSE_SIZE: Final = "otel_dns.query.response.size"
+"""int bytes of the answer's message."""
+QUERY_MARKED: Final = "otel_dns.query.marked"
+"""string[] of `MARK_...`: what this query carried. ``edns``: EDNS option 65500 with this span's
+trace context. ``case``: the letter case is `otel_dns.marks.cased` of this span's trace id and span
+id and the whole name. ``b3``: B3 headers with this span's context."""
+
+TRANSPORT_UDP: Final = "udp"
+TRANSPORT_TCP: Final = "tcp"
+TRANSPORT_TLS: Final = "tls"
+TRANSPORT_HTTPS: Final = "https"
+TRANSPORT_QUIC: Final = "quic"
+MARK_EDNS: Final = "edns"
+MARK_CASE: Final = "case"
+MARK_B3: Final = "b3"
+MARKS: Final = (MARK_EDNS, MARK_CASE, MARK_B3)
 
 # -- CoreDNS's own (plugin/trace/trace.go) ----------------------------------------------------
 
@@ -123,6 +169,10 @@ BREAKDOWN_PLUGIN_PREFIX: Final = "otel_dns.breakdown.plugin."
 """int nanoseconds by plugin, the parts of segment ``server``."""
 AFTER_ANSWER: Final = "otel_dns.after_answer_ns"
 """int nanoseconds that servers spent after the answer was out; outside the lookup."""
+
+LATENCY_CLASS: Final = "otel_dns.latency.class"
+"""How long the lookup took, in one word to search for: ``under_1ms``, ``under_10ms``,
+``under_100ms``, ``under_1s`` or ``over_1s``."""
 
 METHOD_CONTEXT: Final = "context"
 METHOD_EDNS: Final = "edns"
@@ -191,6 +241,13 @@ CLIENT_FAILURES: Final = "otel_dns.client.failures"
 """Ours: counter of instrumentation's own failures, which the application never sees."""
 CLIENT_ACTIVE_LOOKUPS: Final = "otel_dns.client.active_lookups"
 """Ours: up-down counter of lookups that have begun and not ended, in one process."""
+CLIENT_QUERY_DURATION: Final = "otel_dns.client.query.duration"
+"""Ours: histogram, seconds, of queries on the wire (dnspython), by otel_dns.query.transport and
+dns.response_code, or error.type where there was no answer. Its count is that of queries."""
+CLIENT_QUERY_RESENDS: Final = "otel_dns.client.query.resends"
+"""Ours: counter of queries that repeat a question of the same lookup."""
+CLIENT_QUERY_TCP_FALLBACKS: Final = "otel_dns.client.query.tcp_fallbacks"
+"""Ours: counter of queries sent over TCP because the answer over UDP was truncated."""
 OTHER_NAMES: Final = "_OTHER"
 """Semantic conventions' fallback value; here dns.question.name of a metric beyond the bound."""
 

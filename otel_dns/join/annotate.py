@@ -12,18 +12,25 @@ from otel_dns import semconv
 from otel_dns.join.joiner import Late, Outcome, Released
 from otel_dns.join.timeline import own_times
 from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution
+from otel_dns.model.latency import latency_class
 from otel_dns.wire.otlp import double_attribute, int_attribute, rewrite, string_attribute
 
 
-def encode(outcome: Outcome) -> Iterator[tuple[Origin, bytes]]:
-    """Encode what leaves the join: each span with the origin to send it under."""
+def encode(outcome: Outcome, *, servers: bool = True) -> Iterator[tuple[Origin, bytes]]:
+    """Encode what leaves the join: each span with the origin to send it under.
+
+    Args:
+        outcome: what leaves.
+        servers: whether a lookup's server spans are wanted too.
+    """
     if isinstance(outcome, Resolution):
         if not outcome.lookup.recorded:
             yield from _unrecorded(outcome)
             return
         yield outcome.lookup.span.origin, _lookup_span(outcome)
-        for joined in outcome.join.traces:
-            yield from _server_spans(outcome.lookup, joined)
+        if servers:
+            for joined in outcome.join.traces:
+                yield from _server_spans(outcome.lookup, joined)
     elif isinstance(outcome, Released):
         for span in outcome.spans:
             yield span.origin, span.raw
@@ -37,6 +44,7 @@ def _lookup_span(resolution: Resolution) -> bytes:
         string_attribute(semconv.JOIN_METHOD, join.method),
         string_attribute(semconv.LOOKUP_OUTCOME, resolution.outcome),
         string_attribute(semconv.BOTTLENECK, breakdown.bottleneck),
+        string_attribute(semconv.LATENCY_CLASS, latency_class(breakdown.total_ns)),
         int_attribute(semconv.QUERIES, len(join.traces)),
     ]
     if join.certainty:

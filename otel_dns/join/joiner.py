@@ -15,11 +15,11 @@ from typing import Final, TypeAlias
 from otel_dns import semconv
 from otel_dns.join import context
 from otel_dns.join.breakdown import break_down
-from otel_dns.join.first_in import assign
+from otel_dns.join.by_time import ByTime, Decision
 from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
 from otel_dns.join.timeline import timeline
-from otel_dns.join.waiting import Slot, SlotKey, Slots, WaitingLookup, WaitingTrace
+from otel_dns.join.waiting import Slots, WaitingLookup, WaitingTrace
 from otel_dns.model import (
     ClientQuery,
     Join,
@@ -108,6 +108,7 @@ class Joiner:
         self._traces: OrderedDict[Hashable, WaitingTrace] = OrderedDict()
         self._slots = Slots()
         self._ladder = Ladder()
+        self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
         self._early_queries: OrderedDict[tuple[bytes, bytes], list[ClientQuery]] = OrderedDict()
         self._server_spans = 0
         self._bytes = 0
@@ -288,21 +289,21 @@ class Joiner:
 
     def _settle(self, due: list[WaitingLookup]) -> None:
         """Resolve lookups that have waited long enough, together: they share slots fairly."""
-        by_slot: dict[SlotKey, list[WaitingLookup]] = {}
         for waiting in due:
             for trace, claim in list(waiting.claimed.items()):
                 if trace.header is not None:
                     candidate = waiting.candidate_of(trace.header.name)
                     self._join(waiting, trace, candidate, claim.method, claim.query)
             self._join_own_trace(waiting)
-            for key in waiting.candidates:
-                by_slot.setdefault(key, []).append(waiting)
-        for key, sharing in by_slot.items():
-            slot = self._slots[key]
-            if slot.traces:
-                self._fill(slot, set(sharing))
-        for waiting in sorted(due, key=lambda waiting: waiting.lookup.end_ns):
-            self._resolve(waiting)
+        decisions = []
+        for decision in self._by_time.decide(due):
+            decisions.append(decision)
+            self._slots.remove_lookup(decision.lookup)
+            for trace, candidate in decision.given:
+                self._join(decision.lookup, trace, candidate, semconv.METHOD_TIME, None)
+        decisions.sort(key=_end_order)
+        for decision in decisions:
+            self._resolve(decision)
 
     def _join_own_trace(self, waiting: WaitingLookup) -> None:
         """Join what servers wrote into the lookup's own trace."""
@@ -328,13 +329,6 @@ class Joiner:
         if not shared.spans:
             del self._traces[trace_id]
 
-    def _fill(self, slot: Slot, due: set[WaitingLookup]) -> None:
-        tolerance_ns = self.settings.tolerance_ns
-        until_ns = max(waiting.lookup.end_ns for waiting in due) + tolerance_ns
-        for owner, trace, candidate in assign(slot, tolerance_ns, until_ns):
-            if owner in due and not owner.excludes(trace):
-                self._join(owner, trace, candidate, semconv.METHOD_TIME, None)
-
     def _join(
         self,
         owner: WaitingLookup,
@@ -357,20 +351,23 @@ class Joiner:
             _Destination(span.trace_id, parent or span.span_id, not waiting.rooted),
         )
 
-    def _resolve(self, waiting: WaitingLookup) -> None:
+    def _resolve(self, decision: Decision) -> None:
+        waiting = decision.lookup
         lookup = waiting.lookup
         if waiting.queries:
             queries = tuple(sorted(waiting.queries.values(), key=lambda one: one.start_ns))
             lookup = replace(lookup, queries=queries)
         del self._lookups[waiting.identity]
         self._remember(*waiting.identity)
-        self._slots.remove_lookup(waiting)
         self._ladder.remove_lookup(waiting)
         self._bytes -= _size_of(waiting)
         traces = tuple(sorted(waiting.traces, key=_order))
         if traces:
             method = max((one.method for one in traces), key=semconv.METHODS.index)
-            join = Join(traces, method, 0.5 if waiting.contested else 1.0)
+            confidence, group_size = 1.0, 1
+            if decision.given:
+                confidence, group_size = decision.confidence, decision.group_size
+            join = Join(traces, method, confidence, group_size)
             self.counts["lookups_joined"] += 1
         else:
             join = Join((), semconv.METHOD_NONE, 0.0)
@@ -421,6 +418,11 @@ class Joiner:
             self.counts["server_spans_superseded"] += 1
         else:
             self._outcomes.append(Late(span, destination.trace_id, destination.parent_id))
+
+
+def _end_order(decision: Decision) -> tuple[int, bytes, bytes]:
+    span = decision.lookup.lookup.span
+    return span.end_ns, span.trace_id, span.span_id
 
 
 def _order(joined: JoinedTrace) -> tuple[int, bytes]:

@@ -4,6 +4,7 @@ A lookup asks each of its candidates once for each type. Each (client address, n
 *slot*; a server trace falls into the slot that its question names, whatever arrives first.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -31,6 +32,10 @@ class WaitingLookup:
     claimed: dict["WaitingTrace", "Claim"] = field(default_factory=dict)
     """Server traces that are its own for sure."""
     traces: list[JoinedTrace] = field(default_factory=list)
+    inherited_doubt: float = 0.0
+    """Odds of exchanges with rivals that have left with what they were given."""
+    inherited_partners: int = 0
+    """Rivals that have left and with which it is interchangeable."""
     contested: bool = False
 
     def __post_init__(self) -> None:
@@ -151,11 +156,60 @@ class Slot:
     key: SlotKey
     lookups: dict[WaitingLookup, None] = field(default_factory=dict)
     traces: dict[WaitingTrace, None] = field(default_factory=dict)
+    version: int = 0
+    """Changes when something is added."""
+    _lookups_sorted: list[WaitingLookup] | None = None
+    _longest_ns: int = 0
+    _traces_sorted: list[WaitingTrace] | None = None
 
-    @property
-    def empty(self) -> bool:
-        """Nothing waits here."""
-        return not self.lookups and not self.traces
+    def lookups_between(self, start_ns: int, end_ns: int) -> list[WaitingLookup]:
+        """Return the lookups that ran in a stretch of time, in order of start."""
+        if len(self.lookups) == 1:
+            return list(self.lookups)
+        found = self._lookups_sorted
+        if found is None:
+            found = self._lookups_sorted = sorted(self.lookups, key=_lookup_start)
+            self._longest_ns = max(one.lookup.end_ns - one.lookup.start_ns for one in found)
+        first = bisect_left(found, start_ns - self._longest_ns, key=_lookup_start)
+        last = bisect_right(found, end_ns, key=_lookup_start)
+        return [one for one in found[first:last] if one.lookup.end_ns >= start_ns]
+
+    def traces_between(self, start_ns: int, end_ns: int) -> list[WaitingTrace]:
+        """Return the server traces that started in a stretch of time, in order of start."""
+        found = self._traces_sorted
+        if found is None:
+            found = self._traces_sorted = sorted(self.traces, key=_trace_start)
+        first = bisect_left(found, start_ns, key=_trace_start)
+        return found[first : bisect_right(found, end_ns, lo=first, key=_trace_start)]
+
+    def traces_span_ns(self) -> int:
+        """Return how far apart the first and the last server trace are."""
+        found = self._traces_sorted
+        if found is None:
+            found = self._traces_sorted = sorted(self.traces, key=_trace_start)
+        return found[-1].start_ns - found[0].start_ns if found else 0
+
+    def add_lookup(self, waiting: WaitingLookup) -> None:
+        """Let a lookup wait here."""
+        self.lookups[waiting] = None
+        self.version += 1
+        self._lookups_sorted = None
+
+    def remove_lookup(self, waiting: WaitingLookup) -> None:
+        """Let a lookup leave."""
+        del self.lookups[waiting]
+        self._lookups_sorted = None
+
+    def add_trace(self, waiting: WaitingTrace) -> None:
+        """Let a server trace wait here."""
+        self.traces[waiting] = None
+        self.version += 1
+        self._traces_sorted = None
+
+    def remove_trace(self, waiting: WaitingTrace) -> None:
+        """Let a server trace leave."""
+        del self.traces[waiting]
+        self._traces_sorted = None
 
 
 class Slots:
@@ -177,13 +231,13 @@ class Slots:
     def add_lookup(self, waiting: WaitingLookup) -> None:
         """Let a lookup wait in all of its slots."""
         for key in waiting.candidates:
-            self._at(key).lookups[waiting] = None
+            self._at(key).add_lookup(waiting)
 
     def remove_lookup(self, waiting: WaitingLookup) -> None:
         """Let a lookup leave."""
         for key in waiting.candidates:
             slot = self._slots[key]
-            del slot.lookups[waiting]
+            slot.remove_lookup(waiting)
             if not slot.lookups and not slot.traces:
                 del self._slots[key]
 
@@ -197,7 +251,7 @@ class Slots:
                 return
             self.remove_trace(waiting)
         slot = waiting.slot = self._at(key)
-        slot.traces[waiting] = None
+        slot.add_trace(waiting)
 
     def remove_trace(self, waiting: WaitingTrace) -> None:
         """Let a server trace leave, if it is there."""
@@ -205,7 +259,7 @@ class Slots:
         if slot is None:
             return
         waiting.slot = None
-        del slot.traces[waiting]
+        slot.remove_trace(waiting)
         if not slot.lookups and not slot.traces:
             del self._slots[slot.key]
 
@@ -219,6 +273,14 @@ class Slots:
         if slot is None:
             slot = self._slots[key] = Slot(key)
         return slot
+
+
+def _lookup_start(waiting: WaitingLookup) -> int:
+    return waiting.lookup.span.start_ns
+
+
+def _trace_start(waiting: WaitingTrace) -> int:
+    return waiting.start_ns
 
 
 def _span_order(span: Span) -> tuple[int, bytes]:

@@ -160,6 +160,7 @@ def start_processor(
         [
             *(sys.executable, "-P", "-m", "otel_dns", "serve"),
             *("--otlp-listen", otlp_listen, "--http-listen", http_listen, "--output", output),
+            *("--export", "all"),
             *("--coredns-service", corefiles.CLUSTER_SERVICE),
             *("--coredns-service", corefiles.NODE_CACHE_SERVICE),
             *args,

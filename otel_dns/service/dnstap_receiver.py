@@ -20,8 +20,9 @@ from typing import Final
 
 from otel_dns.model import Message
 from otel_dns.service.counts import Counts
-from otel_dns.service.otlp_receiver import Offer
-from otel_dns.service.settings import DnstapTls
+from otel_dns.service.intake import Offer
+from otel_dns.service.log_sorting import MESSAGE_BYTES
+from otel_dns.service.settings import ServerTls
 from otel_dns.service.sorting import Incoming
 from otel_dns.wire import MalformedError, Refusals, dnstap, frame_streams
 from otel_dns.wire.frame_streams import Control, ControlType, Data, Decoder, FrameError
@@ -33,8 +34,6 @@ _HOLD_S: Final = 5.0
 _POLL_S: Final = 0.05
 _MAX_SENDERS: Final = 1024
 """Connections at one time; a CoreDNS has one for each of its server blocks."""
-_MESSAGE_BYTES: Final = 700
-"""What a decoded message weighs in the pipeline's queue."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ class DnstapReceiver:
         self,
         listen: Sequence[str],
         offer: Offer,
-        tls: DnstapTls | None = None,
+        tls: ServerTls | None = None,
         handshake_s: float = 10.0,
     ) -> None:
         """Make the receiver.
@@ -62,17 +61,16 @@ class DnstapReceiver:
         self._tls = tls
         self._handshake_s = handshake_s
         self.counts = Counts()
-        self._loop = asyncio.new_event_loop()
+        self.addresses: list[str] = []
+        """Where it listens, once started, with the ports that were chosen where they were 0."""
+        self._loop: asyncio.AbstractEventLoop
         self._servers: list[asyncio.Server] = []
         self._senders: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="otel-dns-dnstap", daemon=True)
         self._warned: set[str] = set()
 
-    def start(self) -> list[str]:
+    def start(self) -> None:
         """Listen.
-
-        Returns:
-            The addresses, with the ports that were chosen where they were 0.
 
         Raises:
             OSError: an address cannot be listened on; none is then.
@@ -87,6 +85,9 @@ class DnstapReceiver:
                     context = _tls_context(self._tls)
                 sockets.append(opened.enter_context(_socket(address)))
             opened.pop_all()
+        if not sockets:
+            return
+        self._loop = asyncio.new_event_loop()
         for address, listening in zip(self._listen, sockets, strict=True):
             secured = context if address.startswith("tls:") else None
             self._servers.append(
@@ -97,7 +98,7 @@ class DnstapReceiver:
                 )
             )
         self._thread.start()
-        return [
+        self.addresses = [
             _named(address, listening)
             for address, listening in zip(self._listen, sockets, strict=True)
         ]
@@ -105,7 +106,6 @@ class DnstapReceiver:
     def stop(self) -> None:
         """Take no more; what was read is in the pipeline."""
         if not self._thread.is_alive():
-            self._loop.close()
             return
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -216,7 +216,7 @@ class DnstapReceiver:
     async def _hand_on(self, messages: list[Message]) -> None:
         incoming = Incoming([], [], [], Refusals(), messages)
         deadline = self._loop.time() + _HOLD_S
-        while not self._offer(incoming, len(messages) * _MESSAGE_BYTES, 0):
+        while not self._offer(incoming, len(messages) * MESSAGE_BYTES, 0):
             if self._loop.time() >= deadline:
                 self.counts.add(dnstap_messages_dropped_full=len(messages))
                 return
@@ -256,7 +256,7 @@ def _sender(writer: asyncio.StreamWriter) -> str:
     return str(peer[0]) if isinstance(peer, tuple) and peer else "unix"
 
 
-def _tls_context(tls: DnstapTls) -> ssl.SSLContext:
+def _tls_context(tls: ServerTls) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(tls.certificate, tls.key)

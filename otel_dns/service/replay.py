@@ -1,13 +1,38 @@
 """A recording through the same core as the running service."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
 from otel_dns.join import JoinSettings
-from otel_dns.service.settings import ServeSettings
-from otel_dns.service.sorting import sort_otlp, sort_spans
+from otel_dns.service.settings import Receivers
+from otel_dns.service.sorting import Incoming, sort_otlp, sort_spans
 from otel_dns.service.stream import Stream
 from otel_dns.wire import zipkin
+
+
+class Replayed(NamedTuple):
+    """What the processor would have sent, and counted."""
+
+    sent: list[bytes]
+    """Requests that it would have sent on."""
+    counts: Counter[str]
+
+
+def replay_all(evidence: Iterable[Incoming], settings: JoinSettings | None = None) -> Replayed:
+    """Join evidence of any kind and order, all of it as if it had come at one moment.
+
+    Args:
+        evidence: sorted, as :mod:`otel_dns.service.recordings` reads it.
+        settings: of the join.
+    """
+    sent: list[bytes] = []
+    stream = Stream(settings or JoinSettings(), lambda request, _spans: sent.append(request))
+    for incoming in evidence:
+        stream.take(incoming, now_ns=0)
+    stream.drain()
+    return Replayed(sent, stream.counts())
 
 
 def replay(
@@ -15,9 +40,9 @@ def replay(
     zipkin_bodies: Iterable[bytes],
     *,
     settings: JoinSettings | None = None,
-    coredns_services: AbstractSet[str] = ServeSettings().coredns_services,
+    coredns_services: AbstractSet[str] = Receivers().coredns_services,
 ) -> list[bytes]:
-    """Join what was recorded, all of it as if it had come at one moment.
+    """Join what was recorded of spans.
 
     Args:
         otlp_requests: ``ExportTraceServiceRequest`` messages, as they came.
@@ -31,11 +56,11 @@ def replay(
     Raises:
         MalformedError: a request or a body is broken; the message says how.
     """
-    sent: list[bytes] = []
-    stream = Stream(settings or JoinSettings(), lambda request, _spans: sent.append(request))
-    for body in zipkin_bodies:
-        stream.take(sort_spans(*zipkin.decode(body), coredns_services), now_ns=0)
-    for request in otlp_requests:
-        stream.take(sort_otlp(request, coredns_services), now_ns=0)
-    stream.drain()
-    return sent
+
+    def evidence() -> Iterator[Incoming]:
+        for body in zipkin_bodies:
+            yield sort_spans(*zipkin.decode(body), coredns_services)
+        for request in otlp_requests:
+            yield sort_otlp(request, coredns_services)
+
+    return replay_all(evidence(), settings).sent

@@ -1,82 +1,122 @@
-"""The parts, put together, started in order and stopped in order."""
+"""The parts, put together, started in order and stopped in order.
+
+To add to it:
+
+* **an observer** (sees every outcome of the join, before any is dropped): append it to
+  ``self._observers`` in ``__init__``; it has one method, :meth:`stream.Observer.observe`. One that
+  also has threads or counts is a :class:`Part` too: append it to ``self._parts``.
+* **a part** (anything that starts, stops, counts): give it what :class:`Part` says and append it to
+  ``self._parts``. Parts start in that order, and stop in the reverse, after the receivers and the
+  pipeline: whatever is joined at the end still reaches them.
+* **a receiver**: a part that calls ``self._offer(incoming, bytes, timeout_s)`` and is told
+  by False that there is no room; append it to ``self._receivers``. They start last, and stop
+  first.
+* **settings**: a section in :mod:`otel_dns.service.settings`; hand the part its own section. An
+  option of the command line is a line in ``cli/serve.py`` that names the key it overrides.
+
+Counts and gauges of every part are shown at ``/metrics`` by themselves.
+"""
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from otel_dns.service.counts import Counts
 from otel_dns.service.dnstap_receiver import DnstapReceiver
 from otel_dns.service.http_receiver import HttpReceiver
+from otel_dns.service.intake import OtlpIntake
+from otel_dns.service.ledger import Ledger, reading
+from otel_dns.service.memory import MemoryGuard, limited, resident
 from otel_dns.service.metrics import MetricsPush, ResolutionMetrics, SeriesCollector
 from otel_dns.service.otlp_receiver import OtlpReceiver
-from otel_dns.service.output import OtlpOutput
+from otel_dns.service.outputs import Outputs
 from otel_dns.service.pipeline import Pipeline
 from otel_dns.service.settings import ServeSettings
-from otel_dns.service.stream import Stream
+from otel_dns.service.sorting import Incoming
+from otel_dns.service.stream import Observer, Stream
 
 _log = logging.getLogger(__name__)
 
 
+class Part(Protocol):
+    """Something that runs within the service."""
+
+    @property
+    def counts(self) -> Counts:
+        """What it has counted, by name."""
+
+    def start(self) -> object:
+        """Start; raises OSError when it cannot."""
+
+    def stop(self) -> None:
+        """Stop, having handed on what it holds; called also when it never started."""
+
+    def gauges(self) -> Mapping[str, int]:
+        """What it holds now, by name; from any thread."""
+
+
 class Service(Collector):
-    """A processor: receivers > pipeline > output."""
+    """A processor: receivers > pipeline > outputs, and parts beside them."""
 
     def __init__(self, settings: ServeSettings) -> None:
-        self.settings = settings
-        self._output = OtlpOutput(
-            settings.output, settings.max_output_bytes, settings.give_up_after_s
-        )
-        self._resolutions = ResolutionMetrics()
-        self._stream = Stream(settings.join, self._output.send, [self._resolutions])
-        self._pipeline = Pipeline(self._stream, settings.max_input_bytes)
-        self._otlp = OtlpReceiver(settings, self._pipeline.offer, self._output.offer)
-        self._dnstap = DnstapReceiver(
-            settings.dnstap_listen, self._pipeline.offer, settings.dnstap_tls
-        )
-        self.dnstap_addresses: list[str] = []
-        """Where dnstap is taken, once started."""
-        self._http = HttpReceiver(
-            settings, self._pipeline.offer, lambda: self.healthy, self._metrics_page
-        )
-        self._push = (
-            MetricsPush(
-                settings.metrics_output, self._resolutions.families, settings.metrics_interval_s
+        self.settings = settings = limited(settings)
+        self._memory = MemoryGuard(settings.memory_limit, self._idle)
+        self._outputs = Outputs(settings.outputs)
+        resolutions = ResolutionMetrics()
+        self._observers: list[Observer] = [resolutions]
+        self._parts: list[Part] = []
+        if settings.metrics.output is not None:
+            self._parts.append(
+                MetricsPush(
+                    settings.metrics.output, resolutions.families, settings.metrics.interval
+                )
             )
-            if settings.metrics_output
-            else None
+        self._stream = Stream(
+            settings.join.settings(), self._outputs.send, self._observers, settings.export
         )
+        self._pipeline = Pipeline(self._stream, settings.receivers.max_waiting)
+        intake = OtlpIntake(settings, self._pipeline.offer, self._outputs.offer, self._memory.full)
+        self._intake_counts = intake.counts
+        self._otlp = OtlpReceiver(settings, intake, lambda: self.healthy)
+        self._http = HttpReceiver(
+            settings, intake, self._offer, lambda: self.healthy, self._metrics_page
+        )
+        self._dnstap = DnstapReceiver(
+            settings.receivers.dnstap.listen, self._offer, settings.receivers.dnstap.tls
+        )
+        self._receivers: list[Part] = [self._otlp, self._dnstap, self._http]
         self._registry = CollectorRegistry()
         self._registry.register(self)
-        self._registry.register(SeriesCollector(self._resolutions.families))
+        self._registry.register(SeriesCollector(resolutions.families))
 
-    def start(self) -> tuple[str, str]:
+    def start(self) -> dict[str, str]:
         """Start everything.
 
         Returns:
-            The addresses of OTLP/gRPC and of HTTP.
+            Addresses by receiver: ``otlp``, ``http``, and ``dnstap`` where it is wanted.
 
         Raises:
             OSError: an address cannot be listened on; nothing runs then.
         """
-        otlp_address = self._otlp.start()
+        self._outputs.start()
+        self._pipeline.start()
         try:
-            self._output.start()
-            self._pipeline.start()
-            self.dnstap_addresses = self._dnstap.start()
-            http_address = self._http.start()
-            if self._push is not None:
-                self._push.start()
+            for part in (*self._parts, *self._receivers):
+                part.start()
         except OSError:
-            self._output.set_deadline(0)
-            self._otlp.stop(0)
-            self._dnstap.stop()
-            self._pipeline.stop()
-            self._output.stop()
+            self._outputs.set_deadline(0)
+            self._stop_all()
             raise
-        return otlp_address, http_address
+        addresses = {"otlp": self._otlp.address, "http": self._http.address}
+        if self._dnstap.addresses:
+            addresses["dnstap"] = ", ".join(self._dnstap.addresses)
+        return addresses
 
     @property
     def healthy(self) -> bool:
@@ -85,31 +125,60 @@ class Service(Collector):
 
     def stop(self) -> None:
         """Stop taking, then join and send what is held: within the shutdown time."""
-        self._output.set_deadline(self.settings.shutdown_s)
-        self._http.stop()
-        self._otlp.stop(grace_s=2.0)
-        self._dnstap.stop()
+        self._outputs.set_deadline(self.settings.shutdown)
+        self._stop_all()
+
+    def _stop_all(self) -> None:
+        for part in reversed(self._receivers):
+            part.stop()
         self._pipeline.stop()
-        self._output.stop()
-        if self._push is not None:
-            self._push.stop()  # last: with what was joined at the end
+        self._outputs.stop()
+        for part in reversed(self._parts):
+            part.stop()
+
+    def _offer(self, incoming: Incoming, size: int, timeout_s: float) -> bool:
+        """Hand spans to the pipeline, unless the memory is full; False: no room."""
+        return not self._memory.full() and self._pipeline.offer(incoming, size, timeout_s)
+
+    def _idle(self) -> bool:
+        return (
+            not any(self._pipeline.gauges().values())
+            and not self._outputs.gauges()["output_queue_bytes"]
+        )
 
     def counts(self) -> Counter[str]:
         """Everything counted so far, by name."""
-        counted: Counter[str] = Counter()
-        for part in (self._otlp, self._http, self._dnstap, self._output):
+        counted: Counter[str] = Counter(self._intake_counts.snapshot())
+        for part in (*self._receivers, *self._parts, self._outputs):
             counted.update(part.counts.snapshot())
         counted.update(self._stream.counts())
-        if self._push is not None:
-            counted.update(self._push.counts.snapshot())
         return counted
+
+    def gauges(self) -> dict[str, int]:
+        """Everything that is held now, by name."""
+        gauges = self._pipeline.gauges() | self._outputs.gauges()
+        for part in (*self._receivers, *self._parts):
+            gauges.update(part.gauges())
+        gauges["memory_bytes"] = resident()
+        gauges["memory_limit_bytes"] = self.settings.memory_limit or 0
+        return gauges
+
+    def ledger(self) -> Ledger:
+        """Balance what came in with what went out; see :mod:`otel_dns.service.ledger`."""
+        return reading(
+            self.counts(),
+            self.gauges(),
+            {
+                output.label: (output.counts.snapshot(), output.queued_spans)
+                for output in self._outputs.each()
+            },
+        )
 
     def collect(self) -> Iterator[Metric]:
         """Give the counts to the Prometheus client."""
         for name, value in sorted(self.counts().items()):
             yield CounterMetricFamily(f"otel_dns_{name}", f"Processor: {name}.", value=value)
-        gauges = self._pipeline.gauges() | self._dnstap.gauges() | self._output.gauges()
-        for name, value in gauges.items():
+        for name, value in self.gauges().items():
             yield GaugeMetricFamily(f"otel_dns_{name}", f"Processor: {name}, now.", value=value)
 
     def _metrics_page(self, accept: str) -> tuple[bytes, str]:

@@ -1,49 +1,250 @@
-"""What `otel-dns serve` can be told."""
+"""What `otel-dns serve` can be told: the shape of its configuration file, with every default.
 
-from dataclasses import dataclass, field
-from pathlib import Path
+One class a section, one field a key; :mod:`otel_dns.service.configuration` reads a file into it.
+A part of the service takes its own section. Times are :class:`Duration`, sizes :class:`Size`.
+"""
+
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
 
 from otel_dns.join import JoinSettings
+from otel_dns.service.quantities import Address, DnstapAddress, Duration, Endpoint, Size
 
 MIB = 1 << 20
+_Positive = Annotated[int, Meta(ge=1)]
+_T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class DnstapTls:
-    """Certificates of the dnstap addresses that begin with ``tls:``; files in PEM."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
-    """Whose clients are let in; None: any client's."""
+def _default(value: _T) -> _T:
+    """Give a field a default that the schema cannot write by itself (configuration.schema does)."""
+    return msgspec.field(default_factory=lambda: value)
 
 
-@dataclass(frozen=True, slots=True)
-class ServeSettings:
-    """Settings of one processor; addresses are ``host:port`` or ``unix:/path``."""
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A section of the configuration: unknown keys are errors."""
 
-    otlp_listen: str = "127.0.0.1:4417"
-    http_listen: str = "127.0.0.1:9412"
-    dnstap_listen: tuple[str, ...] = ()
-    """Where dnstap is taken: ``host:port``, ``tls:host:port`` or ``unix:/path``."""
-    dnstap_tls: DnstapTls | None = None
-    output: str = "127.0.0.1:4317"
-    """OTLP/gRPC endpoint that gets all spans: Jaeger, or the Collector's second receiver."""
+
+# -- receivers --------------------------------------------------------------------------------
+
+
+class ServerTls(Section, frozen=True):
+    """Certificates of a listener; files in PEM. They are read anew when they change."""
+
+    certificate: str
+    key: str
+    client_ca: str | None = None
+    """Whose clients are let in; without it, any client's."""
+
+
+class OtlpReceiverSettings(Section, frozen=True):
+    """OTLP over gRPC: traces and logs."""
+
+    listen: Address = _default(Address("127.0.0.1:4417"))
+    tls: ServerTls | None = None
+    token_file: str | None = None
+    """Senders must show the token in this file (``authorization: Bearer ...``)."""
+    max_request: Size = _default(Size(64 * MIB))
+    """Of a request, unpacked; a larger one is refused."""
+
+
+class HttpReceiverSettings(Section, frozen=True):
+    """HTTP: Zipkin v2, OTLP/HTTP, health and metrics."""
+
+    listen: Address = _default(Address("127.0.0.1:9412"))
+    tls: ServerTls | None = None
+    token_file: str | None = None
+    """Senders must show the token in this file; health checks need none."""
+    max_request: Size = _default(Size(20 * MIB))
+    """Of a request, unpacked; a larger one is refused. The Collector's own limit."""
+
+
+class DnstapReceiverSettings(Section, frozen=True):
+    """dnstap over frame streams."""
+
+    listen: tuple[DnstapAddress, ...] = ()
+    tls: ServerTls | None = None
+    """Of the addresses that begin with ``tls:``."""
+
+
+class Receivers(Section, frozen=True):
+    """Where evidence comes in."""
+
+    otlp: OtlpReceiverSettings = _default(OtlpReceiverSettings())
+    http: HttpReceiverSettings = _default(HttpReceiverSettings())
+    dnstap: DnstapReceiverSettings = _default(DnstapReceiverSettings())
     coredns_services: frozenset[str] = frozenset({"coredns"})
     """``service.name`` of CoreDNS's spans: what its trace plugin's ``service`` says."""
-    join: JoinSettings = field(default_factory=JoinSettings)
-    max_request_bytes: int = 64 * MIB
-    """Of an OTLP request."""
-    max_zipkin_bytes: int = 20 * MIB
-    """Of a Zipkin POST, unpacked; the Collector's own limit."""
-    max_input_bytes: int = 128 * MIB
-    """Received and not yet taken by the pipeline; beyond it senders are told to come again."""
-    max_output_bytes: int = 128 * MIB
-    """Sent on by the pipeline and not yet taken by the output."""
-    give_up_after_s: float = 300.0
-    """So long is one batch tried on an output that does not answer."""
-    metrics_output: str | None = None
-    """Where metrics are sent as OTLP, beside ``/metrics``: ``host:port`` or an ``http://`` URL."""
-    metrics_interval_s: float = 60.0
-    shutdown_s: float = 10.0
-    """At the end, so long may the output take for what is left."""
+    max_waiting: Size = _default(Size(128 * MIB))
+    """Received and not yet looked at; beyond it senders are told to come again."""
+
+
+# -- the join ---------------------------------------------------------------------------------
+
+
+class JoinSection(Section, frozen=True):
+    """How long and how much the join holds."""
+
+    settle: Duration = _default(Duration(7))
+    """A lookup waits so long for its server traces."""
+    server_trace_wait: Duration = _default(Duration(60))
+    """A server trace waits so long for its lookup: as long as the longest lookup may take."""
+    tolerance: Duration = _default(Duration(0.002))
+    """How far the clocks of clients and servers may be apart."""
+    max_lookups: _Positive = 100_000
+    max_server_spans: _Positive = 500_000
+    """Server spans and DNS messages held at one time."""
+    max_bytes: Size = _default(Size(1024 * MIB))
+    """Of everything that the join holds, about."""
+
+    def settings(self) -> JoinSettings:
+        """Return the same for the join."""
+        return JoinSettings(
+            settle_ns=self.settle.ns,
+            trace_wait_ns=self.server_trace_wait.ns,
+            tolerance_ns=self.tolerance.ns,
+            max_lookups=self.max_lookups,
+            max_server_spans=self.max_server_spans,
+            max_bytes=self.max_bytes,
+        )
+
+
+# -- what goes out ----------------------------------------------------------------------------
+
+
+class Unmatched(Section, frozen=True):
+    """Server traces that no lookup claimed: most of the traffic, unless all is instrumented."""
+
+    keep: Literal["all", "notable", "one_in", "none"] | None = None
+    """``notable``: slow or failed ones. Without it, what fits ``export.what``."""
+    one_in: _Positive = 100
+    """With ``keep: one_in``, one server trace of so many is kept."""
+
+
+class Export(Section, frozen=True):
+    """What is sent on of the lookups and CoreDNS's spans."""
+
+    what: Literal["lookups", "notable", "joined", "all"] = "notable"
+    """``lookups``: lookups with the breakdown as attributes, no server spans. ``notable``: those of
+    slow or failed lookups too. ``joined``: those of all joined lookups. ``all``: unmatched too."""
+    slow: Duration = _default(Duration(0.1))
+    """From this duration on a lookup, or an unmatched server trace, is slow."""
+    unmatched: Unmatched = _default(Unmatched())
+    server_span_kind: Literal["keep", "internal"] = "keep"
+    """``internal``: CoreDNS's SERVER spans do not draw edges in service maps."""
+
+
+class ClientTls(Section, frozen=True):
+    """How an output is trusted; files in PEM. They are read anew when they change."""
+
+    ca: str | None = None
+    """Who signed the endpoint's certificate; without it, the system's own authorities."""
+    certificate: str | None = None
+    key: str | None = None
+    """With the certificate: what this processor shows of itself (mTLS)."""
+    server_name: str | None = None
+    """The name in the endpoint's certificate, where it is not the endpoint's host."""
+
+
+class Names(Section, frozen=True):
+    """How looked-up names are shown at an output; reduced after the join."""
+
+    show: Literal["full", "registered_domain", "hash", "none"] = "full"
+    hash_key_file: str | None = None
+    """With ``show: hash``: the key (HMAC-SHA-256), so that nobody can try names out."""
+    keep_zones: tuple[str, ...] = ()
+    """Names in these zones stay whole, such as ``cluster.local``."""
+
+
+class Output(Section, frozen=True):
+    """An OTLP/gRPC backend that gets the spans: Jaeger, or the Collector's second receiver."""
+
+    endpoint: Address
+    name: str = ""
+    """In logs and metrics; without it, the endpoint."""
+    tls: ClientTls | None = None
+    """Without it the connection is not encrypted."""
+    headers: dict[str, str] = {}
+    token_file: str | None = None
+    """A bearer token is sent; the file is read anew when it changes."""
+    compression: Literal["none", "gzip"] = "none"
+    timeout: Duration = _default(Duration(10))
+    """Of one attempt."""
+    give_up_after: Duration = _default(Duration(300))
+    """So long is one batch tried on an endpoint that does not answer."""
+    queue: Size = _default(Size(128 * MIB))
+    """Waiting for the endpoint; what does not fit is lost to this output, and counted."""
+    names: Names = _default(Names())
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+        return self.name or self.endpoint
+
+
+# -- beside the join --------------------------------------------------------------------------
+
+
+class History(Section, frozen=True):
+    """Every resolution kept as rows in Parquet files. Without a directory nothing is kept."""
+
+    directory: str | None = None
+    retention: Duration = _default(Duration(14 * 86_400))
+    max_size: Size = _default(Size(10 * 1024 * MIB))
+
+
+class Page(Section, frozen=True):
+    """The web page, a child process that reads the history; without a history there is none."""
+
+    listen: Address | None = _default(Address("127.0.0.1:8053"))
+    """``null``: no page."""
+    token_file: str | None = None
+    """Who may ask: a token a line, and the namespaces to which it is bound. Needed when the page is
+    reachable from elsewhere."""
+    hosts: tuple[str, ...] = ()
+    """Further host names under which a page without tokens may be asked."""
+    jaeger: str | None = None
+    """Jaeger's page, for links."""
+    threads: _Positive = 1
+    memory: Size = _default(Size(512 * MIB))
+    """Of one question at most; beyond it the question fails, and nothing else does."""
+
+
+class Metrics(Section, frozen=True):
+    """Metrics of resolutions and of the processor itself; always at ``/metrics``."""
+
+    output: Endpoint | None = None
+    """Where they are sent as OTLP too."""
+    interval: Duration = _default(Duration(60))
+
+
+class Log(Section, frozen=True):
+    """The processor's own log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class Telemetry(Section, frozen=True):
+    """What the processor tells of itself."""
+
+    log: Log = _default(Log())
+
+
+class ServeSettings(Section, frozen=True):
+    """Everything that a processor can be told."""
+
+    receivers: Receivers = _default(Receivers())
+    join: JoinSection = _default(JoinSection())
+    export: Export = _default(Export())
+    outputs: tuple[Output, ...] = _default((Output(endpoint=Address("127.0.0.1:4317")),))
+    history: History = _default(History())
+    page: Page = _default(Page())
+    metrics: Metrics = _default(Metrics())
+    telemetry: Telemetry = _default(Telemetry())
+    memory_limit: Size | None = None
+    """Of the whole process: near it senders are told to come again. Without it, what the
+    container may use, less a tenth."""
+    shutdown: Duration = _default(Duration(10))
+    """At the end, so long may the outputs take for what is left."""

@@ -1,8 +1,17 @@
 """Bytes to model and back: each module a pure codec."""
 
+from typing import NamedTuple
+
 
 class MalformedError(ValueError):
     """These bytes are not what their sender says they are; the message says where."""
+
+
+class Unused(NamedTuple):
+    """Evidence that is well-formed and tells nothing of a query at a server."""
+
+    reason: str
+    """``stub_query``, ``error_line`` and the like: good for a counter."""
 
 
 class Refusals:

@@ -10,14 +10,14 @@ messages CoreDNS fills it in for the client's query that is being forwarded, whi
 from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from otel_dns import names
 from otel_dns.model import Message, MessageKind
-from otel_dns.wire import MalformedError, dns_message
+from otel_dns.wire import MalformedError, Unused, dns_message
 
 EXTRA_FORMAT: Final = "{/trace/traceid} {>id} {port}"
 """``extra`` of our Corefiles. The client's namespace and Pod may follow it:
@@ -43,19 +43,15 @@ _MAX_TEXT: Final = 255
 """Bytes of an identity or a Pod's name that are looked at."""
 
 
-class Unused(NamedTuple):
-    """A payload that is well-formed and tells nothing of a query at a server."""
-
-    reason: str
-    """``stub_query`` and the like, or ``unknown_type``: good for a counter."""
-
-
 def decode(payload: bytes, sender: str = "") -> Message | Unused:
     """Decode the payload of one data frame.
 
     Args:
         payload: an encoded ``dnstap.Dnstap``.
         sender: who it is from, where the payload has no identity.
+
+    Returns:
+        The message; or why there is none: ``stub_query`` and the like, ``unknown_type``.
 
     Raises:
         MalformedError: it is no dnstap, or the DNS message in it is broken.
@@ -213,5 +209,3 @@ def _reduced_schema() -> Any:
 
 
 _Dnstap: Final = _reduced_schema()
-
-__all__ = ["EXTRA_FORMAT", "Unused", "decode", "trace_id_of"]

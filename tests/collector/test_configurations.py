@@ -16,6 +16,7 @@ from tests.support.programs import require
     [
         ("otelcol", "otel-dns.yaml"),
         ("otelcol", "simple.yaml"),
+        ("otelcol", "coredns-logs.yaml"),
         ("jaeger", "jaeger-memory.yaml"),
     ],
 )

@@ -123,7 +123,7 @@ def test_a_server_trace_belongs_to_the_lookup_that_was_running(times, belongs, s
 
     outcomes = settled([root, asked] if server_first else [asked, root])
 
-    assert joined(outcomes)[asked] == (("sure", [(root.trace_id, 0)]) if belongs else ("", []))
+    assert joined(outcomes)[asked][1] == ([(root.trace_id, 0)] if belongs else [])
 
 
 @pytest.mark.parametrize(
@@ -142,14 +142,28 @@ def test_another_clients_name_or_type_is_anothers(other) -> None:
 
 def test_two_lookups_of_one_name_in_flight_get_one_each_the_first_the_first() -> None:
     first, second = lookup(0, 10 * MS), lookup(MS, 9 * MS)
-    roots = [servedns(2 * MS, 3 * MS), servedns(4 * MS, 5 * MS)]
+    roots = [servedns(MS // 5, 3 * MS), servedns(MS + MS // 5, 5 * MS)]
 
     found = joined(settled([second, *roots[::-1], first]))
 
     assert found == {
-        first: ("unsure", [(roots[0].trace_id, 0)]),
-        second: ("unsure", [(roots[1].trace_id, 0)]),
+        first: ("sure", [(roots[0].trace_id, 0)]),
+        second: ("sure", [(roots[1].trace_id, 0)]),
     }
+
+
+def test_lookups_that_start_together_are_a_group_whose_shares_are_known() -> None:
+    asked = [lookup(at, MS + at) for at in range(3)]
+    roots = [servedns(MS // 5 + at, MS - MS // 5) for at in range(3)]
+
+    found = resolutions(settled([*asked, *roots]))
+
+    assert {one.join.certainty for one in found} == {"group"}
+    assert {one.join.group_size for one in found} == {3}
+    assert {one.join.confidence for one in found} == {1 / 3}
+    given = sorted(each.trace.root.trace_id for one in found for each in one.join.traces)
+    assert given == sorted(root.trace_id for root in roots)
+    assert all(one.breakdown.segments["server"] >= MS // 2 for one in found)
 
 
 def test_what_either_of_two_may_have_retried_is_nobodys() -> None:
@@ -196,11 +210,10 @@ def test_a_second_query_that_the_first_calls_for_is_no_contest(first, second) ->
     assert resolution.join.certainty == "sure"
 
 
-def test_a_lookup_whose_server_trace_went_to_an_earlier_one_says_so() -> None:
-    first, second = lookup(0, 10 * MS), lookup(MS, 10 * MS)
-    found = joined(settled([first, second, servedns(2 * MS, 3 * MS)]))
+def test_one_server_trace_for_two_lookups_is_sure_for_neither() -> None:
+    found = joined(settled([lookup(0, 10 * MS), lookup(0, 10 * MS), servedns(MS, 3 * MS)]))
 
-    assert found[second] == ("", [])
+    assert sorted(certainty for certainty, _ in found.values()) == ["", "group"]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +242,8 @@ def test_how_a_lookup_ended(error_type, rcode, took_ms, outcome) -> None:
 
 def test_a_search_list_that_repeats_itself_asks_twice_and_is_no_contest() -> None:
     asked = lookup(0, 10 * MS, candidates=("db.a.", "db.a.", "db."))
-    roots = [servedns(MS, 2 * MS, name="db.a."), servedns(3 * MS, 4 * MS, name="db.a."),
+    roots = [servedns(MS, 2 * MS, name="db.a.", rcode="NXDOMAIN"),
+             servedns(3 * MS, 4 * MS, name="db.a.", rcode="NXDOMAIN"),
              servedns(5 * MS, 6 * MS)]  # fmt: skip
 
     found = joined(settled([asked, *roots]))

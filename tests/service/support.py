@@ -13,11 +13,11 @@ from typing import Self
 import grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
-from otel_dns.join import JoinSettings
-from otel_dns.service import ServeSettings, Service
+from otel_dns.service import ServeSettings, Service, configuration
 from otel_dns.wire import otlp
 from tests.support.otlp import EXPORT
-from tests.support.spans import CLIENT, SECOND
+from tests.support.spans import CLIENT
+from tests.support.waiting import eventually
 
 Behaviour = Callable[[bytes, grpc.ServicerContext], bytes]
 
@@ -41,20 +41,32 @@ def refuses(code: grpc.StatusCode, name: bytes = b"") -> Behaviour:
 class Backend:
     """Takes OTLP; what it does with a request can be changed while it runs."""
 
-    def __init__(self, port: int = 0, behave: Behaviour = takes) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        behave: Behaviour = takes,
+        credentials: grpc.ServerCredentials | None = None,
+        limit: int = -1,
+    ) -> None:
         self.behave = behave
         self.asked = 0
         self._requests: list[bytes] = []
         self._lock = threading.Lock()
         self._server = grpc.server(
-            ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", -1)]
+            ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", limit)]
         )
         _, service, method = EXPORT.split("/")
         handler = grpc.unary_unary_rpc_method_handler(self._export)
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(service, {method: handler}),)
         )
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        address = f"127.0.0.1:{port}"
+        self.port = (
+            self._server.add_secure_port(address, credentials)
+            if credentials
+            else self._server.add_insecure_port(address)
+        )
+        self.metadata: dict[str, str | bytes] = {}
         self.address = f"127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
@@ -67,6 +79,7 @@ class Backend:
     def _export(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         with self._lock:
             self.asked += 1
+            self.metadata = {each.key: each.value for each in context.invocation_metadata()}
         answer = self.behave(request, context)
         with self._lock:
             self._requests.append(request)
@@ -94,21 +107,25 @@ class Backend:
         return sorted(span.name for span in self.spans)
 
 
+def settings_of(*outputs: str, settle_s: float = 0.1, **keys: object) -> ServeSettings:
+    """Settings for ports of its own; others by dotted key, ``__`` for the dots."""
+    options = {
+        "receivers.otlp.listen": "127.0.0.1:0",
+        "receivers.http.listen": "127.0.0.1:0",
+        "outputs": [{"endpoint": output} for output in outputs],
+        "join.settle": settle_s,
+        "join.server_trace_wait": 2 * settle_s,
+        "export.what": "all",
+        "shutdown": 5,
+    } | {key.replace("__", "."): value for key, value in keys.items()}
+    return configuration.load(options=options.items())
+
+
 @contextmanager
-def serving(output: str, *, settle_s: float = 0.1, **settings: object) -> Iterator["Running"]:
+def serving(output: str, *more: str, settle_s: float = 0.1, **keys: object) -> Iterator["Running"]:
     """A processor on ports of its own, stopped at the end."""
-    service = Service(
-        ServeSettings(
-            otlp_listen="127.0.0.1:0",
-            http_listen="127.0.0.1:0",
-            output=output,
-            join=JoinSettings(
-                settle_ns=round(settle_s * SECOND), trace_wait_ns=round(2 * settle_s * SECOND)
-            ),
-            **({"shutdown_s": 5.0} | settings),  # type: ignore[arg-type]
-        )
-    )
-    running = Running(service, *service.start())
+    service = Service(settings_of(output, *more, settle_s=settle_s, **keys))
+    running = Running(service, service.start())
     try:
         yield running
     finally:
@@ -118,10 +135,10 @@ def serving(output: str, *, settle_s: float = 0.1, **settings: object) -> Iterat
 class Running:
     """A processor that runs, with its addresses."""
 
-    def __init__(self, service: Service, otlp_address: str, http_address: str) -> None:
+    def __init__(self, service: Service, addresses: dict[str, str]) -> None:
         self.service = service
-        self.otlp = otlp_address
-        self.http = f"http://{http_address}"
+        self.otlp = addresses["otlp"]
+        self.http = f"http://{addresses['http']}"
         self._stopped = False
 
     def stop(self) -> None:
@@ -131,6 +148,11 @@ class Running:
 
     def count(self, name: str) -> int:
         return self.service.counts()[name]
+
+
+def balanced(running: Running) -> None:
+    """Wait for the ledger to balance: nothing that came in is unaccounted for."""
+    eventually(lambda: not running.service.ledger().unaccounted, "the ledger to balance")
 
 
 def post(url: str, body: bytes, headers: dict[str, str] | None = None, timeout: float = 20) -> int:

@@ -13,7 +13,7 @@ import trustme
 import otel_dns.lab
 from otel_dns.model import Message  # noqa: TC001
 from otel_dns.service.dnstap_receiver import DnstapReceiver
-from otel_dns.service.settings import DnstapTls
+from otel_dns.service.settings import ServerTls
 from otel_dns.service.sorting import Incoming
 from otel_dns.wire import frame_streams as fs
 from otel_dns.wire.frame_streams import Control, ControlType, Data
@@ -86,7 +86,7 @@ def receiving(pipeline: Pipeline) -> Iterator[Start]:
         def start(*listen: str, **options: object) -> DnstapReceiver:
             receiver = DnstapReceiver(listen, pipeline.offer, **options)  # type: ignore[arg-type]
             stack.callback(receiver.stop)
-            receiver.addresses = receiver.start()  # type: ignore[attr-defined]
+            receiver.start()
             return receiver
 
         yield start
@@ -154,7 +154,7 @@ def test_over_tls_to_those_whom_the_ca_knows(receiving, connect, pipeline, tmp_p
     issued = ca.issue_cert("localhost")
     issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
     ca.cert_pem.write_to_path(tmp_path / "ca.pem")
-    files = DnstapTls(tmp_path / "server.pem", tmp_path / "server.pem", tmp_path / "ca.pem")
+    files = ServerTls(tmp_path / "server.pem", tmp_path / "server.pem", tmp_path / "ca.pem")
     receiver = receiving("tls:127.0.0.1:0", tls=files)
 
     stranger = ssl.create_default_context()

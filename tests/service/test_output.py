@@ -160,7 +160,7 @@ def turned_away(address: str, raw: bytes) -> bool:
 
 def test_a_full_queue_turns_away_and_takes_again_when_there_is_room() -> None:
     raw = request("a" * 5000)
-    with Backend() as backend, serving(backend.address, max_output_bytes=20_000) as running:
+    with Backend() as backend, serving(backend.address, outputs__0__queue=20_000) as running:
         with hanging(backend):
             taken = fill(running.otlp, raw)
             assert taken >= 3
@@ -175,7 +175,7 @@ def test_a_full_pipeline_turns_away_and_takes_again_when_there_is_room() -> None
     raw = otlp.build([(asked.origin, asked.raw), (OTHER, span("a", 0, 1).raw)])
     with (
         Backend() as backend,
-        serving(backend.address, max_output_bytes=1, max_input_bytes=1) as running,
+        serving(backend.address, outputs__0__queue=1, receivers__max_waiting=1) as running,
     ):
         with hanging(backend):
             taken = fill(running.otlp, raw)
@@ -190,7 +190,7 @@ def test_a_full_pipeline_turns_away_and_takes_again_when_there_is_room() -> None
 def test_the_end_comes_in_time_whatever_the_output_does(output: str) -> None:
     with Backend() as backend, hanging(backend):
         address = backend.address if output == "hanging" else NOBODY
-        with serving(address, settle_s=3600, max_output_bytes=1000, shutdown_s=1.0) as running:
+        with serving(address, settle_s=3600, outputs__0__queue=1000, shutdown=1.0) as running:
             forward(running.otlp, request("a"))
             for _ in range(20):
                 asked = lookup(0, MS).span
@@ -244,6 +244,7 @@ def test_a_signal_ends_the_program_with_what_it_held_sent(tmp_path: Path, number
         Backend() as backend,
         program(log, "--otlp-listen", otlp_address, "--http-listen", http_address,
                 "--output", backend.address, "--settle", "3600", "--server-trace-wait", "3600",
+                "--export", "all",
         ) as process,
     ):  # fmt: skip
         eventually(lambda: answers(f"http://{http_address}/readyz"), "ready", within=60)

@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from otel_dns import semconv
 from otel_dns.join import JoinSettings
 from otel_dns.service import ServeSettings, Service
+from otel_dns.service.configuration import ConfigurationError
 from otel_dns.wire import otlp
 from tests.service.support import (
     Backend,
@@ -23,6 +24,7 @@ from tests.service.support import (
     gzipped,
     post,
     serving,
+    settings_of,
     zipkin_body,
     zipkin_span,
 )
@@ -196,7 +198,10 @@ BOMB = zlib.compress(b"[" + b" " * 100_000_000, 9, wbits=31)
     ids=["object", "empty", "not gzip", "cut", "twice", "bomb", "large", "just not too large"],
 )
 def test_what_zipkin_is_not(body: bytes, headers: dict[str, str], status: int) -> None:
-    with Backend() as backend, serving(backend.address, max_zipkin_bytes=65_536) as running:
+    with (
+        Backend() as backend,
+        serving(backend.address, receivers__http__max_request=65_536) as running,
+    ):
         assert post(running.http + "/api/v2/spans", body, headers) == status
 
         assert post(running.http + "/api/v2/spans", zipkin_body(zipkin_span())) == 202
@@ -223,23 +228,21 @@ def test_health_and_metrics() -> None:
 # -- listening ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("setting", ["otlp_listen", "http_listen"])
+@pytest.mark.parametrize("setting", ["receivers__otlp__listen", "receivers__http__listen"])
 def test_an_address_in_use_is_said_and_leaves_nothing_running(setting: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        free = {"otlp_listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0"}
-        service = Service(ServeSettings(**{**free, setting: address}, output="127.0.0.1:1"))
+        service = Service(settings_of("127.0.0.1:1", **{setting: address}))
         with pytest.raises(OSError, match=address):
             service.start()
     assert not service._pipeline.alive
-    assert not service._output._thread.is_alive()
+    assert not any(output._thread.is_alive() for output in service._outputs._outputs)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:99999", "127.0.0.1", "127.0.0.1:x"])
 def test_an_address_that_is_none_is_said(address: str) -> None:
-    service = Service(ServeSettings(otlp_listen="127.0.0.1:0", http_listen=address))
-    with pytest.raises(OSError, match="cannot listen"):
-        service.start()
+    with pytest.raises(ConfigurationError, match=r"receivers.http.listen.*HOST:PORT is wanted"):
+        settings_of("127.0.0.1:1", receivers__http__listen=address)
 
 
 def test_two_processors_at_once_know_nothing_of_each_other() -> None:
@@ -282,4 +285,4 @@ def test_batches_stay_small_enough_for_any_backend() -> None:
 
 
 def test_defaults_are_those_of_the_join() -> None:
-    assert ServeSettings().join == JoinSettings()
+    assert ServeSettings().join.settings() == JoinSettings()

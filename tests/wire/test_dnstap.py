@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import otel_dns.lab
 from otel_dns.model import Message
-from otel_dns.wire import MalformedError, dnstap, frame_streams
-from otel_dns.wire.dnstap import Unused, decode
+from otel_dns.wire import MalformedError, Unused, dnstap, frame_streams
+from otel_dns.wire.dnstap import decode
 
 RECORDED = Path(otel_dns.lab.__file__).parent / "recordings" / "demo" / "coredns.fstrm"
 PAYLOADS = [

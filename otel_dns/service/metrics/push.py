@@ -60,9 +60,15 @@ class MetricsPush:
         """Start the thread."""
         self._thread.start()
 
+    def gauges(self) -> dict[str, int]:
+        """Nothing is held here."""
+        return {}
+
     def stop(self) -> None:
         """Send a last time, and end."""
         self._ending.set()
+        if self._thread.ident is None:
+            return
         self._thread.join(2 * _TIMEOUT_S)
 
     def _run(self) -> None:

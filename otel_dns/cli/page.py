@@ -1,0 +1,197 @@
+"""``otel-dns page``: the page by itself, on history files."""
+
+import ipaddress
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import click
+
+from otel_dns.web import PageSettings, TokensError, create_app
+from otel_dns.web.guard import is_loopback
+
+_MIB: Final = 1 << 20
+_DEFAULTS: Final = PageSettings(Path())
+_ADDRESS_SPACE: Final = 4 << 30
+"""Beyond DuckDB's own limit: what it and Python map at most, before the kernel says no."""
+
+
+def _http(_context: click.Context, option: click.Parameter, value: str) -> str:
+    if value and urlsplit(value).scheme not in {"http", "https"}:
+        raise click.BadParameter(
+            f"{value!r} is no address such as http://127.0.0.1:9412", param=option
+        )
+    return value.rstrip("/")
+
+
+@click.command(context_settings={"show_default": True})
+@click.option(
+    "--history",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Directory of the history, as `otel-dns serve` writes it.",
+)
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    default=_DEFAULTS.listen,
+    help="Serve the page there; beyond loopback it needs --token-file.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Who may ask: a token a line, behind it the namespaces to which it is bound, if any.",
+)
+@click.option(
+    "--host",
+    "hosts",
+    metavar="NAME",
+    multiple=True,
+    help="A further name under which a page without tokens may be asked; may be repeated.",
+)
+@click.option(
+    "--service",
+    metavar="URL",
+    default="",
+    callback=_http,
+    help="The running processor (its --http-listen), for figures of this moment.",
+)
+@click.option(
+    "--service-token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The token that the processor wants, if any.",
+)
+@click.option(
+    "--jaeger", metavar="URL", default="", callback=_http, help="Jaeger's page, for links."
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 64),
+    default=_DEFAULTS.threads,
+    help="Threads that questions may use.",
+)
+@click.option(
+    "--memory",
+    metavar="MIB",
+    type=click.IntRange(64),
+    default=_DEFAULTS.memory_bytes // _MIB,
+    help="Memory that questions may use.",
+)
+@click.option("--tied", is_flag=True, hidden=True, help="End when standard input does.")
+def page(
+    history: Path,
+    listen: str,
+    token_file: Path | None,
+    hosts: tuple[str, ...],
+    service: str,
+    service_token_file: Path | None,
+    jaeger: str,
+    threads: int,
+    memory: int,
+    tied: bool,
+) -> None:
+    r"""Serve the page on a history: what is slow, for whom, since when, because of what.
+
+    It only reads, so it can run beside `otel-dns serve` (which starts it by itself) or on a copy of
+    the files anywhere. Its questions have their own limits on threads and memory.
+
+    \b
+    Examples:
+      otel-dns page --history /var/lib/otel-dns
+      otel-dns page --history copy --listen 0.0.0.0:8053 --token-file tokens
+    """
+    host, port = _split(listen)
+    if not is_loopback(host) and token_file is None:
+        raise click.UsageError(
+            f"--listen {listen} is reachable from elsewhere: give --token-file (a token a line,"
+            " such as `openssl rand -hex 16` makes), or listen on 127.0.0.1"
+        )
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    _stand_back(max(_ADDRESS_SPACE, 4 * memory * _MIB))
+    settings = PageSettings(
+        history=history,
+        listen=listen,
+        token_file=token_file,
+        hosts=hosts,
+        service_url=service,
+        service_token_file=service_token_file,
+        jaeger_url=jaeger,
+        threads=threads,
+        memory_bytes=memory * _MIB,
+    )
+    try:
+        app = create_app(settings)
+    except TokensError as error:
+        raise click.ClickException(f"--token-file: {error}") from None
+    try:
+        listening = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {listen} (--listen): {error}") from None
+    _serve(app, listening, tied=tied, history=history)
+
+
+def _split(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise click.BadParameter(f"{listen!r} is not HOST:PORT, such as 127.0.0.1:8053")
+    if host != "localhost":
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            raise click.BadParameter(f"{host!r} in {listen!r} is no address") from None
+    return host, int(port)
+
+
+def _stand_back(address_space: int) -> None:
+    """Be the one that waits, and the one that is killed, when the machine has too little of it."""
+    with suppress(OSError):
+        os.nice(10)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
+
+
+def _serve(app: object, listening: socket.socket, *, tied: bool, history: Path) -> None:
+    import uvicorn  # noqa: PLC0415 the limits above come first
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            lifespan="off",
+            proxy_headers=False,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=64,
+            timeout_graceful_shutdown=2,
+        )
+    )
+
+    def end_with_starter() -> None:
+        sys.stdin.buffer.read()
+        server.should_exit = True
+
+    # uvicorn ends on these by itself, and then gives them to whom they were for: nobody.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    if tied:
+        threading.Thread(target=end_with_starter, name="otel-dns-tie", daemon=True).start()
+    bound = listening.getsockname()
+    shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+    logging.getLogger("otel_dns").info("the page: http://%s:%d/ on %s", shown, bound[1], history)
+    server.run(sockets=[listening])

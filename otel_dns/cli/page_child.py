@@ -1,0 +1,130 @@
+"""The page as a child process of ``otel-dns serve``: started, watched, started again, ended.
+
+A process of its own, so that no question slows the ingest and none of its ends harms it. It goes
+when its starter goes, in whatever way: its standard input is a pipe that nobody else holds.
+"""
+
+import importlib.util
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from otel_dns.service import ServeSettings
+
+_FIRST_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 30.0
+_RAN_WELL_S: Final = 60.0
+"""After so long the next start is not delayed any more."""
+_END_S: Final = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class PageChild:
+    """Keeps ``otel-dns page`` running."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        """Describe the child.
+
+        Args:
+            arguments: of ``otel-dns page``.
+        """
+        self._command = [sys.executable, "-P", "-m", "otel_dns", "page", "--tied", *arguments]
+        self._ending = threading.Event()
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._keep, name="otel-dns-page", daemon=True)
+
+    def start(self) -> None:
+        """Start the child, and whatever follows it."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the child: it has a few seconds for the answers under way."""
+        with self._lock:
+            self._ending.set()
+            process = self._process
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self._thread.join()
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id while it runs."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    def _keep(self) -> None:
+        pause = _FIRST_PAUSE_S
+        while not self._ending.is_set():
+            began = time.monotonic()
+            try:
+                code = self._run()
+            except OSError as error:
+                _log.warning("the page cannot be started: %s", error)
+                code = None
+            if self._ending.is_set():
+                return
+            if time.monotonic() - began >= _RAN_WELL_S:
+                pause = _FIRST_PAUSE_S
+            if code is not None:
+                _log.warning("the page ended (%d); it starts again in %.0f s", code, pause)
+            self._ending.wait(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    def _run(self) -> int | None:
+        with self._lock:
+            if self._ending.is_set():
+                return None
+            # In a session of its own: Ctrl-C is for the service, which ends the page when it ends.
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        with self._process as process:
+            return process.wait()
+
+
+def page_of(settings: ServeSettings, addresses: Mapping[str, str]) -> PageChild | None:
+    """Describe the page that a service's settings want; None where they want none.
+
+    Args:
+        settings: of the service.
+        addresses: where it listens, by name.
+    """
+    if settings.history.directory is None or settings.page.listen is None:
+        return None
+    if any(importlib.util.find_spec(package) is None for package in ("duckdb", "fastapi")):
+        _log.warning("no page: it wants more packages (pip install 'otel-dns[history]')")
+        return None
+    return PageChild(list(_arguments(settings, addresses)))
+
+
+def _arguments(settings: ServeSettings, addresses: Mapping[str, str]) -> Iterator[str]:
+    page = settings.page
+    yield from ("--history", str(settings.history.directory), "--listen", str(page.listen))
+    http = settings.receivers.http
+    address = addresses["http"]
+    if http.tls is None and not address.startswith("unix:"):
+        host, _, port = address.rpartition(":")
+        reached = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 not to listen
+        yield from ("--service", f"http://{reached}:{port}")
+        if http.token_file:
+            yield from ("--service-token-file", http.token_file)
+    if page.token_file:
+        yield from ("--token-file", page.token_file)
+    for host in page.hosts:
+        yield from ("--host", host)
+    if page.jaeger:
+        yield from ("--jaeger", page.jaeger)
+    yield from ("--threads", str(page.threads), "--memory", str(max(page.memory >> 20, 64)))

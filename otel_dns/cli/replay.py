@@ -1,0 +1,162 @@
+"""``otel-dns replay``: recordings through the same core as the running processor."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+
+from otel_dns import semconv
+from otel_dns.cli.joined import JoinedLookup, joined_lookups
+from otel_dns.cli.waterfall import legend, summary, waterfall
+from otel_dns.join import JoinSettings
+from otel_dns.service.recordings import KINDS, Reading, read
+from otel_dns.service.replay import replay_all
+from otel_dns.service.settings import Receivers
+from otel_dns.wire.otlp import decode
+
+_SECOND: Final = 1_000_000_000
+_MANY: Final = 10_000_000
+"""Lookups, server spans and messages that are held: a recording is on a disk, and has an end."""
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument(
+    "paths",
+    nargs=-1,
+    required=True,
+    metavar="PATH...",
+    type=click.Path(exists=True, path_type=Path),
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a lookup, a line each.")
+@click.option(
+    "--slowest", metavar="N", type=click.IntRange(1), help="Show only the N slowest lookups."
+)
+@click.option(
+    "--coredns-service",
+    metavar="NAME",
+    multiple=True,
+    default=sorted(Receivers().coredns_services),
+    help="service.name of CoreDNS's spans (its trace plugin's `service`); may be repeated.",
+)
+@click.option(
+    "--tolerance",
+    metavar="SECONDS",
+    type=click.FloatRange(0, 86_400),
+    default=JoinSettings().tolerance_ns / _SECOND,
+    help="How far the clocks of clients and servers may be apart.",
+)
+def replay(
+    paths: tuple[Path, ...],
+    as_json: bool,
+    slowest: int | None,
+    coredns_service: tuple[str, ...],
+    tolerance: float,
+) -> None:
+    """Join recordings, and show each lookup: for post-mortems.
+
+    PATHs are files and directories, in any order; what a file is shows in its content: OTLP as the
+    Collector's file exporter writes it (JSON lines or protobuf), Zipkin JSON, dnstap frames,
+    CoreDNS's log with a time on each line (kubectl logs --timestamps); gzip or plain.
+
+    \b
+      otel-dns replay traces.jsonl coredns.fstrm
+      otel-dns lab record incident && otel-dns replay incident
+      otel-dns replay --json --slowest 20 /var/lib/otelcol/export | jq .name
+
+    What is damaged is set aside and said, and the rest is joined; the exit code is then 1.
+    """
+    reading = Reading(frozenset(coredns_service))
+    settings = JoinSettings(
+        tolerance_ns=round(tolerance * _SECOND),
+        max_lookups=_MANY,
+        max_server_spans=_MANY,
+        max_remembered=_MANY,
+    )
+    replayed = replay_all(read(list(paths), reading), settings)
+    lookups = joined_lookups(view for request in replayed.sent for view in decode(request))
+    if slowest is not None:
+        chosen = sorted(lookups, key=lambda one: -one.duration_ns)[:slowest]
+        lookups = sorted(chosen, key=lambda one: one.span.start_ns)
+    if as_json:
+        for lookup in lookups:
+            click.echo(json.dumps(as_object(lookup), ensure_ascii=False))
+    else:
+        _draw(lookups)
+    _report(reading, replayed.counts["lookups_settled_early"], len(lookups))
+    if reading.damaged:
+        raise SystemExit(1)
+
+
+def as_object(lookup: JoinedLookup) -> dict[str, Any]:
+    """Make of a lookup what ``--json`` prints: its span's attributes, and its queries."""
+    span = lookup.span
+    return {
+        "name": lookup.name,
+        "outcome": lookup.attribute(semconv.LOOKUP_OUTCOME),
+        "start_ns": span.start_ns,
+        "duration_ns": lookup.duration_ns,
+        "service": span.resource.get(semconv.SERVICE_NAME),
+        "trace_id": span.trace_id.hex(),
+        "span_id": span.span_id.hex(),
+        "segments_ns": dict(lookup.segments),
+        "plugins_ns": dict(lookup.plugins),
+        "queries": [
+            {
+                "name": query.name,
+                "type": query.type,
+                "rcode": query.rcode,
+                "server": query.server,
+                "start_ns": query.start_ns,
+                "duration_ns": query.end_ns - query.start_ns,
+                "plugins": [
+                    {"name": one.name, "own_ns": one.own_ns, "peer": one.peer}
+                    for one in query.plugins
+                ],
+            }
+            for query in lookup.queries
+        ],
+        "attributes": {key: _plain(value) for key, value in span.attributes.items()},
+    }
+
+
+def _plain(value: object) -> object:
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _draw(lookups: list[JoinedLookup]) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 100)
+    for lookup in lookups:
+        console.print(waterfall(lookup, console.width))
+        console.print()
+    if lookups:
+        console.print(legend())
+        console.print()
+        console.print(summary(lookups))
+
+
+def _report(reading: Reading, early: int, shown: int) -> None:
+    """Say on stderr what was read, what was not, and what is missing for more."""
+
+    def say(text: str) -> None:
+        click.echo(text, err=True)
+
+    for path, kind in reading.files:
+        say(f"read {path}: {KINDS[kind]}")
+    for path in reading.passed_over:
+        say(f"passed over {path}: no recording")
+    counts = reading.counts
+    if without := counts["unused_line_without_time"]:
+        say(
+            f"{without} log lines have no time and are left out: "
+            "`kubectl logs --timestamps` and container runtimes write one"
+        )
+    if early:
+        say(f"{early} lookups were joined before all was read: give fewer files at once")
+    if not shown:
+        say("no lookups: is there a file with the applications' spans (scope otel_dns.client)?")
+    for line in reading.damaged:
+        say(f"damaged: {line}")

@@ -1,0 +1,260 @@
+"""Rung ``time``: server traces to lookups by client address, candidate names and time alone.
+
+Nearly every lookup has no competitor: nobody else known asked the same while it ran, and there is
+one server trace for each of its questions. Such a lookup costs next to nothing. The others form
+knots, connected by the slots they share; a knot is solved as a whole (:mod:`otel_dns.join.knot`),
+and one that is too large is cut into pieces in order of time.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from typing import Final, NamedTuple
+
+from otel_dns.join import first_in
+from otel_dns.join.completeness import Completeness
+from otel_dns.join.knot import EVEN, Column, Knot, Member, alike
+from otel_dns.join.timing import Timing
+from otel_dns.join.waiting import Slot, Slots, WaitingLookup, WaitingTrace
+
+CERTAIN: Final = 0.999
+"""Confidence of a lookup without a competitor: what went wrong then was nothing that is seen."""
+MAX_KNOT: Final = 400
+"""Lookups that are worked out together; where more hang together they are cut by time."""
+LOOKAHEAD: Final = 64
+"""Lookups beyond the last one due that are taken into account with it."""
+MAX_REACH: Final = 128
+"""Lookups at one time in one slot up to which a knot is worked out: beyond, first in first out."""
+_FIRST_IN_CONFIDENCE: Final = 0.25
+_PLAUSIBLE_NS: Final = 3_000_000
+"""So soon after its start a lookup without a competitor is expected to ask."""
+_LEARN_EVERY: Final = 8
+
+_Versions = list[tuple[Slot, int]]
+
+
+class Decision(NamedTuple):
+    """What one lookup is given."""
+
+    lookup: WaitingLookup
+    given: list[tuple[WaitingTrace, int]]
+    """Server traces, each with the candidate that it was a query for."""
+    confidence: float
+    group_size: int = 1
+
+
+class ByTime:
+    """Decides, and learns from what it decided."""
+
+    def __init__(self, slots: Slots, tolerance_ns: int) -> None:
+        self._slots = slots
+        self._tolerance_ns = tolerance_ns
+        self._timing = Timing()
+        self._completeness = Completeness()
+        self._plans: dict[WaitingLookup, tuple[Decision, _Versions]] = {}
+        self._until_learning = 1
+        self.counts: Counter[str] = Counter()
+        """Lookups by how they were decided: ``alone``, ``in_knots``, ``first_in``."""
+
+    def decide(self, due: list[WaitingLookup]) -> Iterator[Decision]:
+        """Decide what lookups that are due are given; their order does not matter."""
+        left = dict.fromkeys(sorted(due, key=_start_order))
+        for waiting in list(left):
+            if waiting not in left:
+                continue
+            decision = self._alone(waiting) or self._planned(waiting)
+            made = [decision] if decision is not None else self._together(waiting, left)
+            for decision in made:
+                del left[decision.lookup]
+                self._plans.pop(decision.lookup, None)
+                yield decision
+
+    # -- nobody else ---------------------------------------------------------------------------
+
+    def _alone(self, waiting: WaitingLookup) -> Decision | None:
+        """Decide about a lookup without a competitor; nothing if it has one."""
+        lookup = waiting.lookup
+        start_ns = lookup.start_ns - self._tolerance_ns
+        end_ns = lookup.end_ns + self._tolerance_ns
+        if waiting.claimed or waiting.inherited_doubt:
+            return None
+        given: list[tuple[WaitingTrace, int]] = []
+        contested = False
+        for slot in self._slots.of(waiting):
+            if not slot.traces:
+                continue
+            traces = slot.traces_between(start_ns, end_ns)
+            if not traces:
+                continue
+            if (
+                len(traces) > 1
+                or len(slot.traces) > len(slot.lookups)
+                or (len(slot.lookups) > 1 and len(slot.lookups_between(start_ns, end_ns)) > 1)
+            ):
+                contested = True
+                break
+            if not waiting.excludes(traces[0]):
+                given.append((traces[0], waiting.candidates[slot.key][0]))
+        if contested:
+            return None
+        if given:
+            first_ns = min(trace.start_ns for trace, _ in given) - lookup.start_ns
+            if first_ns > _PLAUSIBLE_NS or self._completeness.seen < 0.5:
+                return None
+        self.counts["alone"] += 1
+        self._until_learning -= 1
+        if not self._until_learning:
+            self._until_learning = _LEARN_EVERY
+            self._learn(waiting, given)
+        return Decision(waiting, given, CERTAIN if given else 0.0)
+
+    # -- knots ---------------------------------------------------------------------------------
+
+    def _planned(self, waiting: WaitingLookup) -> Decision | None:
+        """Return what was found when the knot was solved, if nothing has come since."""
+        plan = self._plans.get(waiting)
+        if plan is None:
+            return None
+        decision, versions = plan
+        if any(slot.version != version for slot, version in versions) or any(
+            trace.slot is None for trace, _ in decision.given
+        ):
+            del self._plans[waiting]
+            return None
+        return decision
+
+    def _together(self, waiting: WaitingLookup, left: dict[WaitingLookup, None]) -> list[Decision]:
+        lookups, cut = self._gather(waiting, left)
+        if not lookups:
+            return self._first_in(waiting, left)
+        slots = self._fill_order(lookups)
+        start_ns = min(one.lookup.start_ns for one in lookups) - self._tolerance_ns
+        end_ns = max(one.lookup.end_ns for one in lookups) + self._tolerance_ns
+        knot = Knot(lookups, self._timing, self._completeness.seen, self._tolerance_ns)
+        knot.solve(
+            {
+                slot: (
+                    [(trace, 0) for trace in slot.traces_between(start_ns, end_ns)],
+                    self._completeness.strangers_hz(slot),
+                )
+                for slot in slots
+            }
+        )
+        sizes = Counter(member.root() for member in knot.members)
+        versions = [(slot, slot.version) for slot in slots]
+        decided: list[Decision] = []
+        settled = len(lookups) - LOOKAHEAD if cut else len(lookups)
+        for number, member in enumerate(knot.members):
+            decision = _decision(member, sizes[member.root()])
+            if member.waiting not in left:
+                if not cut:
+                    self._plans[member.waiting] = decision, versions
+            elif number < settled or not decided:
+                self.counts["in_knots"] += 1
+                self._learn(member.waiting, decision.given)
+                decided.append(decision)
+        leaving = {decision.lookup for decision in decided}
+        for pair, odds in knot.odds.items():
+            _bequeath(pair, odds, leaving)
+        return decided
+
+    def _gather(
+        self, waiting: WaitingLookup, left: dict[WaitingLookup, None]
+    ) -> tuple[list[WaitingLookup], bool]:
+        """Find the lookups that hang together with one, the earliest first.
+
+        Returns:
+            The lookups, and whether more hang together with them than are worked out at once; none
+            where too many compete at one moment.
+        """
+        number = 0
+        queue = [(waiting.lookup.start_ns, number, waiting)]
+        seen = {waiting}
+        found: list[WaitingLookup] = []
+        ahead = 0
+        while queue:
+            if len(found) >= MAX_KNOT or ahead > LOOKAHEAD:
+                found.sort(key=_start_order)
+                return found, True
+            _, _, one = heappop(queue)
+            found.append(one)
+            ahead = 0 if one in left else ahead + 1
+            start_ns = one.lookup.start_ns - 2 * self._tolerance_ns
+            end_ns = one.lookup.end_ns + 2 * self._tolerance_ns
+            for slot in self._slots.of(one):
+                if len(slot.lookups) == 1 or not slot.traces:
+                    continue
+                rivals = slot.lookups_between(start_ns, end_ns)
+                if len(rivals) > MAX_REACH:
+                    return [], True
+                for other in rivals:
+                    if other not in seen:
+                        seen.add(other)
+                        number += 1
+                        heappush(queue, (other.lookup.start_ns, number, other))
+        found.sort(key=_start_order)
+        return found, False
+
+    def _fill_order(self, lookups: list[WaitingLookup]) -> list[Slot]:
+        """Return the lookups' slots in the order in which they are filled."""
+        places: dict[Slot, tuple[int, str]] = {}
+        for waiting in lookups:
+            for slot in self._slots.of(waiting):
+                place = (waiting.candidates[slot.key][0], slot.key[2])
+                if slot not in places or place < places[slot]:
+                    places[slot] = place
+        return sorted(places, key=lambda slot: (*places[slot], slot.key))
+
+    # -- too many ------------------------------------------------------------------------------
+
+    def _first_in(self, waiting: WaitingLookup, left: dict[WaitingLookup, None]) -> list[Decision]:
+        """Decide, first in first out, about a lookup and all that are due and share a slot."""
+        keys = waiting.candidates.keys()
+        sharing = [one for one in left if one is waiting or not keys.isdisjoint(one.candidates)]
+        given: dict[WaitingLookup, list[tuple[WaitingTrace, int]]] = {one: [] for one in sharing}
+        until_ns = max(one.lookup.end_ns for one in sharing) + self._tolerance_ns
+        taken: set[WaitingTrace] = set()
+        for slot in dict.fromkeys(slot for one in sharing for slot in self._slots.of(one)):
+            for owner, trace, candidate in first_in.assign(slot, self._tolerance_ns, until_ns):
+                if owner in given and trace not in taken and not owner.excludes(trace):
+                    taken.add(trace)
+                    given[owner].append((trace, candidate))
+        self.counts["first_in"] += len(sharing)
+        return [Decision(one, given[one], _FIRST_IN_CONFIDENCE) for one in sharing]
+
+    # -- learning ------------------------------------------------------------------------------
+
+    def _learn(self, waiting: WaitingLookup, given: list[tuple[WaitingTrace, int]]) -> None:
+        lookup = waiting.lookup
+        headers = [
+            (trace.header, candidate) for trace, candidate in given if trace.header is not None
+        ]
+        self._completeness.learn(lookup, headers)
+        self._timing.learn(lookup, headers)
+
+
+def _bequeath(pair: tuple[Member, Member], odds: float, leaving: set[WaitingLookup]) -> None:
+    """Let one of two rivals that stays know what the other leaves with."""
+    one, other = pair
+    if (one.waiting in leaving) == (other.waiting in leaving):
+        return
+    heir = other.waiting if one.waiting in leaving else one.waiting
+    heir.inherited_doubt += odds
+    if odds >= EVEN and alike(one, other):
+        heir.inherited_partners += 1
+
+
+def _decision(member: Member, group_size: int) -> Decision:
+    group_size += member.waiting.inherited_partners
+    places: list[tuple[Column, int]] = [
+        (column, place[0]) for place, column in member.edges.items() if place not in member.fixed
+    ]
+    places += [(column, place[0]) for column, place in member.retries]
+    given = [(column.trace, candidate) for column, candidate in places]
+    confidence = 1 / group_size if group_size > 1 else member.confidence
+    return Decision(member.waiting, given, confidence if given else 0.0, group_size)
+
+
+def _start_order(waiting: WaitingLookup) -> tuple[int, bytes, bytes]:
+    span = waiting.lookup.span
+    return span.start_ns, span.trace_id, span.span_id

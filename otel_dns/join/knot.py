@@ -1,0 +1,602 @@
+"""A knot: lookups that compete for server traces, and who most likely caused which.
+
+Within one slot queries nearly always keep the order in which their lookups were ready to send them;
+so the likeliest assignment that keeps that order is found, by one pass over the pairs that are
+possible at all. Slots are worked through in the order in which the resolver fills them, since the
+answers of one candidate say when the queries of the next are due. What order does not tell is then
+weighed exchange by exchange: how much likelier is what was found than the same with two queries
+swapped, with one lookup's remaining queries swapped for another's, with a query left to a stranger?
+The sum of these odds is the confidence, and near-even odds make two lookups interchangeable.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import exp, log
+from typing import Final
+
+from otel_dns.join.timing import Timing
+from otel_dns.join.waiting import Slot, WaitingLookup, WaitingTrace
+from otel_dns.model import ServerTrace
+
+MAX_PAIRS: Final = 12
+"""Server traces that are looked at for one lookup in one slot: the likeliest."""
+_NEIGHBOURS: Final = 3
+"""Rivals before and after, in each slot, against which odds are worked out."""
+EVEN: Final = 0.25
+"""From these odds on an exchange makes two lookups interchangeable."""
+_MAX_EXPONENT: Final = 50.0
+_ENOUGH_DOUBT: Final = 20.0
+_IMPROVEMENTS: Final = 4
+_LIKELIER: Final = 0.05
+_NEVER: Final = -1_000.0
+_UNEXPECTED: Final = log(0.02)
+"""A query for a candidate after one that had an answer."""
+_OTHER_PORT: Final = log(0.02)
+_UNKNOWN: Final = log(1 / 50_000_000)
+"""Density of a moment whose forerunner was not seen: somewhere in 50 ms."""
+_RETRY_DOUBT: Final = 0.02
+"""Odds that a query sent again was another lookup's, of several that ran."""
+_SPARE_DOUBT: Final = 1.0
+"""Odds that a second query is a stranger's when the first did not call for it."""
+_RETRY_REACH_NS: Final = 40_000_000
+_TIMEOUT_NS: Final = 500_000_000
+MAX_ATTEMPTS: Final = 16
+"""Server traces that one lookup may have in one slot; glibc's own bound on attempts is 5."""
+
+Place = tuple[int, int]
+"""Candidate and index of the type."""
+
+
+@dataclass(slots=True, eq=False)
+class Column:
+    """A server trace on the client's clock."""
+
+    trace: WaitingTrace
+    header: ServerTrace
+    start_ns: int
+    answer_ns: int
+    owner: "Member | None" = None
+    place: Place = (0, 0)
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """A lookup of the knot and what it is given."""
+
+    waiting: WaitingLookup
+    edges: dict[Place, Column] = field(default_factory=dict)
+    fixed: set[Place] = field(default_factory=set)
+    """Known for sure, not to be exchanged."""
+    retries: list[tuple[Column, Place]] = field(default_factory=list)
+    retry_doubt: float = 0.0
+    doubt: float = 0.0
+    """Sum of the odds of all that could be instead."""
+    group: "Member | None" = None
+    start_ns: int = 0
+    end_ns: int = 0
+
+    def __post_init__(self) -> None:
+        self.start_ns, self.end_ns = self.waiting.lookup.start_ns, self.waiting.lookup.end_ns
+
+    @property
+    def confidence(self) -> float:
+        """How likely all of it is right."""
+        return 1 / (1 + self.doubt)
+
+    def root(self) -> "Member":
+        """Return who stands for the group of interchangeable lookups."""
+        member = self
+        while member.group is not None:
+            member = member.group
+        return member
+
+
+class Knot:
+    """Assigns server traces to the lookups of a knot."""
+
+    def __init__(
+        self, lookups: Iterable[WaitingLookup], timing: Timing, seen: float, tolerance_ns: int
+    ) -> None:
+        """Make a knot.
+
+        Args:
+            lookups: in order of start.
+            timing: how the stub spends its time.
+            seen: how likely the server trace of a query is to be there.
+            tolerance_ns: how far the clocks may be apart.
+        """
+        self.members = [Member(one) for one in lookups]
+        self._timing = timing
+        self._seen = log(seen)
+        self._missed = log(1 - seen)
+        self._strangers: dict[Slot, float] = {}
+        self._tolerance_ns = tolerance_ns
+        self.odds: dict[tuple[Member, Member], float] = {}
+        """How likely an exchange between two lookups is, beside what was found."""
+        self._columns: dict[Slot, list[Column]] = {}
+        self._rows: dict[Slot, list[tuple[Member, Place]]] = {}
+
+    def solve(self, slots: Mapping[Slot, tuple[list[tuple[WaitingTrace, int]], float]]) -> None:
+        """Assign.
+
+        Args:
+            slots: the lookups' slots in the order in which they are filled, each with the server
+                traces to be given out and what their clocks are to be moved by, and with the number
+                of queries a second of lookups that are not known.
+        """
+        by_key = {slot.key: slot for slot in slots}
+        for slot, (traces, strangers_hz) in slots.items():
+            self._columns[slot] = _columns(traces)
+            self._rows[slot] = []
+            self._strangers[slot] = log(strangers_hz / 1e9)
+        for member in self.members:
+            for key, candidates in member.waiting.candidates.items():
+                kind = member.waiting.lookup.types.index(key[2])
+                self._rows[by_key[key]] += [(member, (one, kind)) for one in candidates]
+        for slot in slots:
+            self._align(slot)
+            self._overtaken(slot)
+        settled = False
+        for _ in range(_IMPROVEMENTS):
+            settled = not self._weigh(improve=True)
+            if settled:
+                break
+        for slot in slots:
+            self._retries(slot)
+        if not settled or any(member.retries for member in self.members):
+            self._weigh(improve=False)
+
+    # -- who gets what -------------------------------------------------------------------------
+
+    def _align(self, slot: Slot) -> None:
+        """Find the likeliest assignment of one slot that keeps the order."""
+        columns = self._columns[slot]
+        if not columns:
+            return
+        rows = []
+        for member, place in self._rows[slot]:
+            if place not in member.edges:
+                rows.append((self._ready(member, place), member, place))
+        rows.sort(key=_row_order)
+        starts = [column.start_ns for column in columns]
+        best = _Best(len(columns))
+        for ready_ns, member, place in rows:
+            first = bisect_left(starts, member.start_ns - self._tolerance_ns)
+            last = bisect_right(starts, member.end_ns + self._tolerance_ns)
+            base = self._base(slot, member, place)
+            pairs = []
+            for at in range(first, last):
+                gain = base + self._fit(member, place, columns[at], ready_ns)
+                if gain > 0:
+                    pairs.append((gain, at))
+            if len(pairs) > MAX_PAIRS:
+                pairs.sort(reverse=True)
+                del pairs[MAX_PAIRS:]
+            best.add(pairs, (member, place))
+        for at, (member, place) in best.chain():
+            _give(member, place, columns[at])
+
+    def _overtaken(self, slot: Slot) -> None:
+        """Give what is left over to lookups that have none: a timeout breaks the order."""
+        left = [column for column in self._columns[slot] if column.owner is None]
+        if not left:
+            return
+        pairs = []
+        for row, (member, place) in enumerate(self._rows[slot]):
+            if place in member.edges:
+                continue
+            base, ready_ns = self._base(slot, member, place), self._ready(member, place)
+            for at, column in enumerate(left):
+                if self._allowed(member, {place: column}):
+                    gain = base + self._fit(member, place, column, ready_ns)
+                    if gain > 0:
+                        pairs.append((gain, row, at))
+        pairs.sort(key=lambda pair: (-pair[0], *pair[1:]))
+        for _, row, at in pairs:
+            member, place = self._rows[slot][row]
+            if place not in member.edges and left[at].owner is None:
+                _give(member, place, left[at])
+
+    def _base(self, slot: Slot, member: Member, place: Place) -> float:
+        """What any server trace gains by being a lookup's rather than a stranger's."""
+        base = self._seen - self._missed - self._strangers[slot]
+        return base + _UNEXPECTED if self._stopped(member, place[0]) else base
+
+    def _ready(self, member: Member, place: Place) -> int | None:
+        """When a lookup was ready to ask for a candidate; nothing if that was not seen."""
+        if place[0] == 0:
+            return member.start_ns
+        return _answered(member, place[0] - 1)
+
+    def _stopped(self, member: Member, candidate: int) -> bool:
+        return candidate > 0 and _found(member, candidate - 1)
+
+    def _fit(self, member: Member, place: Place, column: Column, ready_ns: int | None) -> float:
+        """How well a server trace fits, by what is known so far of the lookup: a log density."""
+        if member.waiting.excludes(column.trace):
+            return _NEVER
+        candidate, kind = place
+        timing = self._timing
+        other = next(
+            (
+                edge
+                for (number, one), edge in member.edges.items()
+                if number == candidate and one != kind
+            ),
+            None,
+        )
+        if other is not None:
+            gap_ns = column.start_ns - other.start_ns
+            fit = timing.pair.log_late(gap_ns if kind else -gap_ns)
+            fit = max(fit, timing.next.log(column.start_ns - other.answer_ns) - 3)
+            ports = column.header.client_port, other.header.client_port
+            if all(ports) and ports[0] != ports[1]:
+                fit += _OTHER_PORT
+            elif all(ports):
+                fit -= _OTHER_PORT
+        elif ready_ns is None:
+            fit = _UNKNOWN
+        else:
+            gap = timing.first if candidate == 0 else timing.next
+            fit = gap.log_late(column.start_ns - ready_ns)
+        return fit
+
+    # -- how likely it is, beside what could be instead ----------------------------------------
+
+    def _score(self, member: Member, edges: dict[Place, Column]) -> float:
+        """Return the log-likelihood of a lookup having just these server traces."""
+        timing, lookup = self._timing, member.waiting.lookup
+        kinds = len(lookup.types)
+        score = 0.0
+        ready_ns: int | None = member.start_ns
+        last = max((candidate for candidate, _ in edges), default=-1)
+        found = False
+        for candidate in range(len(lookup.candidates)):
+            present = [column for kind in range(kinds) if (column := edges.get((candidate, kind)))]
+            if not present:
+                if candidate > last and found:
+                    break
+                score += self._missed * kinds
+                ready_ns = None
+                if candidate > last:
+                    break
+                continue
+            if found:
+                score += _UNEXPECTED
+            score += self._seen * len(present) + self._missed * (kinds - len(present))
+            start_ns = min(column.start_ns for column in present)
+            if ready_ns is None:
+                score += _UNKNOWN
+            elif candidate == 0:
+                score += timing.first.log_late(start_ns - ready_ns)
+            else:
+                score += timing.next.log_late(start_ns - ready_ns)
+            if len(present) > 1:
+                one, other = present[0], present[1]
+                fit = timing.pair.log_late(other.start_ns - one.start_ns)
+                one_by_one = (
+                    timing.next.log(
+                        max(one.start_ns, other.start_ns) - min(one.answer_ns, other.answer_ns)
+                    )
+                    - 3
+                )
+                score += max(fit, one_by_one)
+                ports = one.header.client_port, other.header.client_port
+                if all(ports):
+                    score += _OTHER_PORT if ports[0] != ports[1] else 0.0
+            ready_ns = max(column.answer_ns for column in present)
+            found = any(column.header.rcode == "NOERROR" for column in present)
+        if ready_ns is not None and last >= 0 and (found or last == len(lookup.candidates) - 1):
+            return score + timing.end.log_late(member.end_ns - ready_ns)
+        return score + _UNKNOWN
+
+    def _alternatives(
+        self, one: Member, other: Member
+    ) -> Iterable[tuple[dict[Place, Column], dict[Place, Column]]]:
+        """Go through the exchanges between two lookups that could be instead."""
+        shared = [
+            (place, twin)
+            for place in dict.fromkeys((*one.edges, *_twins(one, other)))
+            if (twin := _twin(one, other, place)) is not None
+            and place not in one.fixed
+            and twin not in other.fixed
+            and (place in one.edges or twin in other.edges)
+        ]
+        if not shared:
+            return
+        shared.sort()
+        whole = _exchanged(one, other, shared)
+        yield whole
+        if len(shared) > 1:
+            rounds = sorted({place[0] for place, _ in shared})
+            for number in rounds:
+                here = [pair for pair in shared if pair[0][0] == number]
+                if len(rounds) > 1:
+                    yield _exchanged(one, other, here)
+                    if number not in {rounds[0], rounds[-1]}:
+                        yield _exchanged(one, other, [p for p in shared if p[0][0] >= number])
+                if len(here) > 1:
+                    for pair in here:
+                        yield _exchanged(one, other, [pair])
+
+    def _rivals(self) -> set[tuple[int, int]]:
+        """Find the pairs of lookups between which exchanges are weighed."""
+        numbers = {id(member): at for at, member in enumerate(self.members)}
+        pairs: set[tuple[int, int]] = set()
+        for slot, rows in self._rows.items():
+            if not self._columns[slot]:
+                continue
+            order = sorted(
+                (
+                    (
+                        edge.start_ns
+                        if (edge := member.edges.get(place))
+                        else member.start_ns + 200_000,
+                        numbers[id(member)],
+                    )
+                    for member, place in rows
+                )
+            )
+            for at, (_, one) in enumerate(order):
+                for _, other in order[at + 1 : at + 1 + _NEIGHBOURS]:
+                    if one != other:
+                        pairs.add((min(one, other), max(one, other)))
+        return pairs
+
+    def _weigh(self, *, improve: bool) -> bool:
+        """Weigh every exchange: add up the odds, and make those that are likelier.
+
+        Returns:
+            Whether an exchange was made: the odds are then to be added up again.
+        """
+        members = self.members
+        scores = [self._score(member, member.edges) for member in members]
+        self.odds.clear()
+        for member in members:
+            member.doubt = member.waiting.inherited_doubt + member.retry_doubt
+            member.group = None
+        changed = False
+        for one, other in sorted(self._rivals()):
+            first, second = members[one], members[other]
+            here = scores[one] + scores[other]
+            odds = 0.0
+            for mine, yours in self._alternatives(first, second):
+                there = self._score(first, mine) + self._score(second, yours)
+                if (
+                    improve
+                    and there > here + _LIKELIER
+                    and self._allowed(first, mine)
+                    and self._allowed(second, yours)
+                ):
+                    first.edges, second.edges = mine, yours
+                    scores[one] = self._score(first, mine)
+                    scores[other] = self._score(second, yours)
+                    changed = True
+                    break
+                odds += exp(min(there - here, _MAX_EXPONENT))
+            first.doubt += odds
+            second.doubt += odds
+            self.odds[first, second] = odds
+            if odds >= EVEN and alike(first, second):
+                _unite(first, second)
+        for at, member in enumerate(members):
+            if member.doubt < _ENOUGH_DOUBT:
+                member.doubt += self._strangers_odds(member, scores[at])
+        if changed:
+            for columns in self._columns.values():
+                for column in columns:
+                    column.owner = None
+            for member in members:
+                for place, column in member.edges.items():
+                    column.owner, column.place = member, place
+        return changed
+
+    def _allowed(self, member: Member, edges: dict[Place, Column]) -> bool:
+        low, high = member.start_ns - self._tolerance_ns, member.end_ns + self._tolerance_ns
+        return all(low <= column.start_ns <= high for column in edges.values())
+
+    def _strangers_odds(self, member: Member, score: float) -> float:
+        """Return the odds that a query of a lookup is a stranger's, or a spare one its own."""
+        odds = 0.0
+        for place, column in member.edges.items():
+            if place in member.fixed:
+                continue
+            without = dict(member.edges)
+            del without[place]
+            slot = column.trace.slot
+            assert slot is not None
+            odds += exp(
+                min(self._score(member, without) + self._strangers[slot] - score, _MAX_EXPONENT)
+            )
+            for spare in self._columns[slot]:
+                if spare.owner is None and self._allowed(member, {place: spare}):
+                    instead = {**member.edges, place: spare}
+                    odds += exp(min(self._score(member, instead) - score, _MAX_EXPONENT))
+        return odds
+
+    # -- queries sent again --------------------------------------------------------------------
+
+    def _retries(self, slot: Slot) -> None:
+        """Give what is left over to the lookup that asked again, where only one can have."""
+        for column in self._columns[slot]:
+            if column.owner is not None or column.trace.disputed:
+                continue
+            running = [
+                (member, place)
+                for member, place in self._rows[slot]
+                if member.start_ns - self._tolerance_ns
+                <= column.start_ns
+                <= member.end_ns + self._tolerance_ns
+                and place in member.edges
+                and not member.waiting.excludes(column.trace)
+            ]
+            asked_again = [
+                (member, place)
+                for member, place in running
+                if _asks_again(member, member.edges[place], column)
+            ]
+            if len(asked_again) == 1:
+                member, place = asked_again[0]
+                if len(member.retries) < MAX_ATTEMPTS:
+                    member.retries.append((column, place))
+                    column.owner, column.place = member, place
+                    if len(running) > 1:
+                        member.retry_doubt += _RETRY_DOUBT
+            elif len(running) == 1:
+                member, place = running[0]
+                if len(member.retries) < MAX_ATTEMPTS:
+                    member.retries.append((column, place))
+                    column.owner, column.place = member, place
+                    member.retry_doubt += _SPARE_DOUBT
+            elif len(running) > 1:
+                column.trace.disputed = True
+
+
+def _give(member: Member, place: Place, column: Column) -> None:
+    member.edges[place] = column
+    column.owner, column.place = member, place
+
+
+class _Best:
+    """The heaviest chain of pairs in which both rows and columns go up, row by row.
+
+    A Fenwick tree of prefix maxima over the columns: the time for a pair is that of a logarithm.
+    """
+
+    def __init__(self, columns: int) -> None:
+        self._size = columns
+        self._tree: list[_Link | None] = [None] * (columns + 1)
+
+    def add(self, pairs: Sequence[tuple[float, int]], row: tuple[Member, Place]) -> None:
+        """Take the possible pairs of the next row."""
+        links = []
+        for gain, at in pairs:
+            before = self._best_before(at)
+            weight = gain + (before.weight if before else 0.0)
+            links.append(_Link(weight, at, row, before))
+        for link in links:  # only now: one row takes one column
+            at = link.at + 1
+            while at <= self._size:
+                held = self._tree[at]
+                if held is None or link.weight > held.weight:
+                    self._tree[at] = link
+                at += at & -at
+
+    def chain(self) -> Iterable[tuple[int, tuple[Member, Place]]]:
+        """Go through the heaviest chain, from its end."""
+        link = self._best_before(self._size)
+        while link is not None:
+            yield link.at, link.row
+            link = link.before
+
+    def _best_before(self, at: int) -> "_Link | None":
+        best = None
+        while at > 0:
+            held = self._tree[at]
+            if held is not None and (best is None or held.weight > best.weight):
+                best = held
+            at -= at & -at
+        return best
+
+
+@dataclass(slots=True, eq=False)
+class _Link:
+    weight: float
+    at: int
+    row: tuple[Member, Place]
+    before: "_Link | None"
+
+
+def _columns(traces: Iterable[tuple[WaitingTrace, int]]) -> list[Column]:
+    found = []
+    for trace, skew_ns in traces:
+        header = trace.header
+        assert header is not None
+        found.append(
+            Column(trace, header, header.root.start_ns + skew_ns, header.answer_ns + skew_ns)
+        )
+    found.sort(key=lambda column: (column.start_ns, str(column.trace.key)))
+    return found
+
+
+def _row_order(row: tuple[int | None, Member, Place]) -> tuple[int, int, bytes, bytes]:
+    ready_ns, member, (candidate, _) = row
+    span = member.waiting.lookup.span
+    at_ns = member.start_ns + candidate * 500_000 if ready_ns is None else ready_ns
+    return at_ns, member.start_ns, span.trace_id, span.span_id
+
+
+def _answered(member: Member, candidate: int) -> int | None:
+    """When a candidate's last answer was out."""
+    return max(
+        (edge.answer_ns for (number, _), edge in member.edges.items() if number == candidate),
+        default=None,
+    )
+
+
+def _found(member: Member, candidate: int) -> bool:
+    """Whether a candidate had an answer that ends the search."""
+    return any(
+        edge.header.rcode == "NOERROR"
+        for (number, _), edge in member.edges.items()
+        if number == candidate
+    )
+
+
+def _twin(one: Member, other: Member, place: Place) -> Place | None:
+    """Return which place of another lookup is in the same slot."""
+    mine, yours = one.waiting.lookup, other.waiting.lookup
+    if mine.candidates == yours.candidates and mine.types == yours.types:
+        return place
+    name, type_ = mine.candidates[place[0]], mine.types[place[1]]
+    if name not in yours.candidates or type_ not in yours.types or mine.client != yours.client:
+        return None
+    return yours.candidates.index(name), yours.types.index(type_)
+
+
+def _twins(one: Member, other: Member) -> list[Place]:
+    """Return the places of one lookup in whose slots another has a query."""
+    return [place for edge in other.edges if (place := _twin(other, one, edge)) is not None]
+
+
+def _exchanged(
+    one: Member, other: Member, places: Iterable[tuple[Place, Place]]
+) -> tuple[dict[Place, Column], dict[Place, Column]]:
+    mine, yours = dict(one.edges), dict(other.edges)
+    for place, twin in places:
+        here, there = mine.pop(place, None), yours.pop(twin, None)
+        if there is not None:
+            mine[place] = there
+        if here is not None:
+            yours[twin] = here
+    return mine, yours
+
+
+def alike(one: Member, other: Member) -> bool:
+    """Whether two lookups ask the same: then it does not matter for a breakdown whose is whose."""
+    mine, yours = one.waiting.lookup, other.waiting.lookup
+    return mine.candidates == yours.candidates and mine.types == yours.types
+
+
+def _unite(one: Member, other: Member) -> None:
+    first, second = one.root(), other.root()
+    if first is not second:
+        second.group = first
+
+
+def _asks_again(member: Member, first: Column, second: Column) -> bool:
+    """Whether a query looks like one sent again after another of the same question."""
+    one, other = first.header, second.header
+    after_ns = second.start_ns - first.start_ns
+    if member.waiting.lookup.kind == "musl" and one.server != other.server:
+        return abs(after_ns) <= _RETRY_REACH_NS  # it asks all nameservers at once
+    if after_ns < 0:
+        return False
+    if one.rcode in {"SERVFAIL", "REFUSED", "NOTIMP"}:
+        return second.start_ns >= first.answer_ns - 1_000_000
+    if one.proto == "udp" and other.proto == "tcp":
+        return True
+    if one.client_port and one.client_port == other.client_port and one.dns_id == other.dns_id:
+        return True
+    return after_ns >= _TIMEOUT_NS - _RETRY_REACH_NS and (after_ns % _TIMEOUT_NS < _RETRY_REACH_NS)

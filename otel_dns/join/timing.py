@@ -1,0 +1,166 @@
+"""How a stub resolver spends its time between queries: densities, learned as joins are made.
+
+Four gaps tell lookups of one name apart: from the lookup's start to its first query, from the
+answers of one candidate to the queries of the next, between A and AAAA of one candidate, and from
+the last answer to the lookup's end. Each begins with what was measured on glibc 2.36 and real
+CoreDNS on one busy machine, and follows the data from there. Tails are heavy: one gap in a hundred
+is of milliseconds, so nothing is ever ruled out by a window.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from math import log
+from typing import Final
+
+from otel_dns.model import Lookup, ServerTrace
+
+_UNIT_BITS: Final = 13
+"""Finest step: 8 microseconds. From 32 on there are four steps to every doubling."""
+_STEPS: Final = 96
+_RELEARN: Final = 64
+_REMEMBERED: Final = 4_000.0
+"""Gaps that weigh in: older ones fade."""
+_PRIOR_WEIGHT: Final = 150.0
+_TAIL: Final = 0.004
+_TAIL_NS: Final = 2_000_000_000
+_TIMEOUT_TAIL: Final = 0.004
+_TIMEOUT_STEP_NS: Final = 500_000_000
+_TIMEOUT_LATE_NS: Final = 30_000_000
+"""A query sent again comes so soon after a multiple of half a second: resolv.conf(5) counts
+timeouts in seconds, musl divides them by its attempts."""
+
+_FIRST: Final = ((0.0, -200), (0.01, 30), (0.05, 90), (0.5, 200), (0.95, 450), (0.99, 1_600),
+                 (1.0, 10_000))  # fmt: skip
+_NEXT: Final = ((0.0, -1_000), (0.01, -200), (0.05, -40), (0.5, 85), (0.95, 250), (0.99, 1_200),
+                (1.0, 10_000))  # fmt: skip
+_PAIR: Final = ((0.0, -5_000), (0.01, -500), (0.05, -110), (0.5, -17), (0.95, 200), (0.99, 400),
+                (1.0, 5_000))  # fmt: skip
+_END: Final = ((0.0, -10_000), (0.01, -1_000), (0.05, -200), (0.5, 100), (0.95, 280), (0.99, 900),
+               (1.0, 10_000))  # fmt: skip
+
+
+class Gap:
+    """The density of one kind of gap, per nanosecond."""
+
+    def __init__(self, quantiles: Sequence[tuple[float, int]]) -> None:
+        self._prior = _spread(quantiles)
+        self._counts = [0.0] * (2 * _STEPS)
+        self._total = 0.0
+        self._since = 0
+        self._logs: list[float] = []
+        self._relearn()
+
+    def log(self, gap_ns: int) -> float:
+        """Return the logarithm of the density at a gap."""
+        return self._logs[_step(gap_ns)]
+
+    def log_late(self, gap_ns: int) -> float:
+        """Return the same, for a gap that a timeout may have made long."""
+        found = self._logs[_step(gap_ns)]
+        late_ns = abs(gap_ns)
+        if late_ns > _TIMEOUT_STEP_NS and late_ns % _TIMEOUT_STEP_NS < _TIMEOUT_LATE_NS:
+            return max(found, _LOG_TIMEOUT)
+        return found
+
+    def learn(self, gap_ns: int, weight: float = 1.0) -> None:
+        """Take note of a gap of a join that is thought right."""
+        self._counts[_step(gap_ns)] += weight
+        self._total += weight
+        self._since += 1
+        if self._since >= _RELEARN:
+            self._relearn()
+
+    def _relearn(self) -> None:
+        if self._total > _REMEMBERED:
+            fade = _REMEMBERED / 2 / self._total
+            self._counts = [count * fade for count in self._counts]
+            self._total *= fade
+        self._since = 0
+        counts, prior = self._counts, self._prior
+        last = len(counts) - 1
+        weight = self._total + _PRIOR_WEIGHT
+        self._logs = [
+            log(
+                (1 - _TAIL)
+                * (
+                    (counts[max(at - 1, 0)] + 2 * counts[at] + counts[min(at + 1, last)]) / 4
+                    + _PRIOR_WEIGHT * prior[at]
+                )
+                / weight
+                / _width(at)
+                + _TAIL / _TAIL_NS
+            )
+            for at in range(len(counts))
+        ]
+
+
+class Timing:
+    """The four gaps of a stub resolver."""
+
+    def __init__(self) -> None:
+        self.first = Gap(_FIRST)
+        """From the lookup's start to its first query at the server."""
+        self.next = Gap(_NEXT)
+        """From the last answer for one candidate to the first query for the next."""
+        self.pair = Gap(_PAIR)
+        """From the query for the first type to that for another, of one candidate."""
+        self.end = Gap(_END)
+        """From the last answer to the lookup's end."""
+
+    def learn(self, lookup: Lookup, given: Iterable[tuple[ServerTrace, int]]) -> None:
+        """Take note of a lookup's gaps: its server traces, each with its candidate."""
+        rounds: dict[int, list[ServerTrace]] = {}
+        for trace, candidate in given:
+            rounds.setdefault(candidate, []).append(trace)
+        ready_ns, gap = lookup.start_ns, self.first
+        candidate = -1
+        for following in sorted(rounds):
+            traces = rounds[following]
+            if following != candidate + 1:
+                return  # one was not seen
+            candidate = following
+            gap.learn(min(trace.start_ns for trace in traces) - ready_ns)
+            if len(traces) == 2 and traces[0].type != traces[1].type:
+                first, second = sorted(traces, key=lambda trace: lookup.types.index(trace.type))
+                self.pair.learn(second.start_ns - first.start_ns)
+            ready_ns, gap = max(trace.answer_ns for trace in traces), self.next
+        if candidate >= 0:
+            self.end.learn(lookup.end_ns - ready_ns)
+
+
+def _step(gap_ns: int) -> int:
+    """Return the place of a gap in a table: negative gaps go down from the middle."""
+    units = (gap_ns if gap_ns >= 0 else ~gap_ns) >> _UNIT_BITS
+    if units >= 8:
+        doublings = units.bit_length() - 3
+        units = (doublings << 2) + (units >> doublings)
+        if units >= _STEPS:
+            units = _STEPS - 1
+    return _STEPS + units if gap_ns >= 0 else _STEPS - 1 - units
+
+
+def _edge(step: int) -> int:
+    """Return where a step begins, seen from zero, in nanoseconds."""
+    if step < 8:
+        return step << _UNIT_BITS
+    doublings = (step >> 2) - 1
+    return (step - (doublings << 2)) << doublings << _UNIT_BITS
+
+
+def _width(at: int) -> int:
+    step = at - _STEPS if at >= _STEPS else _STEPS - 1 - at
+    return _edge(step + 1) - _edge(step)
+
+
+def _spread(quantiles: Sequence[tuple[float, int]]) -> list[float]:
+    """Spread probability evenly between quantiles (in microseconds) over the steps of a table."""
+    shares = [0.0] * (2 * _STEPS)
+    pieces = 200
+    for (low, low_us), (high, high_us) in pairwise(quantiles):
+        for piece in range(pieces):
+            gap_us = low_us + (high_us - low_us) * (piece + 0.5) / pieces
+            shares[_step(round(gap_us * 1000))] += (high - low) / pieces
+    return shares
+
+
+_LOG_TIMEOUT: Final = log(_TIMEOUT_TAIL / _TIMEOUT_LATE_NS)

@@ -1,0 +1,428 @@
+"""Recordings on disk: what kind a file is, told by its content, and the evidence in it.
+
+Kinds: OTLP as the Collector's file exporter writes it (JSON lines or protobuf), OTLP protobuf
+behind lengths of any sort or a single request, Zipkin v2 JSON (a list, or one a line), a frame
+stream of dnstap, and CoreDNS's log. Each may be packed with gzip. A directory stands for the files
+in it, such as a recording of ``otel-dns lab record``. What is damaged is set aside and said; what
+is whole is read.
+"""
+
+import base64
+import gzip
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+import msgspec
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+from google.protobuf.message import Message as ProtoMessage
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from otel_dns.model import Message
+from otel_dns.service.log_sorting import sort_logs
+from otel_dns.service.sorting import Incoming, sort_otlp, sort_spans
+from otel_dns.wire import MalformedError, Refusals, Unused, coredns_log, dnstap, zipkin
+from otel_dns.wire.frame_streams import Data, Decoder, FrameError
+
+_CHUNK: Final = 1 << 20
+_MAX_ITEM: Final = 64 << 20
+"""Bytes of one line, one message or one list: the most that a receiver takes as well."""
+_LOOKED_AT: Final = 1 << 16
+"""Bytes at the beginning by which a kind is told."""
+_BATCH: Final = 1_000
+
+_JSON_ROOTS: Final[dict[str, type[ProtoMessage]]] = {
+    "resourceSpans": ExportTraceServiceRequest,
+    "resourceLogs": ExportLogsServiceRequest,
+    "resourceMetrics": ExportMetricsServiceRequest,
+}
+_HEX_KEYS: Final = frozenset({"traceId", "spanId", "parentSpanId"})
+"""OTLP/JSON has these in hex, where protobuf's JSON mapping has base64."""
+
+KINDS: Final = {
+    "dnstap": "dnstap frames",
+    "otlp": "OTLP protobuf",
+    "otlp_json": "OTLP JSON lines",
+    "zipkin": "Zipkin JSON",
+    "log": "CoreDNS log",
+}
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was found while reading; complete when its iterator has ended."""
+
+    coredns_services: AbstractSet[str]
+    files: list[tuple[Path, str]] = field(default_factory=list)
+    """Each file that was read, and its kind, of ``KINDS``."""
+    damaged: list[str] = field(default_factory=list)
+    """One line for each file that could not be read, or not to its end."""
+    passed_over: list[Path] = field(default_factory=list)
+    """Files in a directory that are none of the kinds."""
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def read(paths: list[Path], reading: Reading) -> Iterator[Incoming]:
+    """Read recordings, in the order given.
+
+    Args:
+        paths: files and directories.
+        reading: is told what was found, and what was set aside.
+    """
+    for path in paths:
+        if path.is_dir():
+            for inner in sorted(path.rglob("*")):
+                if inner.is_file():
+                    yield from _read_file(inner, reading, named=False)
+        else:
+            yield from _read_file(path, reading, named=True)
+
+
+def _read_file(path: Path, reading: Reading, *, named: bool) -> Iterator[Incoming]:
+    try:
+        with _opened(path) as file:
+            head = file.read(_LOOKED_AT)
+            file.seek(0)
+            kind = kind_of(head)
+            if kind is None:
+                if named:
+                    reading.damaged.append(f"{path}: {_unknown(head)}")
+                else:
+                    reading.passed_over.append(path)
+                return
+            reading.files.append((path, kind))
+            broken = _Broken(path, reading)
+            if kind == "dnstap":
+                yield from _dnstap(file, broken)
+            elif kind == "otlp":
+                yield from _otlp(file, broken)
+            elif kind == "log":
+                yield from _log(file, broken)
+            else:
+                yield from _json(file, kind, broken)
+            broken.say()
+    except (OSError, EOFError, zlib.error) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reading.damaged.append(f"{path}: {why}")
+
+
+def _opened(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return cast(IO[bytes], gzip.open(path, "rb") if packed else path.open("rb"))
+
+
+class _Broken:
+    """Pieces of one file that are set aside: how many, and the first one's why."""
+
+    def __init__(self, path: Path, reading: Reading) -> None:
+        self._path = path
+        self._count = 0
+        self._first = ""
+        self.reading = reading
+
+    def add(self, where: str, why: object) -> None:
+        """Count one."""
+        if not self._count:
+            self._first = f"{where}: {why}"
+        self._count += 1
+
+    def say(self) -> None:
+        """At the file's end, say it."""
+        if self._count:
+            more = f" (and {self._count - 1} more)" if self._count > 1 else ""
+            self.reading.damaged.append(f"{self._path}: {self._first}{more}")
+
+
+# -- kinds ------------------------------------------------------------------------------------
+
+
+def kind_of(head: bytes) -> str | None:
+    """Tell a file's kind by its beginning: a key of ``KINDS``, or None."""
+    if head[:4] == b"\0\0\0\0" and head[8:11] == b"\0\0\0" and head[11:12] in b"\x02\x04":
+        return "dnstap"
+    if _framing(head) is not None:
+        return "otlp"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text[:1] == b"[" and text[1:].lstrip()[:1] in {b"{", b"]"}:
+        return "zipkin"
+    first = text.split(b"\n", 1)[0]
+    if text[:1] == b"{":
+        if any(b'"%s"' % root.encode() in first[:200] for root in _JSON_ROOTS):
+            return "otlp_json"
+        if b'"traceId"' in first and b'"id"' in first:
+            return "zipkin"
+    lines = head.decode("utf-8", "replace").splitlines()[:200]
+    return "log" if any(map(_is_log_line, lines)) else None
+
+
+def _is_log_line(line: str) -> bool:
+    try:
+        return isinstance(coredns_log.parse(line), Message) or line.startswith("CoreDNS-")
+    except MalformedError:
+        return True
+
+
+def _framing(head: bytes) -> str | None:
+    """Tell how OTLP requests stand here: ``varint``, ``u32``, ``bare``; None if there are none.
+
+    Each behind its length as a varint (Java's writeDelimitedTo), or as four bytes, big-endian (the
+    Collector's file exporter), or one alone. All kinds of requests begin with field 1, a message
+    whose fields are 1, 2 and 3; so does hardly any text.
+    """
+    length, at = _varint(head, 0)
+    places = (
+        ("u32", 4, int.from_bytes(head[:4], "big")),
+        ("varint", at, length),
+        ("bare", 0, _MAX_ITEM),
+    )
+    for framing, start, limit in places:
+        if head[start : start + 1] == b"\x0a" and 0 < limit <= _MAX_ITEM:
+            inner, after = _varint(head, start + 1)
+            fits = after and after - start + inner <= limit
+            if fits and head[after : after + 1] in {b"\x0a", b"\x12", b"\x1a"}:
+                return framing
+    return None
+
+
+def _varint(raw: bytes, at: int) -> tuple[int, int]:
+    """Read a length; the place after it is 0 where there is none."""
+    value = shift = 0
+    while at < len(raw) and shift < 35:
+        byte = raw[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    return 0, 0
+
+
+def _unknown(head: bytes) -> str:
+    if not head:
+        return "is empty"
+    if head[:4] == b"\x28\xb5\x2f\xfd":
+        return "is packed with zstd; unpack it first (zstd -d)"
+    return f"is none of: {', '.join(KINDS.values())}; it begins with {head[:16]!r}"
+
+
+# -- contents ---------------------------------------------------------------------------------
+
+
+def _dnstap(file: IO[bytes], broken: _Broken) -> Iterator[Incoming]:
+    decoder = Decoder()
+    frames = 0
+    while chunk := file.read(_CHUNK):
+        messages: list[Message] = []
+        try:
+            for frame in decoder.feed(chunk):
+                frames += 1
+                if isinstance(frame, Data):
+                    _take(_decoded(frame.payload, f"frame {frames}", broken), messages, broken)
+        except FrameError as error:
+            yield _of(messages)
+            broken.add(f"frame {frames + 1}", f"{error}; nothing behind it can be read")
+            return
+        yield _of(messages)
+    if decoder.held:
+        broken.add(f"frame {frames + 1}", "the file ends within it")
+
+
+def _decoded(payload: bytes, where: str, broken: _Broken) -> Message | Unused | None:
+    try:
+        return dnstap.decode(payload)
+    except MalformedError as error:
+        broken.add(where, error)
+        return None
+
+
+def _log(file: IO[bytes], broken: _Broken) -> Iterator[Incoming]:
+    messages: list[Message] = []
+    for number, line in enumerate(_lines(file, broken), 1):
+        try:
+            found = coredns_log.parse(line[: 4 * coredns_log.MAX_LINE].decode("utf-8", "replace"))
+        except MalformedError as error:
+            broken.add(f"line {number}", error)
+            continue
+        if isinstance(found, Message) and not found.time_ns:
+            found = Unused("line_without_time")
+        _take(found, messages, broken)
+        if len(messages) >= _BATCH:
+            yield _of(messages)
+            messages = []
+    yield _of(messages)
+
+
+def _take(found: Message | Unused | None, messages: list[Message], broken: _Broken) -> None:
+    if isinstance(found, Message):
+        messages.append(found)
+        broken.reading.counts["messages"] += 1
+    elif found is not None:
+        broken.reading.counts[f"unused_{found.reason}"] += 1
+
+
+def _of(messages: list[Message]) -> Incoming:
+    return Incoming([], [], [], Refusals(), messages)
+
+
+def _otlp(file: IO[bytes], broken: _Broken) -> Iterator[Incoming]:
+    framing = _framing(file.read(_LOOKED_AT))
+    file.seek(0)
+    requests = [file.read(_MAX_ITEM)] if framing == "bare" else _framed(file, framing, broken)
+    for number, raw in enumerate(requests, 1):
+        try:
+            yield _sorted_otlp(raw, broken.reading)
+        except MalformedError as error:
+            broken.add(f"message {number}", error)
+
+
+def _framed(file: IO[bytes], framing: str | None, broken: _Broken) -> Iterator[bytes]:
+    held = b""
+    start = before = 0
+    while True:
+        if framing == "varint":
+            length, at = _varint(held, start)
+        else:
+            at = start + 4 if len(held) >= start + 4 else 0
+            length = int.from_bytes(held[start:at], "big")
+        if at and length > _MAX_ITEM:
+            broken.add(f"byte {before + start}", f"a message of {length} bytes; the rest is lost")
+            return
+        if at and len(held) >= at + length:
+            yield held[at : at + length]
+            start = at + length
+            continue
+        more = file.read(max(_CHUNK, at + length - len(held)))
+        if not more:
+            if len(held) > start:
+                broken.add(f"byte {before + start}", "the file ends within a message")
+            return
+        before += start
+        held, start = held[start:] + more, 0
+
+
+def _sorted_otlp(raw: bytes, reading: Reading) -> Incoming:
+    """Sort a request of unknown kind: traces, logs and metrics begin alike."""
+    try:
+        traces = ExportTraceServiceRequest.FromString(raw)
+    except DecodeError:
+        traces = None
+    if traces is not None:
+        spans = [
+            span
+            for one in traces.resource_spans
+            for scope in one.scope_spans
+            for span in scope.spans[:1]
+        ]
+        if spans and all(len(span.trace_id) == 16 and len(span.span_id) == 8 for span in spans):
+            reading.counts["trace_requests"] += 1
+            return sort_otlp(raw, reading.coredns_services)
+    try:
+        metrics = ExportMetricsServiceRequest.FromString(raw)
+    except DecodeError:
+        metrics = None
+    if metrics is not None and any(
+        metric.WhichOneof("data")
+        for one in metrics.resource_metrics
+        for scope in one.scope_metrics
+        for metric in scope.metrics[:1]
+    ):
+        reading.counts["unused_metric_requests"] += 1
+        return _of([])
+    incoming, counts = sort_logs(raw)
+    reading.counts["log_requests"] += 1
+    reading.counts["messages"] += len(incoming.messages)
+    reading.counts.update({k: v for k, v in counts.items() if k != "log_messages"})
+    return incoming
+
+
+def _json(file: IO[bytes], kind: str, broken: _Broken) -> Iterator[Incoming]:
+    number = 0
+    for line in _lines(file, broken):
+        number += 1
+        if not line.strip():
+            continue
+        try:
+            yield _sorted_json(line, broken.reading)
+        except MalformedError as error:
+            if number == 1 and kind == "zipkin":  # perhaps a list over many lines
+                file.seek(0)
+                try:
+                    yield _sorted_json(file.read(_MAX_ITEM), broken.reading)
+                except MalformedError:
+                    file.seek(len(line) + 1)
+                else:
+                    return
+            broken.add(f"line {number}", error)
+
+
+def _lines(file: IO[bytes], broken: _Broken) -> Iterator[bytes]:
+    number = 0
+    while line := file.readline(_MAX_ITEM):
+        number += 1
+        if len(line) == _MAX_ITEM and not line.endswith(b"\n"):
+            broken.add(f"line {number}", f"is longer than {_MAX_ITEM} bytes; left out")
+            while (rest := file.readline(_MAX_ITEM)) and not rest.endswith(b"\n"):
+                pass
+            continue
+        yield line.rstrip(b"\r\n")
+
+
+def _sorted_json(line: bytes, reading: Reading) -> Incoming:
+    try:
+        decoded = msgspec.json.decode(line)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise MalformedError(f"not JSON: {error}") from None
+    if isinstance(decoded, list) or (isinstance(decoded, dict) and "traceId" in decoded):
+        body = line if isinstance(decoded, list) else b"[" + line + b"]"
+        reading.counts["zipkin_lists"] += 1
+        spans, refused = zipkin.decode(body)
+        return sort_spans(spans, refused, reading.coredns_services)
+    if isinstance(decoded, dict):
+        for root, request in _JSON_ROOTS.items():
+            if root in decoded:
+                return _sorted_request(decoded, request, reading)
+    raise MalformedError("neither an OTLP request nor a Zipkin span")
+
+
+def _sorted_request(
+    decoded: dict[str, Any], kind: type[ProtoMessage], reading: Reading
+) -> Incoming:
+    if kind is ExportMetricsServiceRequest:
+        reading.counts["unused_metric_requests"] += 1
+        return _of([])
+    try:
+        request = json_format.ParseDict(_in_base64(decoded), kind(), ignore_unknown_fields=True)
+    except (json_format.ParseError, ValueError, TypeError, RecursionError) as error:
+        raise MalformedError(f"not OTLP: {error}") from None
+    return _sorted_otlp(request.SerializeToString(), reading)
+
+
+def _in_base64(value: Any) -> Any:
+    """Rewrite ids from hex to what protobuf's own JSON mapping takes."""
+    if isinstance(value, dict):
+        return {
+            key: _base64_of(inner)
+            if key in _HEX_KEYS and isinstance(inner, str)
+            else _in_base64(inner)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_in_base64(inner) for inner in value]
+    return value
+
+
+def _base64_of(text: str) -> str:
+    return base64.b64encode(bytes.fromhex(text)).decode("ascii")
+
+
+__all__ = ["KINDS", "Reading", "kind_of", "read"]

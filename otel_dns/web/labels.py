@@ -1,0 +1,49 @@
+"""Names of the project's words as people read them."""
+
+from typing import Final
+
+from otel_dns import semconv
+
+_SEGMENT_LABELS: Final = {
+    "stub": "stub resolver",
+    "network": "network",
+    semconv.SEGMENT_STUB_NETWORK: "stub and network",
+    semconv.SEGMENT_SERVER: "DNS server",
+    semconv.SEGMENT_UPSTREAM: "upstream",
+    semconv.SEGMENT_WAITING: "waiting, timeout",
+    semconv.SEGMENT_UNATTRIBUTED: "unattributed",
+}
+
+SEGMENTS: Final = tuple(
+    (name, _SEGMENT_LABELS.get(name, name.replace("_", " "))) for name in semconv.SEGMENTS
+)
+"""Each segment of a breakdown and its label, in order."""
+
+CERTAINTIES: Final = (
+    (semconv.CERTAINTY_SURE, "sure"),
+    (semconv.CERTAINTY_GROUP, "one of a group"),
+    (semconv.CERTAINTY_UNSURE, "unsure"),
+    (semconv.METHOD_NONE, "not joined"),
+)
+
+OUTCOMES: Final = {
+    semconv.OUTCOME_OK: "ok",
+    semconv.OUTCOME_NOT_FOUND: "not found",
+    semconv.OUTCOME_TIMEOUT: "timeout",
+    semconv.OUTCOME_SERVER_FAILURE: "server failure",
+    semconv.OUTCOME_ERROR: "error",
+}
+
+FAILED: Final = (
+    semconv.OUTCOME_TIMEOUT,
+    semconv.OUTCOME_SERVER_FAILURE,
+    semconv.OUTCOME_ERROR,
+)
+"""Outcomes that are DNS's fault: a name that does not exist is an answer."""
+
+
+def of(name: str) -> str:
+    """The label of a segment, an outcome or a bottleneck."""
+    if name.startswith("plugin:"):
+        return f"plugin {name.removeprefix('plugin:')}"
+    return OUTCOMES.get(name) or _SEGMENT_LABELS.get(name) or name.replace("_", " ")

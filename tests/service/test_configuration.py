@@ -1,0 +1,130 @@
+"""What a configuration may say, and what is said of one that may not."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from otel_dns.cli import main
+from otel_dns.service import ServeSettings, configuration
+from otel_dns.service.configuration import ConfigurationError
+from otel_dns.service.quantities import Duration, Size
+
+FULL = """
+receivers:
+  otlp: {listen: "0.0.0.0:4417", max_request: 8MiB}
+  dnstap: {listen: ["tls:0.0.0.0:6000", "unix:/run/dnstap.sock"]}
+join: {settle: 1500ms}
+export: {what: joined, unmatched: {keep: one_in, one_in: 50}}
+outputs:
+  - endpoint: jaeger:4317
+  - {name: archive, endpoint: archive:4317, queue: 1GiB, tls: {}, give_up_after: 1h}
+"""
+
+
+def test_a_file_is_read_with_its_units(tmp_path: Path) -> None:
+    file = tmp_path / "otel-dns.yaml"
+    file.write_text(FULL)
+    settings = configuration.load(file)
+    assert settings.receivers.otlp.max_request == 8 << 20
+    assert settings.join.settings().settle_ns == 1_500_000_000
+    assert [output.label for output in settings.outputs] == ["jaeger:4317", "archive"]
+    assert settings.outputs[1].give_up_after == 3600
+    assert settings.outputs[0].tls is None
+    assert settings.outputs[1].tls is not None
+
+
+def test_options_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "otel-dns.yaml"
+    file.write_text(FULL)
+    environment = {
+        "OTEL_DNS__JOIN__SETTLE": "2s",
+        "OTEL_DNS__JOIN__TOLERANCE": "5ms",
+        "OTEL_DNS__OUTPUTS__1__QUEUE": "2GiB",
+        "OTEL_DNS__OUTPUTS__2__ENDPOINT": "third:4317",
+        "OTEL_DNS_SERVE_OUTPUT": "not for us",
+    }
+    settings = configuration.load(file, environment, [("join.settle", "3s")])
+    assert settings.join.settle == 3
+    assert settings.join.tolerance == 0.005
+    assert settings.outputs[1].queue == 2 << 30
+    assert settings.outputs[2].endpoint == "third:4317"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("join: {setle: 7s}", r"join\.setle: there is no such key; did you mean settle\?"),
+        ("outptus: []", r"outptus: .* did you mean outputs\?"),
+        ("outputs: [{endpoint: a:1, tls: {cert: x}}]", r"outputs\[0\]\.tls\.cert: .*certificate"),
+        ("join: {settle: soon}", r"join\.settle: 'soon' will not do: a time is wanted.*7s"),
+        ("join: {settle: -1}", r"join\.settle: -1 .* a time is wanted"),
+        ("join: {settle: .nan}", r"join\.settle: nan .* a time is wanted"),
+        ("join: {max_lookups: 0}", r"join\.max_lookups: 0 .* >= 1"),
+        ("memory_limit: lots", r"memory_limit: 'lots' .* a size is wanted.*64MiB"),
+        ("receivers: {otlp: {listen: '4317'}}", r"receivers\.otlp\.listen: .*HOST:PORT is wanted"),
+        ("receivers: {otlp: {listen: 'http://a:1'}}", r"a URL is not wanted here; give a:1"),
+        ("export: {what: some}", r"export\.what: 'some'"),
+        ("outputs: []", r"outputs: there must be one"),
+        ("outputs: [{}]", r"outputs\[0\]: missing is `endpoint`"),
+        ("outputs: [{endpoint: 127.0.0.1:4417}]", r"outputs\[0\]\.endpoint: .* in circles"),
+        ("outputs: [{endpoint: a:1}, {endpoint: a:1}]", r"outputs\[1\]\.name: 'a:1' is taken"),
+        ("outputs: [{endpoint: a:1, names: {show: hash}}]", r"hash_key_file: a key is wanted"),
+        ("outputs: [{endpoint: a:1, tls: {key: x}}]", r"certificate and key go together"),
+        ("- a", "must hold sections"),
+        ("a: [", "is no YAML"),
+    ],
+)
+def test_a_mistake_is_told_with_its_key_and_what_is_wanted(tmp_path, text, said) -> None:
+    file = tmp_path / "otel-dns.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match=said):
+        configuration.load(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("OTEL_DNS__OUTPUTS__5__ENDPOINT", "a:1"), ("OTEL_DNS__MEMORY_LIMIT__X", "1"),
+     ("OTEL_DNS__JOIN__SETTLE", "[")],
+)  # fmt: skip
+def test_a_variable_that_fits_nowhere_is_said(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError):
+        configuration.load(None, {"OTEL_DNS__MEMORY_LIMIT": "1GiB", name: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("500ms", 0.5), ("7s", 7), ("1.5m", 90), ("2h", 7200), (3, 3), ("3", 3)]
+)
+def test_durations(text: object, seconds: float) -> None:
+    assert Duration.parse(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1KiB", 1024), ("64MiB", 64 << 20), ("1 GB", 10**9), (5, 5), ("7b", 7)]
+)
+def test_sizes(text: object, size: int) -> None:
+    assert Size.parse(text) == size
+
+
+def test_what_check_shows_makes_the_same_settings(tmp_path: Path) -> None:
+    file = tmp_path / "otel-dns.yaml"
+    file.write_text(FULL)
+    done = CliRunner().invoke(main, ["serve", "--config", str(file), "--check"])
+    assert done.exit_code == 0
+    assert configuration.convert(yaml.safe_load(done.stdout)) == configuration.load(file)
+
+
+def test_check_ends_with_2_on_a_mistake(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["serve", "--check", "--settle", "soon"])
+    assert done.exit_code == 2
+    assert "join.settle: 'soon'" in done.stderr
+
+
+def test_the_schema_names_every_section_and_how_to_write_a_time() -> None:
+    done = CliRunner().invoke(main, ["serve", "--print-schema"])
+    schema = json.loads(done.stdout)
+    sections = schema["$defs"]["ServeSettings"]["properties"]
+    assert set(sections) == set(ServeSettings.__struct_fields__)
+    assert "500ms" in schema["$defs"]["JoinSection"]["properties"]["settle"]["description"]
