@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench-client format docs dashboards lock clean
+.PHONY: help demo test check bench-client bench-coredns format docs dashboards lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ check: .venv/ready ## format, lint, types, import directions
 
 bench-client: .venv/bench ## what the client costs an application, beside other instrumentations
 	@$(BIN)/python -m bench.client $(BENCH_ARGS)
+
+bench-coredns: .venv/ready ## what each evidence level costs CoreDNS, its receiver well and ill (needs dnsperf)
+	@$(BIN)/otel-dns programs get coredns
+	@$(BIN)/python -m bench.coredns $(BENCH_ARGS)
 
 format: .venv/ready ## format the code, mend what the linter can
 	@$(BIN)/ruff format .

@@ -10,17 +10,18 @@ OpenTelemetry on its own calls `instrument` once::
 
 from typing import Any
 
+from otel_dns.client.aiodns import AiodnsInstrumentor
+from otel_dns.client.dnspython import DnspythonInstrumentor
 from otel_dns.client.event_loop import EventLoopInstrumentor
 from otel_dns.client.getaddrinfo import GetaddrinfoInstrumentor
 from otel_dns.client.gethostby import GethostbyInstrumentor
-from otel_dns.client.late import LateDnspythonInstrumentor
 from otel_dns.client.recorder import Recorder
 
 __all__ = ["instrument", "uninstrument"]
 
 
 def instrument(**options: Any) -> None:
-    """Record lookups of the socket module, of event loops, and of dnspython where it is installed.
+    """Record lookups of the socket module, of event loops, of dnspython and of c-ares.
 
     What is switched on already stays as it is.
 
@@ -48,5 +49,6 @@ def _instrumentors() -> list[Any]:
         GetaddrinfoInstrumentor(),
         GethostbyInstrumentor(),
         EventLoopInstrumentor(),
-        LateDnspythonInstrumentor(),
+        DnspythonInstrumentor(),
+        AiodnsInstrumentor(),
     ]

@@ -28,6 +28,8 @@ class Resolver:
     ndots: int
     client_address: str | None
     """The source address towards the first nameserver."""
+    caches: bool = False
+    """Whether it has a cache of its own: a lookup may need no query."""
     attributes: Mapping[str, AttributeValue] = field(init=False, repr=False, compare=False)
     _prepared: dict[tuple[str, str | None, str | None], dict[str, AttributeValue]] = field(
         init=False, repr=False, compare=False
@@ -97,3 +99,5 @@ class Outcome(NamedTuple):
     error_type: str | None = None
     response_code: str | None = None
     """RCODE mnemonic, where the library tells it."""
+    cached: bool | None = None
+    """Whether the resolver's own cache answered, where it has one."""

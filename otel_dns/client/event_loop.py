@@ -16,7 +16,7 @@ from otel_dns.client import getaddrinfo, gethostby
 from otel_dns.client.details import Lookup
 from otel_dns.client.instrumentor import LookupInstrumentor
 from otel_dns.client.patch import AsyncPatch, Reading, Replacement
-from otel_dns.client.recorder import Recorder, in_lookup, quietly
+from otel_dns.client.recorder import Recorder, current, in_lookup, quietly
 from otel_dns.client.stub import of_this_process
 
 
@@ -96,7 +96,7 @@ def _hand_over(original: Callable[..., Any]) -> Callable[..., Any]:
         self: BaseEventLoop, executor: Any, func: Callable[..., Any], *args: Any
     ) -> Any:
         if in_lookup():
-            func = functools.partial(quietly, func)
+            func = functools.partial(quietly, current(), func)
         return original(self, executor, func, *args)
 
     return run_in_executor

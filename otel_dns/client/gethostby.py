@@ -10,7 +10,7 @@ from otel_dns.client.getaddrinfo import is_numeric, text_of
 from otel_dns.client.instrumentor import LookupInstrumentor
 from otel_dns.client.patch import Patch, Reading
 from otel_dns.client.recorder import Recorder
-from otel_dns.client.stub import Stub, of_this_process
+from otel_dns.client.stub import Configured, of_this_process
 
 _REVERSE: Final = "PTR"
 _NUMERIC_ONLY: Final = int(socket.NI_NUMERICHOST)
@@ -32,15 +32,15 @@ class GethostbyInstrumentor(LookupInstrumentor):
     def _patch(self, recorder: Recorder) -> Iterable[Patch]:
         stub = of_this_process()
         readings = {
-            "gethostbyname": forward("socket.gethostbyname", stub, _address),
-            "gethostbyname_ex": forward("socket.gethostbyname_ex", stub, _addresses),
+            "gethostbyname": forward("socket.gethostbyname", stub, one_address),
+            "gethostbyname_ex": forward("socket.gethostbyname_ex", stub, addresses),
             "gethostbyaddr": backward(stub),
             "getnameinfo": of_socket_address("socket.getnameinfo", stub),
         }
         return [Patch(socket, name, reading, recorder) for name, reading in readings.items()]
 
 
-def forward(api: str, stub: Stub, answered: Any) -> Reading:
+def forward(api: str, stub: Configured, answered: Any) -> Reading:
     """Return how to read calls that ask for a name's IPv4 addresses.
 
     Args:
@@ -60,7 +60,7 @@ def forward(api: str, stub: Stub, answered: Any) -> Reading:
     return Reading(lookup, answered, socket_error)
 
 
-def backward(stub: Stub) -> Reading:
+def backward(stub: Configured) -> Reading:
     """Return how to read calls of gethostbyaddr, which takes an address or a name.
 
     Given a name, it looks up the name's addresses first; this is then the lookup.
@@ -81,7 +81,7 @@ def backward(stub: Stub) -> Reading:
     return Reading(lookup, _names, socket_error)
 
 
-def of_socket_address(api: str, stub: Stub) -> Reading:
+def of_socket_address(api: str, stub: Configured) -> Reading:
     """Return how to read calls of getnameinfo.
 
     Args:
@@ -99,11 +99,21 @@ def of_socket_address(api: str, stub: Stub) -> Reading:
     return Reading(lookup, _name_and_service, socket_error)
 
 
-def _address(result: str) -> Outcome:
+def one_address(result: str) -> Outcome:
+    """Make the outcome of an address.
+
+    Args:
+        result: What gethostbyname returned.
+    """
     return Outcome((result,))
 
 
-def _addresses(result: tuple[str, list[str], list[str]]) -> Outcome:
+def addresses(result: tuple[str, list[str], list[str]]) -> Outcome:
+    """Make the outcome of a name with its aliases and addresses.
+
+    Args:
+        result: What gethostbyname_ex returned.
+    """
     return Outcome(tuple(result[2]))
 
 

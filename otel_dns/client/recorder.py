@@ -60,8 +60,12 @@ class Recorder:
         """
         tracer = get_tracer(semconv.CLIENT_SCOPE, __version__, tracer_provider)
         meter = get_meter(semconv.CLIENT_SCOPE, __version__, meter_provider)
-        histogram = _duration_histogram(meter)
-        self._tracer, self._histogram = tracer, histogram
+        histogram = duration_histogram(
+            meter,
+            semconv.DNS_LOOKUP_DURATION,
+            "Measures the time taken to perform a DNS lookup.",
+        )
+        self.tracer, self.meter, self._histogram = tracer, meter, histogram
         self.spans: SpanPath = ApiSpans(tracer)
         self.durations: DurationPath = ApiDurations(histogram)
         self._failures = meter.create_counter(
@@ -87,13 +91,13 @@ class Recorder:
         Returns:
             Whether lookups are to be read at all.
         """
-        if nobody_records(self._tracer, self._histogram):
+        if nobody_records(self.tracer, self._histogram):
             return False
         if not self.settings.fast_path:
             self.awake = True
             return True
         try:
-            spans, durations = spans_of(self._tracer), durations_of(self._histogram)
+            spans, durations = spans_of(self.tracer), durations_of(self._histogram)
         except Exception as error:  # noqa: BLE001 - then by the public API
             self.failed(error)
             self.awake = True
@@ -112,8 +116,7 @@ class Recorder:
 
         Returns:
             The recording, to be ended by `Ongoing.end`; nothing when instrumentation is
-            suppressed here, or the name is left out, or when this call is made inside another
-            lookup.
+            suppressed here, or when this call is made inside another lookup.
         """
         outer = _current.get()
         if outer is not None and not outer.over:
@@ -122,7 +125,7 @@ class Recorder:
             return None
         settings = self.settings
         if settings.excluded is not None and settings.excluded(lookup.name):
-            return None
+            return LeftOut(self, lookup)
         ongoing = Ongoing(self, lookup)
         # From here on, so that a sampler or a span processor that looks up names starts nothing.
         ongoing.token = _current.set(ongoing)
@@ -186,15 +189,27 @@ class Recorder:
 class Ongoing:
     """A lookup between its begin and its end."""
 
-    __slots__ = ("_clock", "_recorder", "lookup", "over", "span", "started_at", "token")
+    __slots__ = (
+        "_clock",
+        "_recorder",
+        "lookup",
+        "over",
+        "questions",
+        "span",
+        "started_at",
+        "token",
+    )
 
     span: Span
+    questions: dict[object, int] | None
+    """How often what was asked on the wire, as far as the library lets it be seen."""
 
     def __init__(self, recorder: Recorder, lookup: Lookup) -> None:
         self._recorder = recorder
         self.lookup = lookup
         self.over = False
         self.token: Token[Ongoing | _Elsewhere | None] | None = None
+        self.questions = None
         _active.add(self)
         self.started_at = time_ns()
         self._clock = perf_counter_ns()
@@ -234,6 +249,12 @@ class Ongoing:
         finally:
             self.leave()
 
+    def step_out(self) -> None:
+        """Make room for other lookups of this thread or task, while this one goes on elsewhere."""
+        if self.token is not None:
+            _current.reset(self.token)
+            self.token = None
+
     def leave(self) -> None:
         """Make room for the next lookup of this thread or task."""
         self.over = True
@@ -246,13 +267,38 @@ class Ongoing:
                 pass
 
 
+class LeftOut(Ongoing):
+    """A lookup of a name that is left out: neither recorded nor measured, nor is what it does."""
+
+    __slots__ = ()
+
+    def __init__(self, recorder: Recorder, lookup: Lookup) -> None:
+        super().__init__(recorder, lookup)
+        _active.discard(self)
+        self.span = INVALID_SPAN
+        self.token = _current.set(self)
+
+    def end(self, outcome: Callable[[Any], Outcome], subject: Any, *, failed: bool) -> None:  # noqa: ARG002
+        """End what was not recorded.
+
+        Args:
+            outcome: Not called.
+            subject: Not looked at.
+            failed: Not looked at.
+        """
+        self.leave()
+
+
 class _Elsewhere:
     """Stands for a lookup that another thread records, for as long as this one works for it."""
 
+    __slots__ = ("ongoing",)
     over = False
 
+    def __init__(self, ongoing: Ongoing | None) -> None:
+        self.ongoing = ongoing
 
-_ELSEWHERE: Final = _Elsewhere()
+
 _current: ContextVar[Ongoing | _Elsewhere | None] = ContextVar("otel_dns_lookup", default=None)
 """The lookup that this thread or task is in, whichever wrapper began it."""
 
@@ -274,14 +320,23 @@ def in_lookup() -> bool:
     return outer is not None and not outer.over
 
 
-def quietly(function: Callable[..., Any], *args: Any) -> Any:
+def current() -> Ongoing | None:
+    """Return the recorded lookup that this thread or task is in, or works for."""
+    outer = _current.get()
+    if outer is None or outer.over:
+        return None
+    return outer.ongoing if isinstance(outer, _Elsewhere) else outer
+
+
+def quietly(ongoing: Ongoing | None, function: Callable[..., Any], *args: Any) -> Any:
     """Call a function whose lookups are part of one that another thread records.
 
     Args:
+        ongoing: That one.
         function: What to call.
         *args: Its arguments.
     """
-    token = _current.set(_ELSEWHERE)
+    token = _current.set(_Elsewhere(ongoing))
     try:
         return function(*args)
     finally:
@@ -289,7 +344,7 @@ def quietly(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def _attributes_after(outcome: Outcome) -> Attributes:
-    answers, error_type, response_code = outcome
+    answers, error_type, response_code, cached = outcome
     attributes: Attributes = {}
     if answers:
         answers = answers[:_MAX_ANSWERS]
@@ -301,16 +356,20 @@ def _attributes_after(outcome: Outcome) -> Attributes:
         attributes[semconv.ERROR_TYPE] = error_type
     if response_code is not None:
         attributes[semconv.DNS_RESPONSE_CODE] = response_code
+    if cached is not None:
+        attributes[semconv.LOOKUP_CACHED] = cached
     return attributes
 
 
-def _duration_histogram(meter: Meter) -> Histogram:
-    create = partial(
-        meter.create_histogram,
-        semconv.DNS_LOOKUP_DURATION,
-        unit="s",
-        description="Measures the time taken to perform a DNS lookup.",
-    )
+def duration_histogram(meter: Meter, name: str, description: str) -> Histogram:
+    """Make a histogram of seconds, in the buckets that the semantic conventions have for lookups.
+
+    Args:
+        meter: Whose.
+        name: Its name.
+        description: Its description.
+    """
+    create = partial(meter.create_histogram, name, unit="s", description=description)
     try:
         return create(explicit_bucket_boundaries_advisory=semconv.DNS_LOOKUP_DURATION_BUCKETS)
     except TypeError:  # a provider older than the advice

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from opentelemetry.trace import Span
 
+from otel_dns import semconv
 from otel_dns.client.details import Lookup, Outcome
 from otel_dns.client.names_bound import Reduce, reduction
 from otel_dns.names import normalise
@@ -18,13 +19,14 @@ METRIC_NAMES_VARIABLE: Final = "OTEL_DNS_CLIENT_METRIC_NAMES"
 REQUIRE_PARENT_VARIABLE: Final = "OTEL_DNS_CLIENT_REQUIRE_PARENT"
 EXCLUDED_NAMES_VARIABLE: Final = "OTEL_DNS_CLIENT_EXCLUDED_NAMES"
 FAST_PATH_VARIABLE: Final = "OTEL_DNS_CLIENT_FAST_PATH"
+MARKS_VARIABLE: Final = "OTEL_DNS_CLIENT_MARKS"
 DEFAULT_MAX_NAMES: Final = 100
 
 RequestHook = Callable[[Span, Lookup], object]
 ResponseHook = Callable[[Span, Lookup, Outcome], object]
 
 _WORDS: Final = {"true": True, "1": True, "false": False, "0": False}
-_PARSED: Final = ("metric_names",)
+_PARSED: Final = ("metric_names", "marks")
 """What is a word as an option too."""
 _logger = logging.getLogger(__name__)
 
@@ -47,6 +49,8 @@ class Settings:
     """Called with a recording span after the lookup was made, before the span ends."""
     fast_path: bool = True
     """Whether spans and measurements may be made past OpenTelemetry's public API."""
+    marks: frozenset[str] = frozenset()
+    """What queries of sampled lookups carry on the wire: of ``semconv.MARKS``."""
 
     @classmethod
     def read(
@@ -56,7 +60,8 @@ class Settings:
 
         Args:
             options: ``max_metric_names``, ``metric_names``, ``require_parent``, ``excluded_names``,
-                ``request_hook``, ``response_hook``, ``fast_path``; None is as if not given.
+                ``request_hook``, ``response_hook``, ``fast_path``, ``marks``; None is as if not
+                given.
             environ: Where the environment variables are looked up.
         """
 
@@ -82,6 +87,7 @@ class Settings:
             options.get("request_hook"),
             options.get("response_hook"),
             setting("fast_path", FAST_PATH_VARIABLE, _yes_or_no, True),
+            setting("marks", MARKS_VARIABLE, _marks, frozenset()),
         )
 
 
@@ -104,6 +110,17 @@ def exclusion(names: Iterable[str]) -> Callable[[str], bool] | None:
         return normal in exact or normal.endswith(suffixes)
 
     return excluded
+
+
+def _marks(given: str | Iterable[str]) -> frozenset[str]:
+    words = given.split(",") if isinstance(given, str) else given
+    marks = frozenset(word.strip().lower() for word in words) - {""}
+    unknown = marks - set(semconv.MARKS)
+    if unknown:
+        raise ValueError(
+            f"marks are of {', '.join(semconv.MARKS)}, not {', '.join(sorted(unknown))}"
+        )
+    return marks
 
 
 def _yes_or_no(text: str) -> bool:

@@ -7,6 +7,7 @@ import sysconfig
 import time
 from collections.abc import Callable
 from functools import cache
+from typing import Protocol
 
 from otel_dns.client.details import Resolver
 from otel_dns.resolv_conf import Reader, ResolvConf
@@ -28,6 +29,13 @@ def kind() -> str:
         pass
     built_for = f"{sysconfig.get_config_var('SOABI')} {sysconfig.get_config_var('HOST_GNU_TYPE')}"
     return "musl" if "musl" in built_for else "other"
+
+
+class Configured(Protocol):
+    """A resolver whose configuration may change."""
+
+    def current(self) -> Resolver:
+        """Return the resolver as it is configured now."""
 
 
 class SourceAddresses:

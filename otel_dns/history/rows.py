@@ -10,7 +10,15 @@ from typing import Any, Final
 import pyarrow as pa
 
 from otel_dns import semconv
-from otel_dns.history.schema import HOP, PLUGIN, SCHEMA, SCHEMA_VERSION, SEGMENT_COLUMNS, SPAN
+from otel_dns.history.schema import (
+    EXCHANGE,
+    HOP,
+    PLUGIN,
+    SCHEMA,
+    SCHEMA_VERSION,
+    SEGMENT_COLUMNS,
+    SPAN,
+)
 from otel_dns.join import own_times
 from otel_dns.model import JoinedTrace, Resolution, ServerTrace, Span
 from otel_dns.model.latency import latency_class
@@ -21,6 +29,8 @@ MAX_TEXT: Final = 1024
 MAX_HOPS: Final = 64
 MAX_SPANS: Final = 64
 """Of one row and of one hop; what is beyond is counted in ``left_out``."""
+MAX_SPENT_NS: Final = 1 << 53
+"""104 days: what a float holds exactly, and of which a thousand can be added up."""
 _MAX_LIST: Final = 64
 _MAX_INT64: Final = (1 << 63) - 1
 _MAX_INT32: Final = (1 << 31) - 1
@@ -44,172 +54,187 @@ class _Structs:
     """A column of lists of structs: flat values of each field, and where each list starts."""
 
     def __init__(self, type_: pa.StructType) -> None:
-        self.type = type_
-        self.values: dict[str, list[Any]] = {field.name: [] for field in type_}
-        self.offsets = [0]
-        self.size = 0
+        self._type = type_
+        self._values: tuple[list[Any], ...] = tuple([] for _ in type_)
+        self._offsets = [0]
 
-    def append(self, *values: Any) -> None:
-        """Append one struct, its fields in order; nested lists belong to others."""
-        for column, value in zip(self.values.values(), values, strict=False):
-            column.append(value)
-        self.size += 1
+    def extend(self, structs: Sequence[tuple[Any, ...]]) -> None:
+        """Append one list of structs, each with its fields in order."""
+        for column, values in zip(self._values, zip(*structs, strict=True), strict=False):
+            column.extend(values)
+        self._offsets.append(self._offsets[-1] + len(structs))
 
-    def end(self) -> None:
-        """The list ends; the next starts."""
-        self.offsets.append(self.size)
-
-    def array(self, **nested: pa.Array) -> pa.Array:
-        """All lists, with the fields that are lists themselves given as arrays."""
-        fields = list(self.type)
+    def array(self) -> pa.Array:
+        """All lists."""
+        fields = list(self._type)
         flat = [
-            nested[field.name]
-            if field.name in nested
-            else pa.array(self.values[field.name], field.type)
-            for field in fields
+            pa.array(values, field.type) for values, field in zip(self._values, fields, strict=True)
         ]
-        structs = pa.StructArray.from_arrays(flat, fields=fields)
-        element = pa.field("element", self.type, nullable=False)
-        offsets = pa.array(self.offsets, pa.int32())
-        return pa.ListArray.from_arrays(offsets, structs, type=pa.list_(element))
+        return pa.ListArray.from_arrays(
+            pa.array(self._offsets, pa.int32()),
+            pa.StructArray.from_arrays(flat, fields=fields),
+            type=pa.list_(pa.field("element", self._type, nullable=False)),
+        )
 
 
 class Columns:
     """Rows as they come, laid down as columns."""
 
     def __init__(self) -> None:
-        self._values: dict[str, list[Any]] = {
-            name: [] for name in SCHEMA.names if name not in {"plugins", "hops"}
+        self._structs = {
+            "plugins": _Structs(PLUGIN),
+            "exchanges": _Structs(EXCHANGE),
+            "hops": _Structs(HOP),
+            "spans": _Structs(SPAN),
         }
-        self._plugins, self._hops, self._spans = _Structs(PLUGIN), _Structs(HOP), _Structs(SPAN)
+        self._values: dict[str, list[Any]] = {
+            name: [] for name in SCHEMA.names if name not in self._structs
+        }
 
     def __len__(self) -> int:
         return len(self._values["start_ns"])
 
     def add(self, resolution: Resolution) -> None:
         """Append one resolution; hostile values are cut to what a column takes."""
-        lookup, join, breakdown = resolution.lookup, resolution.join, resolution.breakdown
-        resource = otlp.resource_attributes(lookup.span.origin.resource)
-        try:
-            attributes = otlp.attributes_of(lookup.span.raw)
-        except MalformedError:  # the span was made by nobody: an inferred lookup
-            attributes = {}
-        start_ns = _long(lookup.start_ns)
-        duration_ns = _long(max(lookup.end_ns - lookup.start_ns, 0))
-        ndots = attributes.get(semconv.RESOLVER_NDOTS)
-        traces = join.traces[:MAX_HOPS]
-        left_out = len(join.traces) - len(traces)
-        for joined in traces:
-            left_out += self._hop(joined, traces, lookup.start_ns)
-        self._hops.end()
-        self._own_times(traces)
-        row = {
-            "schema_version": SCHEMA_VERSION,
-            "trace_id": lookup.span.trace_id.hex(),
-            "span_id": lookup.span.span_id.hex(),
-            "start": start_ns // 1000,
-            "start_ns": start_ns,
-            "duration_ns": duration_ns,
-            "service": _text(resource.get(semconv.SERVICE_NAME)),
-            "cluster": _text(resource.get(semconv.K8S_CLUSTER_NAME)),
-            "namespace": _text(resource.get(semconv.K8S_NAMESPACE_NAME)),
-            "pod": _text(resource.get(semconv.K8S_POD_NAME)),
-            "node": _text(resource.get(semconv.K8S_NODE_NAME)),
-            "container": _text(resource.get(semconv.K8S_CONTAINER_NAME)),
-            "client": _text(lookup.client),
-            "name": _text(lookup.name or attributes.get(semconv.DNS_QUESTION_NAME)),
-            "type": _text("+".join(lookup.types)),
-            "api": _text(attributes.get(semconv.LOOKUP_API)),
-            "resolver": _text(lookup.kind),
-            "family": _text(attributes.get(semconv.LOOKUP_FAMILY)),
-            "nameserver": _text(attributes.get(semconv.SERVER_ADDRESS)),
-            "search": _texts(attributes.get(semconv.RESOLVER_SEARCH)),
-            "ndots": _int(ndots) if isinstance(ndots, int) else -1,
-            "candidates": _texts(lookup.candidates),
-            "outcome": resolution.outcome,
-            "error_type": _text(lookup.error_type),
-            "bottleneck": _text(breakdown.bottleneck),
-            "latency_class": latency_class(duration_ns),
-            "method": join.method,
-            "confidence": join.confidence,
-            "certainty": join.certainty,
-            "group_size": _int(join.group_size),
-            "queries": _int(sum(not joined.hop for joined in join.traces)),
-            "waste_queries": _int(breakdown.waste_queries),
-            "waste_ns": _long(breakdown.waste_ns),
-            "retries": _int(breakdown.retries),
-            "inferred": lookup.inferred,
-            "recorded": lookup.recorded,
-            **{
-                column: _long(breakdown.segments.get(segment, 0))
-                for segment, column in SEGMENT_COLUMNS.items()
-            },
-            "after_answer_ns": _long(breakdown.after_answer_ns),
-            "evidence": [
-                _evidence(joined.trace, lookup.start_ns)
-                for joined in traces
-                if joined.trace.client_port or joined.trace.dns_id is not None
-            ],
-            "left_out": _int(left_out),
-        }
+        found = _Found(resolution)
+        row = _scalars(resolution) | {"evidence": found.evidence, "left_out": found.left_out}
         for name, value in row.items():
             self._values[name].append(value)
+        self._structs["plugins"].extend(found.plugins())
+        self._structs["exchanges"].extend(found.exchanges)
+        self._structs["hops"].extend(found.hops)
+        self._structs["spans"].extend(found.spans)
 
     def batch(self) -> pa.RecordBatch:
         """All rows so far."""
         arrays = {
             name: pa.array(values, SCHEMA.field(name).type) for name, values in self._values.items()
         }
-        arrays["plugins"] = self._plugins.array()
-        arrays["hops"] = self._hops.array(spans=self._spans.array())
+        arrays |= {name: structs.array() for name, structs in self._structs.items()}
         return pa.RecordBatch.from_arrays([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
 
-    def _hop(self, joined: JoinedTrace, all_of: Sequence[JoinedTrace], zero_ns: int) -> int:
-        """Append one hop; gives how many of its spans were left out."""
-        trace = joined.trace
-        own = own_times(joined.timeline)
-        spans = trace.spans[:MAX_SPANS]
-        place = {span.span_id: number for number, span in enumerate(spans)}
-        upstream = ""
-        append = self._spans.append
-        for span in spans:
-            peer = _peer(span)
-            upstream = upstream or peer
-            append(
-                _text(span.name),
-                -1 if span is trace.root else place.get(span.parent_id, 0),
-                _long(span.start_ns - zero_ns),
-                _long(max(span.end_ns - span.start_ns, 0)),
-                own.get(span.span_id, 0),
-                peer,
-            )
-        self._spans.end()
-        root = trace.root
-        self._hops.append(
-            _text(trace.name), _text(trace.type), _text(trace.rcode), _text(trace.proto),
-            _server(trace), _long(root.start_ns - zero_ns),
-            _long(max(root.end_ns - root.start_ns, 0)), upstream, joined.cache,
-            _int(joined.candidate), _int(joined.hop), _asked_by(joined, all_of), joined.method,
-            trace.source, _long(joined.skew_ns), root.trace_id[-8:].hex(), _int(trace.client_port),
-            -1 if trace.dns_id is None else _int(trace.dns_id),
-        )  # fmt: skip
-        return len(trace.spans) - len(spans)
 
-    def _own_times(self, traces: Sequence[JoinedTrace]) -> None:
-        """Append the own time of each plugin at each server."""
-        total: dict[tuple[str, str], list[int]] = {}
-        for joined in traces:
-            own = own_times(joined.timeline)
-            server = _server(joined.trace)
-            seen = set()
-            for span in joined.trace.spans[:MAX_SPANS]:
-                entry = total.setdefault((_text(span.name), server), [0, 0])
-                entry[0] += own.get(span.span_id, 0)
-                entry[1] += span.name not in seen
-                seen.add(span.name)
-        for (plugin, server), (own_ns, queries) in total.items():
-            self._plugins.append(plugin, server, _long(own_ns), queries)
-        self._plugins.end()
+def _scalars(resolution: Resolution) -> dict[str, Any]:
+    """What a resolution says once."""
+    lookup, join, breakdown = resolution.lookup, resolution.join, resolution.breakdown
+    resource = otlp.resource_attributes(lookup.span.origin.resource)
+    try:
+        attributes = otlp.attributes_of(lookup.span.raw)
+    except MalformedError:  # the span was made by nobody: an inferred lookup
+        attributes = {}
+    start_ns = _long(lookup.start_ns)
+    duration_ns = _spent(lookup.end_ns - lookup.start_ns)
+    ndots = attributes.get(semconv.RESOLVER_NDOTS)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "trace_id": lookup.span.trace_id.hex(),
+        "span_id": lookup.span.span_id.hex(),
+        "start": start_ns // 1000,
+        "start_ns": start_ns,
+        "duration_ns": duration_ns,
+        "service": _text(resource.get(semconv.SERVICE_NAME)),
+        "cluster": _text(resource.get(semconv.K8S_CLUSTER_NAME)),
+        "namespace": _text(resource.get(semconv.K8S_NAMESPACE_NAME)),
+        "pod": _text(resource.get(semconv.K8S_POD_NAME)),
+        "node": _text(resource.get(semconv.K8S_NODE_NAME)),
+        "container": _text(resource.get(semconv.K8S_CONTAINER_NAME)),
+        "client": _text(lookup.client),
+        "name": _text(lookup.name or attributes.get(semconv.DNS_QUESTION_NAME)),
+        "type": _text("+".join(lookup.types)),
+        "api": _text(attributes.get(semconv.LOOKUP_API)),
+        "resolver": _text(lookup.kind),
+        "family": _text(attributes.get(semconv.LOOKUP_FAMILY)),
+        "nameserver": _text(attributes.get(semconv.SERVER_ADDRESS)),
+        "search": _texts(attributes.get(semconv.RESOLVER_SEARCH)),
+        "ndots": _int(ndots) if isinstance(ndots, int) else -1,
+        "candidates": _texts(lookup.candidates),
+        "answered": _text(_answered(resolution)),
+        "outcome": resolution.outcome,
+        "error_type": _text(lookup.error_type),
+        "bottleneck": _text(breakdown.bottleneck),
+        "latency_class": latency_class(duration_ns),
+        "method": join.method,
+        "confidence": join.confidence,
+        "certainty": join.certainty,
+        "group_size": _int(join.group_size),
+        "queries": _int(sum(not joined.hop for joined in join.traces)),
+        "waste_queries": _int(breakdown.waste_queries),
+        "waste_ns": _spent(breakdown.waste_ns),
+        "retries": _int(breakdown.retries),
+        "inferred": lookup.inferred,
+        "recorded": lookup.recorded,
+        **{
+            column: _spent(breakdown.segments.get(segment, 0))
+            for segment, column in SEGMENT_COLUMNS.items()
+        },
+        "after_answer_ns": _spent(breakdown.after_answer_ns),
+    }
+
+
+class _Found:
+    """What a resolution says of its server traces."""
+
+    def __init__(self, resolution: Resolution) -> None:
+        self._zero_ns = resolution.lookup.start_ns
+        self._traces = resolution.join.traces[:MAX_HOPS]
+        self._own: dict[tuple[str, str], tuple[int, int]] = {}
+        self.left_out = len(resolution.join.traces) - len(self._traces)
+        self.hops: list[tuple[Any, ...]] = []
+        self.spans: list[tuple[Any, ...]] = []
+        self.exchanges: list[tuple[Any, ...]] = []
+        self.evidence: list[str] = []
+        for joined in self._traces:
+            self._add(joined)
+
+    def plugins(self) -> list[tuple[Any, ...]]:
+        """The own time of each plugin at each server."""
+        return [(*of, _spent(own_ns), queries) for of, (own_ns, queries) in self._own.items()]
+
+    def _add(self, joined: JoinedTrace) -> None:
+        trace, zero_ns = joined.trace, self._zero_ns
+        root, server, rcode = trace.root, _server(trace), _text(trace.rcode)
+        own = own_times(joined.timeline)
+        place: dict[bytes, int] = {}
+        own_by_name: dict[str, int] = {}
+        upstream, upstream_ns = "", 0
+        for number, span in enumerate(trace.spans[:MAX_SPANS]):
+            name, own_ns = _text(span.name), own.get(span.span_id, 0)
+            duration_ns = _spent(span.end_ns - span.start_ns)
+            peer = ""
+            if name == semconv.CONNECT_SPAN:
+                peer = _peer(span)
+                upstream = upstream or peer
+                upstream_ns = _spent(upstream_ns + duration_ns)
+                self.exchanges.append((peer, server, duration_ns, rcode))
+            parent = place.get(span.parent_id, 0) if number else -1
+            place[span.span_id] = number
+            start_ns = _long(span.start_ns - zero_ns)
+            self.spans.append(
+                (len(self.hops), name, parent, start_ns, duration_ns, _spent(own_ns), peer)
+            )
+            own_by_name[name] = own_by_name.get(name, 0) + own_ns
+        self.left_out += max(len(trace.spans) - MAX_SPANS, 0)
+        for name, own_ns in own_by_name.items():
+            total_ns, queries = self._own.get((name, server), (0, 0))
+            self._own[name, server] = (total_ns + own_ns, queries + 1)
+        self.hops.append(
+            (
+                _text(trace.name), _text(trace.type), rcode, _text(trace.proto), server,
+                _long(root.start_ns - zero_ns), _spent(root.end_ns - root.start_ns),
+                upstream, upstream_ns, joined.cache, _int(joined.candidate), _int(joined.hop),
+                _asked_by(joined, self._traces), joined.method, trace.source,
+                _long(joined.skew_ns), root.trace_id[-8:].hex(), _int(trace.client_port),
+                -1 if trace.dns_id is None else _int(trace.dns_id),
+            )
+        )  # fmt: skip
+        if trace.client_port or trace.dns_id is not None:
+            self.evidence.append(_evidence(trace, zero_ns))
+
+
+def _answered(resolution: Resolution) -> str:
+    candidates = resolution.lookup.candidates
+    last = max((joined.candidate for joined in resolution.join.traces), default=-1)
+    return candidates[last] if 0 <= last < len(candidates) else ""
 
 
 def _asked_by(joined: JoinedTrace, all_of: Sequence[JoinedTrace]) -> int:
@@ -227,8 +252,6 @@ def _server(trace: ServerTrace) -> str:
 
 
 def _peer(span: Span) -> str:
-    if span.name != semconv.CONNECT_SPAN:
-        return ""
     try:
         return _text(otlp.attributes_of(span.raw).get(semconv.PEER_ADDRESS))
     except MalformedError:
@@ -264,6 +287,10 @@ def _texts(values: otlp.AttributeValue | Sequence[str]) -> list[str]:
 
 def _long(value: int) -> int:
     return max(-_MAX_INT64, min(value, _MAX_INT64))
+
+
+def _spent(nanoseconds: int) -> int:
+    return max(0, min(nanoseconds, MAX_SPENT_NS))
 
 
 def _int(value: int) -> int:

@@ -35,14 +35,13 @@ PLUGIN: Final = _struct(plugin=_TEXT, server=_TEXT, own_ns=_LONG, queries=_INT)
 """Own time of one plugin at one server instance, over all of the lookup's queries there, which are
 counted; ``connect``, the wait for an upstream, is one of them."""
 
-SPAN: Final = _struct(
-    name=_TEXT,
-    parent=_INT,  # place of the span in which this one ran; -1: the hop's first span
-    start_ns=_LONG,  # after the lookup's start
+EXCHANGE: Final = _struct(
+    upstream=_TEXT,  # address:port
+    server=_TEXT,  # the instance that asked it
     duration_ns=_LONG,
-    own_ns=_LONG,
-    peer=_TEXT,  # address:port of the upstream, on connect only
+    rcode=_TEXT,  # what that server's client got in the end
 )
+"""One exchange of a DNS server with its upstream: a ``connect`` span."""
 
 HOP: Final = _struct(
     name=_TEXT,
@@ -53,19 +52,30 @@ HOP: Final = _struct(
     start_ns=_LONG,  # after the lookup's start; below zero where clocks disagree
     duration_ns=_LONG,
     upstream=_TEXT,  # address:port that this hop asked first; empty: it asked nobody
+    upstream_ns=_LONG,  # time in connect spans, all of them added up
     cache=_TEXT,  # hit, miss or empty
     candidate=_INT,
     hop=_INT,  # 0: asked by the client; 1: asked by that server; ...
-    parent=_INT,  # place of the hop that asked this one; -1: the client did
+    parent=_INT,  # place in hops of the one that asked this one; -1: the client did
     method=_TEXT,
     source=_TEXT,  # what tells of it: trace, dnstap or log
     skew_ns=_LONG,
     trace=_TEXT,  # CoreDNS's own trace id, as its log and dnstap show it
     client_port=_INT,  # 0: unknown
     dns_id=_INT,  # -1: unknown
-    spans=_list(SPAN),
 )
-"""One server's handling of one query, with all that a waterfall needs."""
+"""One server's handling of one query."""
+
+SPAN: Final = _struct(
+    hop=_INT,  # place in hops
+    name=_TEXT,
+    parent=_INT,  # place among the hop's spans of the one around this one; -1: the hop's first
+    start_ns=_LONG,  # after the lookup's start
+    duration_ns=_LONG,
+    own_ns=_LONG,
+    peer=_TEXT,  # address:port of the upstream, on connect only
+)
+"""One span within a hop. A column of its own: only a waterfall reads it, and it is the most."""
 
 SCHEMA: Final = pa.schema(
     [
@@ -93,6 +103,7 @@ SCHEMA: Final = pa.schema(
             "search": _list(_TEXT),
             "ndots": _INT,  # -1: unknown
             "candidates": _list(_TEXT),
+            "answered": _TEXT,  # the last candidate that a server was asked for; empty: none seen
             "outcome": _TEXT,
             "error_type": _TEXT,
             "bottleneck": _TEXT,
@@ -110,7 +121,9 @@ SCHEMA: Final = pa.schema(
             **dict.fromkeys(SEGMENT_COLUMNS.values(), _LONG),
             "after_answer_ns": _LONG,
             "plugins": _list(PLUGIN),
+            "exchanges": _list(EXCHANGE),
             "hops": _list(HOP),
+            "spans": _list(SPAN),
             "evidence": _list(_TEXT),
             "left_out": _INT,  # hops and spans beyond the limits of one row
         }.items()

@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from otel_dns import semconv
 from otel_dns.client.getaddrinfo import reading
 from otel_dns.client.patch import Patch
 from otel_dns.client.recorder import Recorder
@@ -46,6 +47,20 @@ class Telemetry:
 
     def span(self) -> ReadableSpan:
         (span,) = self.spans()
+        return span
+
+    def lookups(self) -> list[ReadableSpan]:
+        return [span for span in self.spans() if span.name == semconv.LOOKUP_SPAN]
+
+    def lookup(self) -> ReadableSpan:
+        (span,) = self.lookups()
+        return span
+
+    def queries(self) -> list[ReadableSpan]:
+        return [span for span in self.spans() if span.name == semconv.QUERY_SPAN]
+
+    def query(self) -> ReadableSpan:
+        (span,) = self.queries()
         return span
 
     def points(self, metric: str) -> list[Any]:

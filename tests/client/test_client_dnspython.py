@@ -25,7 +25,7 @@ def test_a_lookup_makes_one_span(recorded: Telemetry, dns_server: DnsServer) -> 
     answer = resolver.resolve("web", search=True)
 
     assert len(answer) == 2
-    assert dict(recorded.span().attributes or {}) == {
+    assert dict(recorded.lookup().attributes or {}) == {
         semconv.DNS_QUESTION_NAME: "web",
         semconv.DNS_QUESTION_TYPE: "A",
         semconv.DNS_RESPONSE_CODE: "NOERROR",
@@ -75,7 +75,7 @@ def test_failures(  # noqa: PLR0917 - one argument a column
     bare_last = traceback.extract_tb(bare.value.__traceback__)[-1]
     assert (last.filename, last.lineno) == (bare_last.filename, bare_last.lineno)
 
-    span = recorded.span()
+    span = recorded.lookup()
     assert span.status.status_code is StatusCode.ERROR
     attributes = span.attributes or {}
     assert attributes[semconv.ERROR_TYPE] == error_type
@@ -87,7 +87,7 @@ def test_types_and_bounds(recorded: Telemetry, dns_server: DnsServer) -> None:
     resolver.resolve(dns.name.from_text("shop.example."), dns.rdatatype.MX)
     resolver.resolve("many.example.", tcp=False)
     resolver.resolve("shop.example.", "AAAA", raise_on_no_answer=False)
-    attributes: list[Any] = [span.attributes for span in recorded.spans()]
+    attributes: list[Any] = [span.attributes for span in recorded.lookups()]
     mx, many, nothing = attributes
     assert mx[semconv.DNS_QUESTION_NAME] == "shop.example."
     assert mx[semconv.DNS_QUESTION_TYPE] == "MX"
@@ -105,7 +105,7 @@ def test_attributes_tell_which_names_were_asked(recorded: Telemetry, dns_server:
         recorded.exporter.clear()
         with pytest.raises(dns.resolver.NXDOMAIN):
             resolver.resolve(name, search=search)
-        attributes: Any = recorded.span().attributes
+        attributes: Any = recorded.lookup().attributes
         assert names.candidates(
             attributes[semconv.DNS_QUESTION_NAME],
             tuple(attributes[semconv.RESOLVER_SEARCH]),
@@ -118,14 +118,14 @@ def test_domain_stands_in_for_the_search_list(recorded: Telemetry, dns_server: D
     resolver = dns_server.resolver()
     resolver.domain = dns.name.from_text("shop.example")
     resolver.resolve("web", search=True)
-    assert (recorded.span().attributes or {})[semconv.RESOLVER_SEARCH] == ("shop.example",)
+    assert (recorded.lookup().attributes or {})[semconv.RESOLVER_SEARCH] == ("shop.example",)
 
 
 def test_nameserver_objects(recorded: Telemetry, dns_server: DnsServer) -> None:
     resolver = dns_server.resolver()
     resolver.nameservers = [dns.nameserver.Do53Nameserver("127.0.0.1", dns_server.port)]
     resolver.resolve("web.shop.example.", source="127.0.0.2")
-    attributes = recorded.span().attributes or {}
+    attributes = recorded.lookup().attributes or {}
     assert attributes[semconv.SERVER_ADDRESS] == "127.0.0.1"
     assert attributes[semconv.CLIENT_ADDRESS] == "127.0.0.2"
 
@@ -141,7 +141,7 @@ def test_nested_calls_make_one_span(
     resolver.nameservers, resolver.port = ["127.0.0.1"], dns_server.port
     with pytest.warns(DeprecationWarning, match="resolve"):
         resolver.query("web.shop.example.")
-    assert recorded.span()
+    assert recorded.lookup()
 
     # getaddrinfo on top of dnspython: still one lookup, the one the application made.
     recorded.exporter.clear()
@@ -154,7 +154,7 @@ def test_nested_calls_make_one_span(
     finally:
         dns.resolver.restore_system_resolver()
         socket.getaddrinfo = bare
-    assert (recorded.span().attributes or {})[semconv.LOOKUP_API] == "socket.getaddrinfo"
+    assert (recorded.lookup().attributes or {})[semconv.LOOKUP_API] == "socket.getaddrinfo"
 
 
 def test_looks_the_same_and_is_restored(recorded: Telemetry) -> None:

@@ -1,8 +1,14 @@
 """Resolutions to keep: built by the join itself from spans as CoreDNS and the client write them."""
 
 import dataclasses
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from otel_dns import semconv
+from otel_dns.history import files
+from otel_dns.history.rows import batch_of
 from otel_dns.join import break_down
 from otel_dns.join.outcome import outcome_of
 from otel_dns.model import Lookup, Origin, Resolution, ServerTrace
@@ -67,3 +73,12 @@ def searched(start_ns: int = 0) -> Resolution:
         for number, name in enumerate(spans.EXTERNAL)
     ]  # fmt: skip
     return resolution(lookup(start_ns, start_ns + 26 * MS), *traces)
+
+
+def keep(directory: Path, *resolutions: Resolution, number: int = 1) -> Path:
+    """Write a file of the history as the writer does, into the hour of the first."""
+    hour = directory / files.hour_name(resolutions[0].lookup.start_ns)
+    hour.mkdir(parents=True, exist_ok=True)
+    path = hour / files.file_name(number, number)
+    pq.write_table(pa.Table.from_batches([batch_of(resolutions)]), path, compression="zstd")
+    return path

@@ -1,0 +1,1 @@
+"""How right the join is: real captures with known truth, replayed as a stream, scored."""
