@@ -115,7 +115,7 @@ def _arguments(settings: ServeSettings, addresses: Mapping[str, str]) -> Iterato
     page = settings.page
     yield from ("--history", str(settings.history.directory), "--listen", str(page.listen))
     http = settings.receivers.http
-    address = addresses.get("HTTP", http.listen)
+    address = addresses["http"]
     if http.tls is None and not address.startswith("unix:"):
         host, _, port = address.rpartition(":")
         reached = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 not to listen

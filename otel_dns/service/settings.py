@@ -58,7 +58,6 @@ class HttpReceiverSettings(Section, frozen=True):
     """Senders must show the token in this file; health checks need none."""
     max_request: Size = _default(Size(20 * MIB))
     """Of a request, unpacked; a larger one is refused. The Collector's own limit."""
-    max_connections: _Positive = 1000
 
 
 class DnstapReceiverSettings(Section, frozen=True):
