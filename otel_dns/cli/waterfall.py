@@ -48,6 +48,12 @@ def printable(name: str, longest: int = _LONGEST_NAME) -> str:
     return safe if len(safe) <= longest else f"{safe[: longest - 1]}…"
 
 
+def meaning(segment: str) -> str:
+    """Say what a segment is, in a few words."""
+    known = _MARKS.get(segment)
+    return known[2] if known else segment.replace("_", " ")
+
+
 def legend() -> Text:
     """Explain the marks."""
     line = Text()
@@ -207,4 +213,4 @@ def _breakdown(lookup: JoinedLookup, width: int) -> Iterator[Text]:
         )
 
 
-__all__ = ["duration", "legend", "printable", "summary", "waterfall"]
+__all__ = ["duration", "legend", "meaning", "printable", "summary", "waterfall"]
