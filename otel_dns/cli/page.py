@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from otel_dns.cli.directories import default_history
 from otel_dns.web import PageSettings, TokensError, create_app
 from otel_dns.web.guard import is_loopback
 
@@ -36,8 +37,9 @@ def _http(_context: click.Context, option: click.Parameter, value: str) -> str:
 @click.option(
     "--history",
     type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Directory of the history, as `otel-dns serve` writes it.",
+    default=default_history,
+    show_default="where `otel-dns serve` writes it",
+    help="Directory of the history.",
 )
 @click.option(
     "--listen",
@@ -65,6 +67,11 @@ def _http(_context: click.Context, option: click.Parameter, value: str) -> str:
     help="The running processor (its --http-listen), for figures of this moment.",
 )
 @click.option(
+    "--service-token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The token that the processor wants, if any.",
+)
+@click.option(
     "--jaeger", metavar="URL", default="", callback=_http, help="Jaeger's page, for links."
 )
 @click.option(
@@ -87,6 +94,7 @@ def page(
     token_file: Path | None,
     hosts: tuple[str, ...],
     service: str,
+    service_token_file: Path | None,
     jaeger: str,
     threads: int,
     memory: int,
@@ -119,6 +127,7 @@ def page(
         token_file=token_file,
         hosts=hosts,
         service_url=service,
+        service_token_file=service_token_file,
         jaeger_url=jaeger,
         threads=threads,
         memory_bytes=memory * _MIB,

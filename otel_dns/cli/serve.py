@@ -12,7 +12,10 @@ from types import FrameType
 from typing import Any, Final
 
 import click
+import msgspec
 
+from otel_dns.cli.directories import default_history
+from otel_dns.cli.page_child import page_of
 from otel_dns.service import ServeSettings, Service, configuration
 
 _LOOK_S = 0.5
@@ -29,6 +32,9 @@ _KEYS: Final = {
     "server_trace_wait": "join.server_trace_wait",
     "tolerance": "join.tolerance",
     "export": "export.what",
+    "page_listen": "page.listen",
+    "page_token_file": "page.token_file",
+    "history": "history.directory",
     "metrics_output": "metrics.output",
     "metrics_interval": "metrics.interval",
 }
@@ -86,6 +92,24 @@ _KEYS: Final = {
     help="What to send on: lookups alone, with the server spans of slow or failed ones, with those"
     " of all, or all that comes.",
 )
+@click.option(
+    "--page-listen",
+    metavar="HOST:PORT",
+    show_default=_DEFAULTS.page.listen,
+    help="Serve the page of the history there, from a process of its own.",
+)
+@click.option(
+    "--page-token-file",
+    metavar="FILE",
+    help="Tokens of those who may see the page (docs/page.md).",
+)
+@click.option(
+    "--history",
+    metavar="DIR",
+    show_default=r"otel-dns/history in $XDG_STATE_HOME",
+    help="Keep every lookup there, in Parquet files (docs/history.md).",
+)
+@click.option("--no-history", is_flag=True, help="Keep nothing; there is no page then.")
 @click.option(
     "--metrics-output",
     metavar="HOST:PORT|URL",
@@ -150,6 +174,9 @@ def serve(config: Path | None, *, check: bool, print_schema: bool, **options: An
     if check:
         click.echo(configuration.show(settings), nl=False)
         return
+    if settings.history.directory is None:
+        kept = msgspec.structs.replace(settings.history, directory=str(default_history()))
+        settings = msgspec.structs.replace(settings, history=kept)
     _run(settings)
 
 
@@ -160,6 +187,8 @@ def _overrides(options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "receivers.dnstap.tls", {"certificate": certificate, "key": key}
     if options["output"]:
         yield "outputs", [{"endpoint": endpoint} for endpoint in options["output"]]
+    if options["no_history"]:
+        yield "history.keep", False
     for option, key in _KEYS.items():
         value = options[option]
         if value is not None and value != ():
@@ -193,10 +222,15 @@ def _run(settings: ServeSettings) -> None:
     outputs = ", ".join(output.endpoint for output in settings.outputs)
     listening = ", ".join(f"{name} on {address}" for name, address in addresses.items())
     log.info("%s, out to %s", listening, outputs)
+    page = page_of(settings, addresses)
+    if page is not None:
+        page.start()
     while service.healthy and not ended.wait(_LOOK_S):
         pass
     healthy = service.healthy
     log.info("ending: joining and sending what is held")
+    if page is not None:
+        page.stop()
     service.stop()
     counts = ", ".join(f"{name} {value}" for name, value in sorted(service.counts().items()))
     log.info("ended: %s", counts or "nothing came")

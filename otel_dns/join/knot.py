@@ -27,6 +27,8 @@ EVEN: Final = 0.25
 """From these odds on an exchange makes two lookups interchangeable."""
 _MAX_EXPONENT: Final = 50.0
 _ENOUGH_DOUBT: Final = 20.0
+_SPARES: Final = 5
+"""Server traces before and after one that are looked at as what could be instead of it."""
 _IMPROVEMENTS: Final = 4
 _LIKELIER: Final = 0.05
 _NEVER: Final = -1_000.0
@@ -409,11 +411,16 @@ class Knot:
             odds += exp(
                 min(self._score(member, without) + self._strangers[slot] - score, _MAX_EXPONENT)
             )
-            for spare in self._columns[slot]:
+            for spare in self._near(slot, column):
                 if spare.owner is None and self._allowed(member, {place: spare}):
                     instead = {**member.edges, place: spare}
                     odds += exp(min(self._score(member, instead) - score, _MAX_EXPONENT))
         return odds
+
+    def _near(self, slot: Slot, column: Column) -> Sequence[Column]:
+        columns = self._columns[slot]
+        at = bisect_left(columns, column.start_ns, key=_column_start)
+        return columns[max(at - _SPARES, 0) : at + _SPARES + 1]
 
     # -- queries sent again --------------------------------------------------------------------
 
@@ -518,6 +525,10 @@ def _columns(traces: Iterable[tuple[WaitingTrace, int]]) -> list[Column]:
         )
     found.sort(key=lambda column: (column.start_ns, str(column.trace.key)))
     return found
+
+
+def _column_start(column: Column) -> int:
+    return column.start_ns
 
 
 def _row_order(row: tuple[int | None, Member, Place]) -> tuple[int, int, bytes, bytes]:

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from otel_dns import semconv
+from otel_dns.history.files import HOUR_NS, file_name, hour_name
 from otel_dns.history.schema import SCHEMA, SEGMENT_COLUMNS
 
-HOUR_NS = 3_600_000_000_000
 HOSTILE = (
     "<img src=x onerror=alert(1)>.example.org",
     "\u202egro.elpmaxe\x1b[31m.example.org",
@@ -38,9 +38,14 @@ PLUGINS = ("prometheus", "errors", "log", "cache", "forward")
 def write(directory: Path, end_ns: int, count: int = 3000, seed: int = 7) -> list[dict[str, Any]]:
     """Write the hour that ends then; the rows."""
     rows = list(made(end_ns - HOUR_NS, count, seed))
-    directory.mkdir(parents=True, exist_ok=True)
-    table = pa.Table.from_pylist(rows, SCHEMA)
-    pq.write_table(table, directory / f"{seed}.parquet", compression="zstd", row_group_size=1000)
+    for number, hour_ns in enumerate(
+        sorted({row["start_ns"] // HOUR_NS * HOUR_NS for row in rows})
+    ):
+        hour = directory / hour_name(hour_ns)
+        hour.mkdir(parents=True, exist_ok=True)
+        within = [row for row in rows if row["start_ns"] // HOUR_NS * HOUR_NS == hour_ns]
+        table = pa.Table.from_pylist(within, SCHEMA)
+        pq.write_table(table, hour / file_name(number + 1, number + 1), compression="zstd")
     return rows
 
 
@@ -77,6 +82,8 @@ def lookup(  # noqa: PLR0917
     lost = slow and at > 0.75 and chance.random() < 0.03 and not internal
     now = int(chance.lognormvariate(11.5, 0.4))
     hops: list[dict[str, Any]] = []
+    all_spans: list[dict[str, Any]] = []
+    exchanges: list[dict[str, Any]] = []
     own: dict[str, int] = {}
     outside_ns = 0
     for candidate in range(answered + 1):
@@ -103,12 +110,23 @@ def lookup(  # noqa: PLR0917
                     "name": candidates[candidate], "type": type_,
                     "rcode": "NOERROR" if candidate == answered else "NXDOMAIN", "proto": "udp",
                     "server": server, "start_ns": begin, "duration_ns": total,
-                    "upstream": upstream if wait else "", "cache": "miss" if wait else "hit",
+                    "upstream": upstream if wait else "", "upstream_ns": wait,
+                    "cache": "miss" if wait else "hit",
                     "candidate": candidate, "hop": 0, "parent": -1, "method": "time",
                     "source": "trace", "skew_ns": 0, "trace": f"{chance.getrandbits(64):016x}",
-                    "client_port": 0, "dns_id": -1, "spans": spans,
+                    "client_port": 0, "dns_id": -1,
                 }
             )  # fmt: skip
+            all_spans += [{"hop": len(hops) - 1, **span} for span in spans]
+            if wait:
+                exchanges.append(
+                    {
+                        "upstream": upstream,
+                        "server": server,
+                        "duration_ns": wait,
+                        "rcode": "NOERROR",
+                    }
+                )
             if type_ == "AAAA":
                 outside_ns += max(wait, 0)
                 now = max(hop["start_ns"] + hop["duration_ns"] for hop in hops[-2:])
@@ -134,6 +152,7 @@ def lookup(  # noqa: PLR0917
         "client": f"10.244.0.{2 + [each[1] for each in PODS].index(pod)}", "name": name,
         "type": "A+AAAA", "api": "socket.getaddrinfo", "resolver": "glibc", "family": "any",
         "nameserver": "10.96.0.10", "search": search, "ndots": 5, "candidates": candidates,
+        "answered": candidates[answered] if joined else "",
         "outcome": semconv.OUTCOME_TIMEOUT if failed else semconv.OUTCOME_OK,
         "error_type": "try_again" if failed else "",
         "bottleneck": max(segments, key=lambda each: segments[each]), "latency_class": "",
@@ -150,6 +169,8 @@ def lookup(  # noqa: PLR0917
             for plugin, ns in own.items()
         ] if joined else [],
         "hops": hops if joined else [],
+        "exchanges": exchanges if joined else [],
+        "spans": all_spans if joined else [],
         "evidence": [], "left_out": 0,
     }  # fmt: skip
 
