@@ -23,6 +23,7 @@ _MAX_PEERS: Final = 10_000
 _REMEMBERED: Final = 1_000
 _NEW: Final = 0.9
 _AMBIGUOUS: Final = 0.5
+_ROUNDING_NS: Final = 2_000
 
 
 class Below(NamedTuple):
@@ -95,7 +96,8 @@ class Hops:
         trusted = []
         for one in fitting:
             trust = peer.trust(one.slot.key[0]) if one.slot is not None else 0.0
-            if trust:
+            # An address not known yet is taken only if it fits without any tolerance.
+            if trust == 1 or (trust and self._fits(one, connect, _ROUNDING_NS)):
                 trusted.append((-trust, abs(one.start_ns - connect.start_ns), str(one.key), one))
         if not trusted:
             return None
@@ -112,13 +114,15 @@ class Hops:
             return Below(connect, nearest, _AMBIGUOUS)
         return Below(connect, nearest, -trust)
 
-    def _fits(self, waiting: WaitingTrace, connect: Span) -> bool:
+    def _fits(self, waiting: WaitingTrace, connect: Span, tolerance_ns: int | None = None) -> bool:
         header = waiting.header
+        if tolerance_ns is None:
+            tolerance_ns = self._tolerance_ns
         return (
             header is not None
-            and connect.start_ns - self._tolerance_ns <= header.root.start_ns
+            and connect.start_ns - tolerance_ns <= header.root.start_ns
             and header.root.start_ns <= connect.end_ns
-            and header.answer_ns <= connect.end_ns + self._tolerance_ns
+            and header.answer_ns <= connect.end_ns + tolerance_ns
         )
 
     @staticmethod
