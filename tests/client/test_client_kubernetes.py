@@ -108,7 +108,7 @@ SANDBOX = "a1" * 32
             "0::/\n",
             (
                 f"1 2 8:1 /var/lib/kubelet/pods/{UID}/etc-hosts /etc/hosts rw - ext4 /dev/sda1 rw\n"
-                f"3 2 8:1 /var/lib/containerd/io.containerd.grpc.v1.cri/sandboxes/{SANDBOX}/resolv.conf"
+                f"3 2 8:1 /r/containerd/io.containerd.grpc.v1.cri/sandboxes/{SANDBOX}/resolv.conf"
                 " /etc/resolv.conf rw - ext4 /dev/sda1 rw\n"
             ),
             (UID, ""),
