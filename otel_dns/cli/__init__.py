@@ -7,8 +7,10 @@ import click
 
 import otel_dns
 
-_COMMANDS: Final = ("bench", "demo", "lab", "page", "programs", "replay", "serve")
-"""Each is the function of its name in the module of its name."""
+_COMMANDS: Final = (
+    "bench", "check-corefile", "demo", "lab", "page", "programs", "replay", "serve",
+)  # fmt: skip
+"""Each is the function of its name in the module of its name, `_` for `-`."""
 
 
 class _Commands(click.Group):
@@ -20,8 +22,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"otel_dns.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        name = cmd_name.replace("-", "_")
+        module = importlib.import_module(f"otel_dns.cli.{name}")
+        command: click.Command = getattr(module, name)
         return command
 
 

@@ -65,6 +65,11 @@ def _http(_context: click.Context, option: click.Parameter, value: str) -> str:
     help="The running processor (its --http-listen), for figures of this moment.",
 )
 @click.option(
+    "--service-token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The token that the processor wants, if any.",
+)
+@click.option(
     "--jaeger", metavar="URL", default="", callback=_http, help="Jaeger's page, for links."
 )
 @click.option(
@@ -87,6 +92,7 @@ def page(
     token_file: Path | None,
     hosts: tuple[str, ...],
     service: str,
+    service_token_file: Path | None,
     jaeger: str,
     threads: int,
     memory: int,
@@ -119,6 +125,7 @@ def page(
         token_file=token_file,
         hosts=hosts,
         service_url=service,
+        service_token_file=service_token_file,
         jaeger_url=jaeger,
         threads=threads,
         memory_bytes=memory * _MIB,

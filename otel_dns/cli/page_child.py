@@ -4,13 +4,16 @@ A process of its own, so that no question slows the ingest and none of its ends 
 when its starter goes, in whatever way: its standard input is a pipe that nobody else holds.
 """
 
+import importlib.util
 import logging
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
+
+from otel_dns.service import ServeSettings
 
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 30.0
@@ -90,3 +93,38 @@ class PageChild:
             )
         with self._process as process:
             return process.wait()
+
+
+def page_of(settings: ServeSettings, addresses: Mapping[str, str]) -> PageChild | None:
+    """Describe the page that a service's settings want; None where they want none.
+
+    Args:
+        settings: of the service.
+        addresses: where it listens, by name.
+    """
+    if settings.history.directory is None or settings.page.listen is None:
+        return None
+    if any(importlib.util.find_spec(package) is None for package in ("duckdb", "fastapi")):
+        _log.warning("no page: it wants more packages (pip install 'otel-dns[history]')")
+        return None
+    return PageChild(list(_arguments(settings, addresses)))
+
+
+def _arguments(settings: ServeSettings, addresses: Mapping[str, str]) -> Iterator[str]:
+    page = settings.page
+    yield from ("--history", str(settings.history.directory), "--listen", str(page.listen))
+    http = settings.receivers.http
+    address = addresses.get("HTTP", http.listen)
+    if http.tls is None and not address.startswith("unix:"):
+        host, _, port = address.rpartition(":")
+        reached = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 not to listen
+        yield from ("--service", f"http://{reached}:{port}")
+        if http.token_file:
+            yield from ("--service-token-file", http.token_file)
+    if page.token_file:
+        yield from ("--token-file", page.token_file)
+    for host in page.hosts:
+        yield from ("--host", host)
+    if page.jaeger:
+        yield from ("--jaeger", page.jaeger)
+    yield from ("--threads", str(page.threads), "--memory", str(max(page.memory >> 20, 64)))

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import click
 
+from otel_dns.cli.page_child import page_of
 from otel_dns.service import ServeSettings, Service, configuration
 
 _LOOK_S = 0.5
@@ -29,6 +30,8 @@ _KEYS: Final = {
     "server_trace_wait": "join.server_trace_wait",
     "tolerance": "join.tolerance",
     "export": "export.what",
+    "page_listen": "page.listen",
+    "page_token_file": "page.token_file",
     "metrics_output": "metrics.output",
     "metrics_interval": "metrics.interval",
 }
@@ -85,6 +88,17 @@ _KEYS: Final = {
     show_default=_DEFAULTS.export.what,
     help="What to send on: lookups alone, with the server spans of slow or failed ones, with those"
     " of all, or all that comes.",
+)
+@click.option(
+    "--page-listen",
+    metavar="HOST:PORT",
+    show_default=_DEFAULTS.page.listen,
+    help="Serve the page of the history there, from a process of its own.",
+)
+@click.option(
+    "--page-token-file",
+    metavar="FILE",
+    help="Tokens of those who may see the page (docs/page.md).",
 )
 @click.option(
     "--metrics-output",
@@ -193,10 +207,15 @@ def _run(settings: ServeSettings) -> None:
     outputs = ", ".join(output.endpoint for output in settings.outputs)
     listening = ", ".join(f"{name} on {address}" for name, address in addresses.items())
     log.info("%s, out to %s", listening, outputs)
+    page = page_of(settings, addresses)
+    if page is not None:
+        page.start()
     while service.healthy and not ended.wait(_LOOK_S):
         pass
     healthy = service.healthy
     log.info("ending: joining and sending what is held")
+    if page is not None:
+        page.stop()
     service.stop()
     counts = ", ".join(f"{name} {value}" for name, value in sorted(service.counts().items()))
     log.info("ended: %s", counts or "nothing came")

@@ -10,6 +10,7 @@ OpenTelemetry on its own calls `instrument` once::
 
 from typing import Any
 
+from otel_dns.client.aiodns import AiodnsInstrumentor
 from otel_dns.client.dnspython import DnspythonInstrumentor
 from otel_dns.client.event_loop import EventLoopInstrumentor
 from otel_dns.client.getaddrinfo import GetaddrinfoInstrumentor
@@ -20,7 +21,7 @@ __all__ = ["instrument", "uninstrument"]
 
 
 def instrument(**options: Any) -> None:
-    """Record lookups of the socket module, of event loops, and of dnspython where it is installed.
+    """Record lookups of the socket module, of event loops, of dnspython and of c-ares.
 
     What is switched on already stays as it is.
 
@@ -49,4 +50,5 @@ def _instrumentors() -> list[Any]:
         GethostbyInstrumentor(),
         EventLoopInstrumentor(),
         DnspythonInstrumentor(),
+        AiodnsInstrumentor(),
     ]

@@ -5,12 +5,14 @@ import socket
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from socket import inet_aton, inet_pton
-from typing import Any
+from typing import Any, Final
 
+from otel_dns import semconv
+from otel_dns.client.correlate import marking
 from otel_dns.client.details import Lookup, Outcome
 from otel_dns.client.errors import socket_error
 from otel_dns.client.instrumentor import LookupInstrumentor
-from otel_dns.client.patch import Patch, Reading
+from otel_dns.client.patch import Patch, Reading, Replacement
 from otel_dns.client.recorder import Recorder
 from otel_dns.client.stub import Configured, of_this_process
 
@@ -36,9 +38,12 @@ class GetaddrinfoInstrumentor(LookupInstrumentor):
         """Return no requirement: the socket module is always there."""
         return ()
 
-    def _patch(self, recorder: Recorder) -> Iterable[Patch]:
+    def _patch(self, recorder: Recorder) -> Iterable[Replacement]:
         names = reading(of_this_process())
-        return [Patch(socket, "getaddrinfo", names, recorder, numbers_first)]
+        # Whoever has put something else there knows best what it takes.
+        if semconv.MARK_CASE in recorder.settings.marks and is_like_getaddrinfo(socket.getaddrinfo):
+            yield Replacement(socket, "getaddrinfo", marking)
+        yield Patch(socket, "getaddrinfo", names, recorder, numbers_first)
 
 
 def numbers_first(original: Callable[..., Any], wrapper: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,7 +77,16 @@ def numbers_first(original: Callable[..., Any], wrapper: Callable[..., Any]) -> 
                 return original(host, port, family, type, proto, flags)
         return wrapper(host, port, family, type, proto, flags)
 
-    return getaddrinfo if _parameters(original) == _parameters(getaddrinfo) else wrapper
+    return getaddrinfo if is_like_getaddrinfo(original) else wrapper
+
+
+def is_like_getaddrinfo(function: Callable[..., Any]) -> bool:
+    """Tell whether a function takes just what the socket module's getaddrinfo takes.
+
+    Args:
+        function: What is in its place.
+    """
+    return _parameters(function) == _PARAMETERS
 
 
 def _parameters(function: Callable[..., Any]) -> list[tuple[Any, ...]] | None:
@@ -81,6 +95,9 @@ def _parameters(function: Callable[..., Any]) -> list[tuple[Any, ...]] | None:
     except (TypeError, ValueError):  # a C function without one
         return None
     return [(one.name, one.kind, one.default) for one in signature.parameters.values()]
+
+
+_PARAMETERS: Final = _parameters(socket.getaddrinfo)
 
 
 def reading(stub: Configured, api: str = _API) -> Reading:

@@ -249,6 +249,12 @@ class Ongoing:
         finally:
             self.leave()
 
+    def step_out(self) -> None:
+        """Make room for other lookups of this thread or task, while this one goes on elsewhere."""
+        if self.token is not None:
+            _current.reset(self.token)
+            self.token = None
+
     def leave(self) -> None:
         """Make room for the next lookup of this thread or task."""
         self.over = True

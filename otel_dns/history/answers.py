@@ -247,6 +247,7 @@ class HopTime:
     start_ns: int
     duration_ns: int
     upstream: str
+    upstream_ns: int
     cache: str
     candidate: int
     hop: int

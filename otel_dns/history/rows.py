@@ -196,7 +196,7 @@ class _Found:
         own = own_times(joined.timeline)
         place: dict[bytes, int] = {}
         own_by_name: dict[str, int] = {}
-        upstream = ""
+        upstream, upstream_ns = "", 0
         for number, span in enumerate(trace.spans[:MAX_SPANS]):
             name, own_ns = _text(span.name), own.get(span.span_id, 0)
             duration_ns = _spent(span.end_ns - span.start_ns)
@@ -204,6 +204,7 @@ class _Found:
             if name == semconv.CONNECT_SPAN:
                 peer = _peer(span)
                 upstream = upstream or peer
+                upstream_ns = _spent(upstream_ns + duration_ns)
                 self.exchanges.append((peer, server, duration_ns, rcode))
             parent = place.get(span.parent_id, 0) if number else -1
             place[span.span_id] = number
@@ -220,7 +221,7 @@ class _Found:
             (
                 _text(trace.name), _text(trace.type), rcode, _text(trace.proto), server,
                 _long(root.start_ns - zero_ns), _spent(root.end_ns - root.start_ns),
-                upstream, joined.cache, _int(joined.candidate), _int(joined.hop),
+                upstream, upstream_ns, joined.cache, _int(joined.candidate), _int(joined.hop),
                 _asked_by(joined, self._traces), joined.method, trace.source,
                 _long(joined.skew_ns), root.trace_id[-8:].hex(), _int(trace.client_port),
                 -1 if trace.dns_id is None else _int(trace.dns_id),

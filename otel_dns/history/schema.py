@@ -52,6 +52,7 @@ HOP: Final = _struct(
     start_ns=_LONG,  # after the lookup's start; below zero where clocks disagree
     duration_ns=_LONG,
     upstream=_TEXT,  # address:port that this hop asked first; empty: it asked nobody
+    upstream_ns=_LONG,  # time in connect spans, all of them added up
     cache=_TEXT,  # hit, miss or empty
     candidate=_INT,
     hop=_INT,  # 0: asked by the client; 1: asked by that server; ...

@@ -4,12 +4,13 @@ Pure: no sockets, files, threads or clock; time is an argument. :class:`Joiner` 
 """
 
 from otel_dns.join.breakdown import break_down
-from otel_dns.join.joiner import Joiner, JoinSettings, Outcome, Released
+from otel_dns.join.joiner import Joiner, JoinSettings, Late, Outcome, Released
 from otel_dns.join.timeline import own_times, timeline
 
 __all__ = [
     "JoinSettings",
     "Joiner",
+    "Late",
     "Outcome",
     "Released",
     "break_down",

@@ -16,15 +16,21 @@ from otel_dns.model.latency import latency_class
 from otel_dns.wire.otlp import double_attribute, int_attribute, rewrite, string_attribute
 
 
-def encode(outcome: Outcome) -> Iterator[tuple[Origin, bytes]]:
-    """Encode what leaves the join: each span with the origin to send it under."""
+def encode(outcome: Outcome, *, servers: bool = True) -> Iterator[tuple[Origin, bytes]]:
+    """Encode what leaves the join: each span with the origin to send it under.
+
+    Args:
+        outcome: what leaves.
+        servers: whether a lookup's server spans are wanted too.
+    """
     if isinstance(outcome, Resolution):
         if not outcome.lookup.recorded:
             yield from _unrecorded(outcome)
             return
         yield outcome.lookup.span.origin, _lookup_span(outcome)
-        for joined in outcome.join.traces:
-            yield from _server_spans(outcome.lookup, joined)
+        if servers:
+            for joined in outcome.join.traces:
+                yield from _server_spans(outcome.lookup, joined)
     elif isinstance(outcome, Released):
         for span in outcome.spans:
             yield span.origin, span.raw

@@ -7,6 +7,7 @@ same way wherever it was made: the key, its value, and what is wanted instead.
 """
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -201,6 +202,23 @@ def _check_together(settings: ServeSettings) -> None:
             raise ConfigurationError(f"{where}.tls: certificate and key go together")
         if output.names.show == "hash" and not output.names.hash_key_file:
             raise ConfigurationError(f"{where}.names.hash_key_file: a key is wanted for a hash")
+    page = settings.page
+    if page.listen is not None:
+        host = page.listen.rpartition(":")[0].strip("[]")
+        if page.listen.startswith("unix:"):
+            raise ConfigurationError("page.listen: browsers want HOST:PORT")
+        if not page.token_file and host != "localhost" and not _is_loopback(host):
+            raise ConfigurationError(
+                f"page.token_file: {page.listen} is reachable from elsewhere, so the page wants"
+                " tokens; or listen on 127.0.0.1"
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def show(settings: ServeSettings) -> str:

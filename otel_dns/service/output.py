@@ -1,7 +1,8 @@
 """OTLP over gRPC out: raw bytes, a bounded queue, retries as the protocol says.
 
-Which answers are worth another try is OTLP's own list (specification, "Failures"); everything else
-is the batch's fault, and it is dropped and counted under the status code.
+Which answers are worth another try is OTLP's own list (specification, "Failures"). Any other is the
+request's fault, or that of one span in it: it is split by origin, then in halves, until the culprit
+is alone; that is dropped and counted under the status code, and its neighbours lose nothing.
 """
 
 import logging
@@ -16,9 +17,12 @@ import grpc
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from otel_dns.service import secrets
 from otel_dns.service.counts import Counts
+from otel_dns.service.names_shown import reduction
 from otel_dns.service.settings import Output
 from otel_dns.service.weighted_queue import WeightedQueue
+from otel_dns.wire import MalformedError, otlp
 
 EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _RETRYABLE: Final = frozenset(
@@ -31,7 +35,18 @@ _RETRYABLE: Final = frozenset(
         grpc.StatusCode.DATA_LOSS,
     }
 )
-_CALL_TIMEOUT_S: Final = 10.0
+_ABOUT_SPANS: Final = frozenset(
+    {
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,  # without RetryInfo: too large
+    }
+)
+"""Refusals that a part of the request may have caused; others are about who asks for what."""
+_MAX_SPLITS: Final = 200
+"""Requests that one refused request may become, in all."""
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 _REMIND_AFTER_S: Final = 30.0
@@ -41,7 +56,13 @@ _CHANNEL_OPTIONS: Final = (
     # gRPC itself would wait up to two minutes before it looks whether an endpoint is back.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", round(_LONGEST_PAUSE_S * 1000)),
+    # An endpoint that vanished without a word is found out.
+    ("grpc.keepalive_time_ms", 60_000),
 )
+_COMPRESSION: Final = {
+    "none": grpc.Compression.NoCompression,
+    "gzip": grpc.Compression.Gzip,
+}
 
 _log = logging.getLogger(__name__)
 
@@ -50,11 +71,20 @@ class OtlpOutput:
     """Sends OTLP trace requests to one endpoint, in order, from a thread of its own."""
 
     def __init__(self, settings: Output) -> None:
+        """Make an output.
+
+        Raises:
+            SecretError: a file of its certificates, or its token's, cannot be read.
+        """
+        self.settings = settings
         self.label = settings.label
-        self._give_up_after_s = settings.give_up_after
         self._queue: WeightedQueue[tuple[bytes, int]] = WeightedQueue(settings.queue)
-        self._channel = grpc.insecure_channel(settings.endpoint, options=_CHANNEL_OPTIONS)
-        self._export: Callable[..., bytes] = self._channel.unary_unary(EXPORT, None, None)
+        self._reduce = reduction(settings.names)
+        tls = settings.tls
+        self._secrets = secrets.Watched(
+            settings.token_file, *((tls.ca, tls.certificate, tls.key) if tls else ())
+        )
+        self._connect()
         self._thread = threading.Thread(target=self._run, name="otel-dns-output", daemon=True)
         self._deadline: float | None = None
         self._wake = threading.Event()
@@ -63,6 +93,7 @@ class OtlpOutput:
         self._lost_spans = 0
         self._lost_why = ""
         self._lost_said = -math.inf
+        self._under_way = 0
         self.counts = Counts()
 
     def start(self) -> None:
@@ -71,14 +102,19 @@ class OtlpOutput:
 
     def send(self, request: bytes, spans: int) -> None:
         """Queue a request, waiting while the queue is full."""
-        while not self._queue.put((request, spans), len(request), self._time_left_s(0.5)):
+        while not self._queue.put((request, spans), len(request), self._time_left_s(0.5), spans):
             if self._time_left_s(1.0) <= 0:
                 self.counts.add(spans_given_up=spans)
                 return
 
     def offer(self, request: bytes, spans: int) -> bool:
         """Queue a request, or return False when the queue is full."""
-        return self._queue.put((request, spans), len(request), timeout_s=0)
+        return self._queue.put((request, spans), len(request), 0, spans)
+
+    def leave_out(self, spans: int) -> None:
+        """Count spans for which there was no room here, while other outputs took them."""
+        self.counts.add(spans_dropped_full=spans)
+        self._lost(spans, "its queue is full")
 
     def set_deadline(self, within_s: float) -> None:
         """From now on, give up on what cannot be sent within so many seconds."""
@@ -88,52 +124,124 @@ class OtlpOutput:
     def stop(self) -> None:
         """Send what is queued, as far as the deadline lets."""
         self._queue.close()
-        if self._deadline is not None:
-            self._thread.join(self._time_left_s(math.inf) + _STOP_GRACE_S)
-            self._channel.close()  # ends a call that began before the deadline was known
-        self._thread.join()
+        if self._thread.ident is not None:
+            if self._deadline is not None:
+                self._thread.join(self._time_left_s(math.inf) + _STOP_GRACE_S)
+                self._channel.close()  # ends a call that began before the deadline was known
+            self._thread.join()
         self._say_lost()
         self._channel.close()
-
-    def leave_out(self, spans: int) -> None:
-        """Count spans for which there was no room here, while other outputs took them."""
-        self.counts.add(spans_dropped_full=spans)
-        self._lost(spans, "its queue is full")
 
     @property
     def queued_bytes(self) -> int:
         """What waits to be sent."""
         return self._queue.weight
 
+    @property
+    def queued_spans(self) -> int:
+        """Spans that wait to be sent, those that are on their way included."""
+        return self._queue.count + self._under_way
+
+    @property
+    def down_s(self) -> float:
+        """Since how many seconds it does not take anything; 0 while it does."""
+        since = self._down_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    # -- the thread ---------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        settings = self.settings
+        options: list[tuple[str, int | str]] = [*_CHANNEL_OPTIONS]
+        metadata = [(key.lower(), value) for key, value in settings.headers.items()]
+        if settings.token_file:
+            metadata.append(("authorization", f"Bearer {secrets.token(settings.token_file)}"))
+        if settings.tls is None:
+            channel = grpc.insecure_channel(settings.endpoint, options=options)
+        else:
+            if settings.tls.server_name:
+                options.append(("grpc.ssl_target_name_override", settings.tls.server_name))
+            credentials = secrets.channel_credentials(settings.tls)
+            channel = grpc.secure_channel(settings.endpoint, credentials, options=options)
+        self._channel = channel
+        self._metadata = tuple(metadata)
+        self._export: Callable[..., bytes] = channel.unary_unary(EXPORT, None, None)
+
+    def _reconnect_if_changed(self) -> None:
+        if not self._secrets.changed():
+            return
+        old = self._channel
+        try:
+            self._connect()
+        except secrets.SecretError as error:
+            _log.warning("%s: %s; what was read before stays in use", self.label, error)
+            return
+        old.close()
+        _log.info("%s: certificates and token read anew", self.label)
+
     def _run(self) -> None:
         while not self._queue.finished:
             item = self._queue.get(timeout_s=1.0)
             if item is None:
                 continue
+            request, self._under_way = item
             try:
-                self._deliver(*item)
+                if self._reduce is not None:
+                    request = self._reduce(request)
+                self._deliver(request, self._under_way)
             except Exception:  # noqa: BLE001 whatever it is, the next request must go out
-                self.counts.add(spans_given_up=item[1])
-                _log.exception("sending %d spans failed; they are lost", item[1])
+                self.counts.add(spans_given_up=self._under_way)
+                _log.exception("sending %d spans failed; they are lost", self._under_way)
+            self._under_way = 0
 
     def _deliver(self, request: bytes, spans: int) -> None:
-        give_up = time.monotonic() + self._give_up_after_s
+        """Send a request, in parts where it is refused, until nothing of it is left."""
+        left = [(request, spans)]
+        splits = 0
+        while left:
+            request, spans = left.pop()
+            refused = self._attempt(request, spans)
+            if refused is None:
+                continue
+            code, why = refused
+            if spans > 1 and code in _ABOUT_SPANS and splits < _MAX_SPLITS:
+                halves = _halves(request)
+                if len(halves) > 1:
+                    splits += 1
+                    self.counts.add(requests_split=1)
+                    left += halves
+                    continue
+            self._count_out(f"spans_refused_{code.name.lower()}", spans)
+            self._lost(spans, why)
+
+    def _attempt(self, request: bytes, spans: int) -> tuple[grpc.StatusCode, str] | None:
+        """Try a request until it is answered; the status with which it was refused for good."""
+        give_up = time.monotonic() + self.settings.give_up_after
         pause_s = _FIRST_PAUSE_S
-        while (timeout_s := self._time_left_s(_CALL_TIMEOUT_S)) > 0:
+        while (timeout_s := self._time_left_s(self.settings.timeout)) > 0:
+            self._reconnect_if_changed()
+            began = time.monotonic()
             try:
-                answer = self._export(request, timeout=timeout_s)
+                answer = self._export(
+                    request,
+                    timeout=timeout_s,
+                    metadata=self._metadata,
+                    compression=_COMPRESSION[self.settings.compression],
+                )
             except grpc.RpcError as error:
                 code, details = error.code(), error.details()
                 retry = code in _RETRYABLE or _asks_for_retry(error)
             else:
                 self._answered()
                 rejected = min(max(_rejected(answer), 0), spans)
-                self.counts.add(spans_sent=spans - rejected, spans_refused_partially=rejected)
-                return
+                self._count_out("spans_sent", spans - rejected)
+                self._count_out("spans_refused_partially", rejected)
+                self.counts.add(
+                    requests_sent=1, send_microseconds=round((time.monotonic() - began) * 1e6)
+                )
+                return None
             if not retry:
-                self.counts.add(**{f"spans_refused_{code.name.lower()}": spans})
-                self._lost(spans, f"it refused them for good ({code.name}: {_short(details)})")
-                return
+                return code, f"it refused them for good ({code.name}: {_short(details)})"
             self._failed(code.name, details)
             if time.monotonic() + pause_s >= give_up:
                 break
@@ -141,8 +249,14 @@ class OtlpOutput:
             if self._wake.wait(self._time_left_s(jittered_s)):
                 self._wake.clear()
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-        self.counts.add(spans_given_up=spans)
+        self._count_out("spans_given_up", spans)
         self._lost(spans, "it did not take them in time")
+        return None
+
+    def _count_out(self, name: str, spans: int) -> None:
+        if spans:
+            self._under_way -= spans
+            self.counts.add(**{name: spans})
 
     def _lost(self, spans: int, why: str) -> None:
         """Say that spans are lost: at once, then summed up every half minute."""
@@ -183,6 +297,24 @@ class OtlpOutput:
                 self.label, time.monotonic() - self._down_since,
             )  # fmt: skip
             self._down_since = None
+
+
+def _halves(request: bytes) -> list[tuple[bytes, int]]:
+    """Split a request: its origins among two, or where it has one only, its spans."""
+    try:
+        groups = otlp.cut(request)
+    except MalformedError:
+        return []
+    if len(groups) > 1:
+        middle = len(groups) // 2
+        parts = [
+            [(group.origin, raw) for group in half for raw in group.spans]
+            for half in (groups[:middle], groups[middle:])
+        ]
+    else:
+        spans = [(group.origin, raw) for group in groups for raw in group.spans]
+        parts = [spans[: len(spans) // 2], spans[len(spans) // 2 :]]
+    return [(otlp.build(part), len(part)) for part in reversed(parts) if part]
 
 
 def _short(details: str | None) -> str:

@@ -16,6 +16,7 @@ class Outputs:
 
     def __init__(self, settings: Sequence[Output]) -> None:
         self._outputs = [OtlpOutput(each) for each in settings]
+        self._own = Counts()
 
     def start(self) -> None:
         """Start every output."""
@@ -25,13 +26,18 @@ class Outputs:
     def send(self, request: bytes, spans: int) -> None:
         """Queue a request at every output that has room, waiting while none has."""
         if not self.offer(request, spans):
+            self._own.add(spans_handed=spans)
             self._outputs[0].send(request, spans)
+            for output in self._outputs[1:]:
+                if not output.offer(request, spans):
+                    output.leave_out(spans)
 
     def offer(self, request: bytes, spans: int) -> bool:
         """Queue a request at every output that has room; False when none has."""
         full = [output for output in self._outputs if not output.offer(request, spans)]
         if len(full) == len(self._outputs):
             return False
+        self._own.add(spans_handed=spans)
         for output in full:
             output.leave_out(spans)
         return True
@@ -50,10 +56,18 @@ class Outputs:
     def counts(self) -> Counts:
         """What all outputs have counted, together."""
         together = Counts()
+        together.add(**self._own.snapshot())
         for output in self._outputs:
             together.add(**output.counts.snapshot())
         return together
 
+    def each(self) -> list[OtlpOutput]:
+        """Every output."""
+        return list(self._outputs)
+
     def gauges(self) -> dict[str, int]:
-        """What is held now."""
-        return {"output_queue_bytes": sum(output.queued_bytes for output in self._outputs)}
+        """What is held now, by all outputs together."""
+        return {
+            "output_queue_bytes": sum(output.queued_bytes for output in self._outputs),
+            "output_queue_spans": sum(output.queued_spans for output in self._outputs),
+        }

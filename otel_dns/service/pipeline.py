@@ -28,7 +28,8 @@ class Pipeline:
 
     def offer(self, incoming: Incoming, size: int, timeout_s: float) -> bool:
         """Hand spans to the pipeline; False when it was full for so long."""
-        return self._queue.put(incoming, size, timeout_s)
+        spans = len(incoming.lookups) + len(incoming.server_spans) + len(incoming.others)
+        return self._queue.put(incoming, size, timeout_s, spans)
 
     def stop(self) -> None:
         """Take what is queued, join what is held as far as it goes, hand everything on."""
@@ -42,7 +43,11 @@ class Pipeline:
 
     def gauges(self) -> dict[str, int]:
         """What is held now."""
-        return {**self._stream.gauges(), "input_queue_bytes": self._queue.weight}
+        return {
+            **self._stream.gauges(),
+            "input_queue_bytes": self._queue.weight,
+            "input_queue_spans": self._queue.count,
+        }
 
     def _run(self) -> None:
         try:

@@ -30,6 +30,7 @@ from prometheus_client.registry import Collector
 from otel_dns.service.counts import Counts
 from otel_dns.service.dnstap_receiver import DnstapReceiver
 from otel_dns.service.http_receiver import HttpReceiver
+from otel_dns.service.ledger import Ledger, reading
 from otel_dns.service.metrics import MetricsPush, ResolutionMetrics, SeriesCollector
 from otel_dns.service.otlp_receiver import OtlpReceiver
 from otel_dns.service.outputs import Outputs
@@ -72,7 +73,9 @@ class Service(Collector):
                     settings.metrics.output, resolutions.families, settings.metrics.interval
                 )
             )
-        self._stream = Stream(settings.join.settings(), self._outputs.send, self._observers)
+        self._stream = Stream(
+            settings.join.settings(), self._outputs.send, self._observers, settings.export
+        )
         self._pipeline = Pipeline(self._stream, settings.receivers.max_waiting)
         self._otlp = OtlpReceiver(settings, self._pipeline.offer, self._outputs.offer)
         self._http = HttpReceiver(
@@ -135,14 +138,29 @@ class Service(Collector):
         counted.update(self._stream.counts())
         return counted
 
+    def gauges(self) -> dict[str, int]:
+        """Everything that is held now, by name."""
+        gauges = self._pipeline.gauges() | self._outputs.gauges()
+        for part in (*self._receivers, *self._parts):
+            gauges.update(part.gauges())
+        return gauges
+
+    def ledger(self) -> Ledger:
+        """Balance what came in with what went out; see :mod:`otel_dns.service.ledger`."""
+        return reading(
+            self.counts(),
+            self.gauges(),
+            {
+                output.label: (output.counts.snapshot(), output.queued_spans)
+                for output in self._outputs.each()
+            },
+        )
+
     def collect(self) -> Iterator[Metric]:
         """Give the counts to the Prometheus client."""
         for name, value in sorted(self.counts().items()):
             yield CounterMetricFamily(f"otel_dns_{name}", f"Processor: {name}.", value=value)
-        gauges = dict(self._pipeline.gauges()) | self._outputs.gauges()
-        for part in (*self._receivers, *self._parts):
-            gauges.update(part.gauges())
-        for name, value in gauges.items():
+        for name, value in self.gauges().items():
             yield GaugeMetricFamily(f"otel_dns_{name}", f"Processor: {name}, now.", value=value)
 
     def _metrics_page(self, accept: str) -> tuple[bytes, str]:

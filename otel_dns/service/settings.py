@@ -154,6 +154,8 @@ class Names(Section, frozen=True):
     show: Literal["full", "registered_domain", "hash", "none"] = "full"
     hash_key_file: str | None = None
     """With ``show: hash``: the key (HMAC-SHA-256), so that nobody can try names out."""
+    keep_zones: tuple[str, ...] = ()
+    """Names in these zones stay whole, such as ``cluster.local``."""
 
 
 class Output(Section, frozen=True):
@@ -194,10 +196,20 @@ class History(Section, frozen=True):
 
 
 class Page(Section, frozen=True):
-    """The web page, a child process. Without an address there is none."""
+    """The web page, a child process that reads the history; without a history there is none."""
 
-    listen: Address | None = None
+    listen: Address | None = _default(Address("127.0.0.1:8053"))
+    """``null``: no page."""
     token_file: str | None = None
+    """Who may ask: a token a line, and the namespaces to which it is bound. Needed when the page is
+    reachable from elsewhere."""
+    hosts: tuple[str, ...] = ()
+    """Further host names under which a page without tokens may be asked."""
+    jaeger: str | None = None
+    """Jaeger's page, for links."""
+    threads: _Positive = 1
+    memory: Size = _default(Size(512 * MIB))
+    """Of one question at most; beyond it the question fails, and nothing else does."""
 
 
 class Metrics(Section, frozen=True):

@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from otel_dns.join import Joiner, JoinSettings, Outcome
-from otel_dns.join.annotate import encode
 from otel_dns.join.recognise import lookup_of
 from otel_dns.model import Origin
+from otel_dns.service.export import ExportPolicy
+from otel_dns.service.settings import Export
 from otel_dns.service.sorting import Incoming
 from otel_dns.wire import MalformedError, otlp
 
 _BATCH_BYTES: Final = 1 << 20  # well below the 4 MiB that gRPC servers take by default
 _FRAME_BYTES: Final = 8  # around a span in a request, at most
+
+_EVERYTHING: Final = Export(what="all")
 
 Send = Callable[[bytes, int], None]
 """Takes an encoded OTLP request and its number of spans; waits while the output is full."""
@@ -33,9 +36,22 @@ class Stream:
     """Sorted spans in, OTLP requests out. One thread feeds it; time is an argument."""
 
     def __init__(
-        self, settings: JoinSettings, send: Send, observers: Sequence[Observer] = ()
+        self,
+        settings: JoinSettings,
+        send: Send,
+        observers: Sequence[Observer] = (),
+        export: Export = _EVERYTHING,
     ) -> None:
+        """Make a stream.
+
+        Args:
+            settings: of the join.
+            send: takes the requests.
+            observers: see every outcome, before any is left out.
+            export: what is sent on.
+        """
         self._joiner = Joiner(settings)
+        self._export = ExportPolicy(export)
         self._send = send
         self._observers = observers
         self._batch: list[tuple[Origin, bytes]] = []
@@ -44,7 +60,9 @@ class Stream:
 
     def counts(self) -> Counter[str]:
         """What was counted so far; from any thread."""
-        return self._joiner.counts.copy()
+        counts = self._joiner.counts.copy()
+        counts.update(self._export.counts.copy())
+        return counts
 
     def gauges(self) -> dict[str, int]:
         """What is held now; from any thread."""
@@ -88,7 +106,7 @@ class Stream:
         for outcome in outcomes:
             for observer in self._observers:
                 observer.observe(outcome)
-            for origin, raw in encode(outcome):
+            for origin, raw in self._export.encode(outcome):
                 self._add(origin, raw)
 
     def _add(self, origin: Origin, raw: bytes) -> None:

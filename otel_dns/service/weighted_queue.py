@@ -16,8 +16,9 @@ class WeightedQueue(Generic[T]):
 
     def __init__(self, max_weight: int) -> None:
         self._max_weight = max_weight
-        self._items: deque[tuple[T, int]] = deque()
+        self._items: deque[tuple[T, int, int]] = deque()
         self._weight = 0
+        self._count = 0
         self._changed = threading.Condition()
         self._closed = False
 
@@ -26,7 +27,12 @@ class WeightedQueue(Generic[T]):
         """What the waiting items weigh together."""
         return self._weight
 
-    def put(self, item: T, weight: int, timeout_s: float) -> bool:
+    @property
+    def count(self) -> int:
+        """How many things the waiting items hold together, as told when they were put in."""
+        return self._count
+
+    def put(self, item: T, weight: int, timeout_s: float, count: int = 1) -> bool:
         """Add an item, waiting for room; False when there was none in time, or after close."""
         with self._changed:
             room = self._changed.wait_for(
@@ -37,8 +43,9 @@ class WeightedQueue(Generic[T]):
             )
             if not room or self._closed:
                 return False
-            self._items.append((item, weight))
+            self._items.append((item, weight, count))
             self._weight += weight
+            self._count += count
             self._changed.notify_all()
             return True
 
@@ -48,8 +55,9 @@ class WeightedQueue(Generic[T]):
             self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
             if not self._items:
                 return None
-            item, weight = self._items.popleft()
+            item, weight, count = self._items.popleft()
             self._weight -= weight
+            self._count -= count
             self._changed.notify_all()
             return item
 

@@ -40,7 +40,7 @@ def create_app(settings: PageSettings) -> App:
     )
     app.state.tokens = tokens
     app.state.answering = Answering(settings)
-    app.state.live = Live(settings.service_url)
+    app.state.live = Live(settings.service_url, settings.service_token_file)
     app.state.settings = settings
     app.include_router(router)
 

@@ -7,6 +7,8 @@ from typing import Final
 
 import duckdb
 
+from otel_dns.history.files import files_of
+
 _LOOK_S: Final = 2.0
 
 
@@ -25,11 +27,7 @@ class Files:
         """Paths of the files, as of a moment ago; ``anew``: as of now."""
         with self._lock:
             if anew or time.monotonic() - self._looked >= _LOOK_S or not self._looked:
-                self._files = sorted(
-                    str(path)
-                    for path in self._directory.rglob("*.parquet")
-                    if not path.name.startswith((".", "_"))
-                )
+                self._files = [str(path) for path in files_of(self._directory)]
                 self._looked = time.monotonic()
             return [path for path in self._files if path not in self._damaged]
 

@@ -58,6 +58,7 @@ class Trouble:
     evidence: Sequence[tuple[str, str]]
     filters: Mapping[str, str]
     advice: str = ""
+    view: str = "lookups"
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +297,8 @@ def _waste(seen: Situation) -> Iterator[Trouble]:
         evidence=[
             (pod or "(no Pod)", f"{wasted:,} wasted") for pod, wasted in seen.worst_waste[:3]
         ],
-        filters={"bottleneck": ""},
+        view="pods",
+        filters={"order": "waste"},
         advice="Pods shows what ndots or a trailing dot would save, with the lines to paste.",
     )
 

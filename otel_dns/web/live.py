@@ -5,6 +5,7 @@ import math
 import threading
 import time
 import urllib.request
+from pathlib import Path
 from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,7 +19,8 @@ _PREFIX: Final = "otel_dns_"
 class Live:
     """Asks the service's ``/metrics``, at most once a second whoever looks at the page."""
 
-    def __init__(self, service_url: str) -> None:
+    def __init__(self, service_url: str, token_file: Path | None = None) -> None:
+        self._token_file = token_file
         self._url = f"{service_url.rstrip('/')}/metrics" if service_url else ""
         self._lock = threading.Lock()
         self._asked = -math.inf
@@ -40,7 +42,13 @@ class Live:
             return self._figures
 
     def _ask(self) -> dict[str, float]:
-        with urllib.request.urlopen(self._url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 the settings say http
+        request = urllib.request.Request(self._url)  # noqa: S310 the settings say http
+        if self._token_file is not None:
+            token = self._token_file.read_text("utf-8").strip()
+            request.add_header("Authorization", f"Bearer {token}")
+        # No proxy: the service is beside us.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=_TIMEOUT_S) as answer:
             text = answer.read(_LONGEST).decode("utf-8", "replace")
         return {
             sample.name.removeprefix(_PREFIX).removesuffix("_total"): sample.value

@@ -19,6 +19,8 @@ class PageSettings:
     """Further host names that the page may be asked under while it wants no token."""
     service_url: str = ""
     """Where the service's ``/metrics`` is, ``http://host:port``; empty: there is none."""
+    service_token_file: Path | None = None
+    """The token that the service wants."""
     jaeger_url: str = ""
     """Jaeger's page, for links; empty: no links."""
     threads: int = 1

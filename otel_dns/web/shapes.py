@@ -57,7 +57,8 @@ class Finding(BaseModel):
     detail: str
     since_us: int | None
     evidence: list[Labelled]
-    filters: dict[str, str] = Field(description="Of /lookups: those that show it.")
+    view: Literal["lookups", "pods"] = Field(description="The page's view that shows it.")
+    filters: dict[str, str] = Field(description="The view's parameters.")
     advice: str = ""
 
 

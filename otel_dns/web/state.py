@@ -83,6 +83,7 @@ def _shown(trouble: Trouble) -> Finding:
         detail=trouble.detail,
         since_us=None if trouble.since_s is None else trouble.since_s * 1_000_000,
         evidence=[Labelled(label=label, value=value) for label, value in trouble.evidence],
+        view=trouble.view,  # type: ignore[arg-type]
         filters=dict(trouble.filters),
         advice=trouble.advice,
     )

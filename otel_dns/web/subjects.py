@@ -13,11 +13,6 @@ from otel_dns.web.shapes import Comparison, Latency, Servers, Side, Subject
 
 FAILURES_SQL: Final = "('SERVFAIL', 'REFUSED', 'FORMERR', 'NOTIMP')"
 _CONNECT: Final = semconv.CONNECT_SPAN
-_UPSTREAM_TIME: Final = (
-    f"coalesce(list_sum(list_transform(list_filter(h.spans, lambda s: s.name = '{_CONNECT}'),"
-    " lambda s: s.duration_ns)), 0)"
-)
-
 # Each kind as rows of (name, at_ns, ns, failed): one for each query, or for each exchange.
 SOURCES: Final = {
     "server": f"""
@@ -26,7 +21,7 @@ SOURCES: Final = {
         FROM (SELECT start_ns AS began, unnest(hops) AS h FROM lookups)""",
     "own": f"""
         SELECT h.server AS name, began, began + h.start_ns AS at_ns,
-            greatest(h.duration_ns - {_UPSTREAM_TIME}, 0) AS ns,
+            greatest(h.duration_ns - h.upstream_ns, 0) AS ns,
             h.rcode IN {FAILURES_SQL} AS failed
         FROM (SELECT start_ns AS began, unnest(hops) AS h FROM lookups)""",
     "plugin": f"""
@@ -35,11 +30,10 @@ SOURCES: Final = {
         FROM (SELECT start_ns AS began, unnest(plugins) AS p FROM lookups)
         WHERE p.plugin <> '{_CONNECT}'""",
     "upstream": f"""
-        SELECT s.peer AS name, began, began + s.start_ns AS at_ns, s.duration_ns AS ns,
-            rcode IN {FAILURES_SQL} AS failed
-        FROM (SELECT began, h.rcode AS rcode, unnest(h.spans) AS s
-              FROM (SELECT start_ns AS began, unnest(hops) AS h FROM lookups))
-        WHERE s.peer <> ''""",
+        SELECT e.upstream AS name, began, began AS at_ns, e.duration_ns AS ns,
+            e.rcode IN {FAILURES_SQL} AS failed
+        FROM (SELECT start_ns AS began, unnest(exchanges) AS e FROM lookups)
+        WHERE e.upstream <> ''""",
 }
 KINDS: Final = ("server", "plugin", "upstream")
 _LABELS: Final = {semconv.SERVEDNS_SPAN: "servedns (around the plugins)"}

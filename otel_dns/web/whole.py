@@ -31,8 +31,8 @@ def whole(
     found = answering.rows(
         f"""
         SELECT {ROW_SQL}, confidence, group_size, waste_ns, after_answer_ns, api, resolver, family,
-            nameserver, search, ndots, candidates, error_type, inferred, plugins, hops, evidence,
-            left_out, container
+            nameserver, search, ndots, candidates, error_type, inferred, plugins, hops, spans,
+            evidence, left_out, container
         FROM lookups WHERE trace_id = ? AND span_id = ? LIMIT 1
         """,
         everywhere,
@@ -43,6 +43,8 @@ def whole(
     row = found[0]
     fields = row_fields(row)
     hops = row["hops"] or []
+    for number, hop in enumerate(hops):
+        hop["spans"] = [span for span in row["spans"] or [] if span["hop"] == number]
     plugins: dict[str, int] = defaultdict(int)
     for plugin in row["plugins"] or []:
         if plugin["plugin"] != semconv.CONNECT_SPAN:
@@ -108,7 +110,7 @@ def _in_order(hops: Sequence[dict[str, Any]]) -> Iterable[dict[str, Any]]:
 
 def _query(hop: dict[str, Any]) -> QuerySeen:
     # A server's own span is the row of the query itself; what lies below it are the plugins.
-    spans = hop["spans"] or []
+    spans = hop["spans"]
     own = [_own_slices(spans, number) for number in range(len(spans))]
     return QuerySeen(
         name=hop["name"],

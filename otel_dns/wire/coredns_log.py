@@ -129,7 +129,7 @@ def from_fields(fields: Mapping[str, Any], server: str = "", time_ns: int = 0) -
 
 def _json_line(text: str, server: str, time_ns: int) -> Message | Unused:
     try:
-        fields = msgspec.json.decode(text)
+        fields = msgspec.json.decode(text.encode("utf-8", "replace"))
     except (msgspec.DecodeError, RecursionError):
         return Unused("other_line")
     if isinstance(fields, dict) and isinstance(fields.get("log"), str):  # Docker's own wrapping

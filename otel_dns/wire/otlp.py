@@ -8,6 +8,7 @@ concatenating slices. Field numbers are those of opentelemetry-proto's ``trace.p
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import lru_cache, wraps
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
@@ -132,18 +133,21 @@ def cut(request: bytes) -> list[SpanGroup]:
         MalformedError: the request's outer layers are broken; spans are not looked into (that is
             :func:`check`).
     """
-    try:
-        parsed = _Request.FromString(request)
-    except DecodeError as error:
-        raise MalformedError(f"not an OTLP trace request: {error}") from None
     groups = []
-    for resource_spans in parsed.resource_spans:
+    for resource_spans in _parse(request).resource_spans:
         resource, url = resource_spans.resource, resource_spans.schema_url
         groups += [
             SpanGroup(Origin(resource, scope.scope, url, scope.schema_url), scope.spans)
             for scope in resource_spans.scope_spans
         ]
     return groups
+
+
+def _parse(request: bytes) -> Any:
+    try:
+        return _Request.FromString(request)
+    except DecodeError as error:
+        raise MalformedError(f"not an OTLP trace request: {error}") from None
 
 
 def build(spans: Iterable[tuple[Origin, bytes]]) -> bytes:
@@ -256,6 +260,18 @@ def rewrite(span: Span, trace_id: bytes, parent_id: bytes, attributes: bytes = b
     return b"".join((_TRACE_SPAN_IDS[0], trace_id, _PARENT_ID, parent_id, kept, attributes))
 
 
+def with_kind(raw: bytes, kind: int, instead_of: int) -> bytes:
+    """Encode a span again with one ``SpanKind`` instead of another; all else stays.
+
+    Raises:
+        MalformedError: broken fields.
+    """
+    for tag, value, start, end in _fields(raw):
+        if tag == 0x30 and value == instead_of:
+            return b"".join((raw[:start], bytes((0x30, kind)), raw[end:]))
+    return raw
+
+
 def attributes_of(raw: bytes, field: int = 9) -> dict[str, AttributeValue]:
     """Decode the attributes of an encoded span.
 
@@ -325,6 +341,64 @@ def _any_value(raw: bytes, depth: int = 0) -> AttributeValue:
         elif tag in {0x2A, 0x32, 0x3A}:  # array, map, bytes
             decoded = value
     return decoded
+
+
+def change_attributes(
+    request: bytes,
+    keys: AbstractSet[str],
+    change: Callable[[str, AttributeValue], AttributeValue],
+) -> bytes:
+    """Encode a request again with some of its spans' attributes changed.
+
+    A span that has one of them loses its events and its status's message too: they may say the
+    same. All else stays, fields that nobody knows included.
+
+    Args:
+        request: an ``ExportTraceServiceRequest``.
+        keys: of the attributes that are to be changed.
+        change: given key and value, returns the new string; anything else removes the attribute.
+
+    Raises:
+        MalformedError: the request is broken.
+    """
+    parsed = _parse(request)
+    encoded_keys = [key.encode() for key in keys]
+    for resource_spans in parsed.resource_spans:
+        for scope_spans in resource_spans.scope_spans:
+            spans = list(scope_spans.spans)
+            for number, raw in enumerate(spans):
+                if any(key in raw for key in encoded_keys):
+                    spans[number] = _changed(raw, keys, change)
+            scope_spans.spans[:] = spans
+    encoded: bytes = parsed.SerializeToString()
+    return encoded
+
+
+def _changed(
+    raw: bytes, keys: AbstractSet[str], change: Callable[[str, AttributeValue], AttributeValue]
+) -> bytes:
+    parts, bare = [], []
+    found = False
+    for tag, value, start, end in _fields(raw):
+        part = raw[start:end]
+        if tag == 0x4A and isinstance(value, bytes):
+            key, decoded = _attribute(value)
+            if key in keys:
+                found = True
+                new = change(key, decoded)
+                part = string_attribute(key, new) if isinstance(new, str) else b""
+        parts.append(part)
+        if tag == 0x7A and isinstance(value, bytes):
+            part = _status_without_message(value)
+        if tag != 0x5A:
+            bare.append(part)
+    return b"".join(bare if found else parts)
+
+
+def _status_without_message(status: bytes) -> bytes:
+    codes = [status[start:end] for tag, _, start, end in _fields(status) if tag == 0x18]
+    inner = codes[-1] if codes else b""
+    return b"\x7a" + _varint(len(inner)) + inner
 
 
 # -- headers ----------------------------------------------------------------------------------
@@ -569,8 +643,8 @@ def decode(request: bytes) -> list[SpanView]:
 
 
 __all__ = [
-    "ERROR_STATUS", "AttributeValue", "SpanGroup", "SpanView", "attributes_of", "build", "check",
-    "cut", "decode", "double_attribute", "encode_span", "event_field", "int_attribute",
-    "origin_of", "read_span", "resource_attributes", "rewrite", "scope_name", "server_instance",
-    "service_name", "string_attribute",
+    "ERROR_STATUS", "AttributeValue", "SpanGroup", "SpanView", "attributes_of", "build",
+    "change_attributes", "check", "cut", "decode", "double_attribute", "encode_span", "event_field",
+    "int_attribute", "origin_of", "read_span", "resource_attributes", "rewrite", "scope_name",
+    "server_instance", "service_name", "string_attribute", "with_kind",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from otel_dns.service import ServeSettings, Service, configuration
 from otel_dns.wire import otlp
 from tests.support.otlp import EXPORT
 from tests.support.spans import CLIENT
+from tests.support.waiting import eventually
 
 Behaviour = Callable[[bytes, grpc.ServicerContext], bytes]
 
@@ -40,20 +41,32 @@ def refuses(code: grpc.StatusCode, name: bytes = b"") -> Behaviour:
 class Backend:
     """Takes OTLP; what it does with a request can be changed while it runs."""
 
-    def __init__(self, port: int = 0, behave: Behaviour = takes) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        behave: Behaviour = takes,
+        credentials: grpc.ServerCredentials | None = None,
+        limit: int = -1,
+    ) -> None:
         self.behave = behave
         self.asked = 0
         self._requests: list[bytes] = []
         self._lock = threading.Lock()
         self._server = grpc.server(
-            ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", -1)]
+            ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", limit)]
         )
         _, service, method = EXPORT.split("/")
         handler = grpc.unary_unary_rpc_method_handler(self._export)
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(service, {method: handler}),)
         )
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        address = f"127.0.0.1:{port}"
+        self.port = (
+            self._server.add_secure_port(address, credentials)
+            if credentials
+            else self._server.add_insecure_port(address)
+        )
+        self.metadata: dict[str, str | bytes] = {}
         self.address = f"127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
@@ -66,6 +79,7 @@ class Backend:
     def _export(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         with self._lock:
             self.asked += 1
+            self.metadata = {each.key: each.value for each in context.invocation_metadata()}
         answer = self.behave(request, context)
         with self._lock:
             self._requests.append(request)
@@ -134,6 +148,11 @@ class Running:
 
     def count(self, name: str) -> int:
         return self.service.counts()[name]
+
+
+def balanced(running: Running) -> None:
+    """Wait for the ledger to balance: nothing that came in is unaccounted for."""
+    eventually(lambda: not running.service.ledger().unaccounted, "the ledger to balance")
 
 
 def post(url: str, body: bytes, headers: dict[str, str] | None = None, timeout: float = 20) -> int:

@@ -244,6 +244,7 @@ def test_a_signal_ends_the_program_with_what_it_held_sent(tmp_path: Path, number
         Backend() as backend,
         program(log, "--otlp-listen", otlp_address, "--http-listen", http_address,
                 "--output", backend.address, "--settle", "3600", "--server-trace-wait", "3600",
+                "--export", "all",
         ) as process,
     ):  # fmt: skip
         eventually(lambda: answers(f"http://{http_address}/readyz"), "ready", within=60)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from otel_dns import semconv
+from otel_dns.history.files import file_name, hour_name
 from otel_dns.history.schema import SCHEMA, SEGMENT_COLUMNS
 
 HOUR_NS = 3_600_000_000_000
@@ -38,9 +39,11 @@ PLUGINS = ("prometheus", "errors", "log", "cache", "forward")
 def write(directory: Path, end_ns: int, count: int = 3000, seed: int = 7) -> list[dict[str, Any]]:
     """Write the hour that ends then; the rows."""
     rows = list(made(end_ns - HOUR_NS, count, seed))
-    directory.mkdir(parents=True, exist_ok=True)
+    hour = directory / hour_name(end_ns - HOUR_NS)
+    hour.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pylist(rows, SCHEMA)
-    pq.write_table(table, directory / f"{seed}.parquet", compression="zstd", row_group_size=1000)
+    path = hour / file_name(seed, seed)
+    pq.write_table(table, path, compression="zstd", row_group_size=1000)
     return rows
 
 
@@ -98,12 +101,15 @@ def lookup(  # noqa: PLR0917
                 own[plugin] = own.get(plugin, 0) + part
             if wait:
                 spans.append(_span("connect", len(PLUGINS), cursor + 2_000, wait, wait, upstream))
+            for span in spans:
+                span["hop"] = len(hops)
             hops.append(
                 {
                     "name": candidates[candidate], "type": type_,
                     "rcode": "NOERROR" if candidate == answered else "NXDOMAIN", "proto": "udp",
                     "server": server, "start_ns": begin, "duration_ns": total,
-                    "upstream": upstream if wait else "", "cache": "miss" if wait else "hit",
+                    "upstream": upstream if wait else "", "upstream_ns": wait,
+                    "cache": "miss" if wait else "hit",
                     "candidate": candidate, "hop": 0, "parent": -1, "method": "time",
                     "source": "trace", "skew_ns": 0, "trace": f"{chance.getrandbits(64):016x}",
                     "client_port": 0, "dns_id": -1, "spans": spans,
@@ -149,7 +155,14 @@ def lookup(  # noqa: PLR0917
             {"plugin": plugin, "server": server, "own_ns": ns, "queries": len(hops)}
             for plugin, ns in own.items()
         ] if joined else [],
+        "answered": candidates[answered] if joined else "",
+        "exchanges": [
+            {"upstream": span["peer"], "server": server, "duration_ns": span["duration_ns"],
+             "rcode": hop["rcode"]}
+            for hop in hops for span in hop["spans"] if span["peer"]
+        ] if joined else [],
         "hops": hops if joined else [],
+        "spans": [span for hop in hops for span in hop["spans"]] if joined else [],
         "evidence": [], "left_out": 0,
     }  # fmt: skip
 

@@ -7,6 +7,7 @@ import duckdb
 import httpx
 import pytest
 
+from otel_dns.history.files import file_name, hour_name
 from tests.web import rows
 from tests.web.conftest import Page, serve_page
 
@@ -185,16 +186,18 @@ def test_a_history_that_is_not_there_yet(tmp_path: Path) -> None:
 def test_a_damaged_file_is_left_out(tmp_path: Path) -> None:
     to = 1_700_000_000
     rows.write(tmp_path / "history", to * 10**9, 60)
-    (tmp_path / "history" / "zz.parquet").write_bytes(b"PAR1 this is none PAR1")
+    hour = tmp_path / "history" / hour_name(to * 10**9)
+    hour.mkdir(exist_ok=True)
+    (hour / file_name(99, 99)).write_bytes(b"PAR1 this is none PAR1")
     url, process = serve_page(tmp_path, tmp_path / "history")
     with process:
         about = Page(url, [], to).answer("about")
     assert about["lookups"] == 60
-    assert "zz.parquet" in about["problems"][0]
+    assert file_name(99, 99) in about["problems"][0]
 
 
 def test_duckdb_reads_what_the_test_wrote(history: Any) -> None:
     (count,) = duckdb.execute(
-        "SELECT count(*) FROM read_parquet(?)", [f"{history[0]}/*"]
+        "SELECT count(*) FROM read_parquet(?)", [f"{history[0]}/*/*"]
     ).fetchone()
     assert count == len(history[1])

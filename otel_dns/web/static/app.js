@@ -3,7 +3,7 @@
 import { h, fill } from "./dom.js";
 import { ask, ApiError, setToken, takeToken } from "./api.js";
 import { current, filters, go, here, link, range, seconds, FILTERS, RANGES } from "./route.js";
-import { minute, moment, span, words } from "./format.js";
+import { duration, minute, moment, span, words } from "./format.js";
 import { redraw, sweep } from "./chart.js";
 import * as overview from "./views/overview.js";
 import * as lookups from "./views/lookups.js";
@@ -13,6 +13,7 @@ import * as pods from "./views/pods.js";
 
 const VIEWS = { "": overview, lookups, lookup, servers, pods };
 const TABS = [["", "Overview"], ["lookups", "Lookups"], ["servers", "Servers"], ["pods", "Pods"]];
+const NAMES = { min_ms: "took at least", max_ms: "took less than", bottleneck: "most of it", method: "joined by" };
 const REFRESH_MS = 15_000;
 
 const header = document.getElementById("header");
@@ -125,13 +126,13 @@ function drawHeader() {
 }
 
 function drawFilters() {
-  const active = Object.entries(filters());
+  const active = current().path[0] === "lookup" ? [] : Object.entries(filters());
   const scoped = about?.namespaces;
   chips.hidden = !active.length && !scoped;
   fill(chips,
     scoped ? h("span.chip.fixed", { title: "Your token sees these namespaces only." }, `your namespaces: ${scoped.join(", ")}`) : null,
     active.map(([key, value]) => h("span.chip", null,
-      h("span.quiet", null, `${words(key)} `), value,
+      h("span.quiet", null, `${NAMES[key] ?? words(key)} `), key.endsWith("_ms") ? duration(value * 1e6) : words(value, about?.labels),
       h("button", { type: "button", "aria-label": `Remove ${words(key)} ${value}`, onclick: () => go(here({ [key]: null })) }, "×"))),
     active.length > 1 ? h("a", { href: here(Object.fromEntries(FILTERS.map((key) => [key, null]))) }, "clear all") : null);
 }

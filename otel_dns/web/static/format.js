@@ -80,5 +80,5 @@ export function words(name, labels = {}) {
   if (!name) return "–";
   if (labels[name]) return labels[name];
   if (name.startsWith("plugin:")) return `plugin ${name.slice(7)}`;
-  return name.replaceAll("_", " ");
+  return /^[a-z_]+$/.test(name) ? name.replaceAll("_", " ") : name;
 }

@@ -5,7 +5,7 @@ import { duration, moment, percent, plural, words } from "../format.js";
 import { link } from "../route.js";
 import { bar, figures, segmentColour } from "../breakdown.js";
 
-const OPEN_FROM = 0.1; // of the time: the plugins of such a query are shown at once
+const OPEN_FROM = 0.1; // of the time: the plugins of such a query, and of the longest, are shown at once
 export const still = true; // what has happened does not change
 
 export async function show({ askAlone, about, path }) {
@@ -58,7 +58,7 @@ function breakdown(one, about) {
   const plugins = Object.entries(one.plugins).sort((a, b) => b[1] - a[1]);
   return h("section", null, h("h2", null, "Where the time went"),
     bar(about.segments, one.segments), figures(about.segments, one.segments),
-    plugins.length ? h("p.plugins", null, h("span.quiet", null, "DNS server, on the critical path: "),
+    plugins.length ? h("p.plugins", null, h("span.quiet", null, "Plugins, own time over all queries: "),
       plugins.map(([name, ns], at) => [at ? ", " : null, `${name} `, h("span.num", null, duration(ns))])) : null,
     one.after_answer_ns > 0 ? h("p.quiet", null, `After the answer, outside the lookup: ${duration(one.after_answer_ns)} of the servers' spans.`) : null);
 }
@@ -69,19 +69,21 @@ function waterfall(one, about) {
   if (!one.queries_seen.length) return null;
   const first = Math.min(0, ...one.queries_seen.map((query) => query.at_ns));
   const last = Math.max(one.duration_ns, ...one.queries_seen.map((query) => query.at_ns + query.duration_ns));
-  const scale = { first, last, total: Math.max(last - first, 1), answered: one.duration_ns, many: one.queries_seen.length > 2 };
+  const scale = { first, last, total: Math.max(last - first, 1), answered: one.duration_ns, openFrom: 0 };
+  const longest = Math.max(...one.queries_seen.map((query) => query.duration_ns));
+  if (one.queries_seen.length > 2) scale.openFrom = Math.min(longest, scale.total * OPEN_FROM);
   return h("section", null,
     h("h2", null, "Waterfall", h("span.quiet", null, "solid: own time; pale: waiting for what is below it")),
     h("div.waterfall", { role: "table", "aria-label": "Queries and plugins in time" },
       ruler(scale),
-      line({ depth: 0, kind: "lookup", label: one.name, note: one.api, at: 0, length: one.duration_ns, own: [] , colour: "--muted" }, scale),
+      line({ depth: 0, kind: "total", label: one.name, note: one.api, at: 0, length: one.duration_ns, own: [] , colour: "--muted" }, scale),
       one.queries_seen.map((query) => queryRows(query, scale))));
 }
 
 function queryRows(query, scale) {
   const note = `${query.type} ${query.rcode || "no answer"}`;
   const hop = [query.hop && `hop ${query.hop + 1}`, query.cache && `cache ${query.cache}`, query.proto !== "udp" && query.proto, query.source !== "trace" && query.source].filter(Boolean).map((each) => `${each} · `).join("");
-  const plugins = h("div", { hidden: query.duration_ns < scale.total * OPEN_FROM && scale.many },
+  const plugins = h("div", { hidden: query.duration_ns < scale.openFrom },
     query.spans.map((span) => line({
       depth: 2 + query.hop + Math.min(span.depth, 8), kind: "plugin", label: span.name, note: span.peer, at: span.at_ns, length: span.duration_ns,
       own: span.own, ownNs: span.own_ns, colour: segmentColour(span.segment),

@@ -28,7 +28,7 @@ function findings(state) {
   return h("section", null, h("h2", null, "Findings"),
     h("ol.findings", null, state.findings.map((finding) =>
       h(`li.${finding.severity}`, { "data-row": true },
-        h("a.title", { href: link("lookups", finding.filters) }, finding.title),
+        h("a.title", { href: link(finding.view, finding.filters) }, finding.title),
         finding.since_us ? h("span.since", null, `since ${minute(finding.since_us)}`) : null,
         h("p", null, finding.detail),
         h("dl.evidence", null, finding.evidence.map((one) => h("div", null, h("dt", null, one.label), h("dd", null, one.value)))),

@@ -1,0 +1,139 @@
+"""What of all that leaves the join is sent on: one setting, and a rule for what nobody claimed.
+
+An external name is about 75 spans in the user's request trace, so a lookup that was fast and good
+goes alone by default, with its breakdown as attributes; of a slow or failed one every hop goes too.
+Metrics and history have seen all of it before.
+"""
+
+import zlib
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from typing import Final
+
+from otel_dns import semconv
+from otel_dns.join import Late, Outcome, Released
+from otel_dns.join.annotate import encode
+from otel_dns.join.recognise import server_trace_of
+from otel_dns.model import Origin, Resolution, Span
+from otel_dns.service.settings import Export
+from otel_dns.wire import MalformedError, otlp
+
+_NS: Final = 1_000_000_000
+_FAILED_OUTCOMES: Final = frozenset(
+    {semconv.OUTCOME_TIMEOUT, semconv.OUTCOME_SERVER_FAILURE, semconv.OUTCOME_ERROR}
+)
+_FAILED_RCODES: Final = frozenset({"SERVFAIL", "REFUSED", "FORMERR", "NOTIMP", "NOTAUTH"})
+_MAX_REMEMBERED: Final = 100_000
+_UNMATCHED_BY_DEFAULT: Final = {
+    "lookups": "none",
+    "notable": "notable",
+    "joined": "none",
+    "all": "all",
+}
+_INTERNAL: Final = 1
+_SERVER: Final = 2
+"""OTLP's SpanKind."""
+
+
+class ExportPolicy:
+    """Encodes outcomes, and leaves out what is not wanted; every span left out is counted."""
+
+    def __init__(self, settings: Export) -> None:
+        self._what = settings.what
+        self._slow_ns = round(settings.slow * _NS)
+        self._unmatched = settings.unmatched.keep or _UNMATCHED_BY_DEFAULT[settings.what]
+        self._one_in = settings.unmatched.one_in
+        self._internal = settings.server_span_kind == "internal"
+        self._shown: OrderedDict[bytes, None] = OrderedDict()
+        """Application traces with server spans in them, and server traces kept: what comes late
+        goes where the rest went."""
+        self.counts: Counter[str] = Counter()
+
+    def encode(self, outcome: Outcome) -> Iterator[tuple[Origin, bytes]]:
+        """Encode what is wanted of an outcome: each span with the origin to send it under."""
+        if isinstance(outcome, Resolution):
+            return self._resolution(outcome)
+        if isinstance(outcome, Released):
+            return self._released(outcome)
+        if self._what in {"joined", "all"} or outcome.trace_id in self._shown:
+            return self._encode_all(outcome)
+        return self._leave_out("late", 1)
+
+    def _resolution(self, resolution: Resolution) -> Iterator[tuple[Origin, bytes]]:
+        traces = resolution.join.traces
+        if not traces:
+            return encode(resolution)
+        if not resolution.lookup.recorded:
+            # The application's sampler left it out: its server traces stay their own.
+            return self._unrecorded(resolution)
+        if self._what == "lookups" or (self._what == "notable" and not self._notable(resolution)):
+            self.counts["server_spans_left_out_joined"] += sum(
+                len(joined.trace.spans) for joined in traces
+            )
+            return encode(resolution, servers=False)
+        if self._what == "notable":
+            self._remember(resolution.lookup.span.trace_id)
+        return self._encode_all(resolution)
+
+    def _notable(self, resolution: Resolution) -> bool:
+        span = resolution.lookup.span
+        return (
+            span.end_ns - span.start_ns >= self._slow_ns or resolution.outcome in _FAILED_OUTCOMES
+        )
+
+    def _unrecorded(self, resolution: Resolution) -> Iterator[tuple[Origin, bytes]]:
+        for joined in resolution.join.traces:
+            trace = joined.trace
+            if trace.source != semconv.SOURCE_TRACE:
+                continue
+            if self._wants(trace.root, trace.rcode):
+                yield from ((span.origin, self._kind(span.raw)) for span in trace.spans)
+            else:
+                self.counts["server_spans_left_out_unrecorded"] += len(trace.spans)
+
+    def _released(self, released: Released) -> Iterator[tuple[Origin, bytes]]:
+        spans = released.spans
+        trace_id = spans[0].trace_id
+        if self._unmatched != "all" and trace_id not in self._shown:
+            root, rcode = _root(spans)
+            if not self._wants(root, rcode):
+                return self._leave_out(released.reason, len(spans))
+            self._remember(trace_id)
+        return self._encode_all(released)
+
+    def _wants(self, root: Span, rcode: str) -> bool:
+        """Whether a server trace that is nobody's is kept."""
+        if self._unmatched == "one_in":
+            # By the trace's id, so that what comes late is treated as the rest was.
+            return zlib.crc32(root.trace_id) % self._one_in == 0
+        if self._unmatched == "notable":
+            return root.end_ns - root.start_ns >= self._slow_ns or rcode in _FAILED_RCODES
+        return self._unmatched == "all"
+
+    def _encode_all(self, outcome: Resolution | Released | Late) -> Iterator[tuple[Origin, bytes]]:
+        if not self._internal:
+            return encode(outcome)
+        return ((origin, self._kind(raw)) for origin, raw in encode(outcome))
+
+    def _kind(self, raw: bytes) -> bytes:
+        return otlp.with_kind(raw, _INTERNAL, _SERVER) if self._internal else raw
+
+    def _leave_out(self, reason: str, spans: int) -> Iterator[tuple[Origin, bytes]]:
+        self.counts[f"server_spans_left_out_{reason}"] += spans
+        return iter(())
+
+    def _remember(self, trace_id: bytes) -> None:
+        self._shown[trace_id] = None
+        if len(self._shown) > _MAX_REMEMBERED:
+            self._shown.popitem(last=False)
+
+
+def _root(spans: tuple[Span, ...]) -> tuple[Span, str]:
+    """Return the root with its RCODE; without one, whichever span there is."""
+    for span in spans:
+        if span.name == semconv.SERVEDNS_SPAN:
+            try:
+                return span, server_trace_of(span).rcode
+            except MalformedError:
+                return span, ""
+    return spans[0], ""

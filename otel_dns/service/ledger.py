@@ -1,0 +1,59 @@
+"""The balance: everything that came in has gone out, is held, or left for a counted reason.
+
+Counted in spans, at two gates. Between the receivers and the outputs: received = handed to the
+outputs + held + left out. At each output: handed = sent + queued + lost for a reason.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+_RECEIVED: Final = (
+    "lookup_spans", "server_spans", "other_spans", "zipkin_server_spans", "zipkin_other_spans",
+)  # fmt: skip
+_HELD: Final = ("waiting_lookups", "waiting_server_spans", "input_queue_spans")
+_OUTPUT_ENDS: Final = ("spans_sent", "spans_given_up", "spans_dropped_full")
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """One reading; ``unaccounted`` is empty when all is well and nothing is between two gates."""
+
+    received: int
+    handed: int
+    held: int
+    left_out: int
+    """Duplicates, and what the export policy left out."""
+    made: int
+    """Spans that were made of messages here, and so never received."""
+    unaccounted: Mapping[str, int]
+    """What is missing (or too much, when negative), by gate: ``join``, or an output's name."""
+
+
+def reading(
+    counts: Mapping[str, int],
+    gauges: Mapping[str, int],
+    outputs: Mapping[str, tuple[Mapping[str, int], int]],
+) -> Ledger:
+    """Balance what was counted.
+
+    Args:
+        counts: of all parts but the outputs, and ``spans_handed``.
+        gauges: what is held now.
+        outputs: by name, each one's own counts and the spans that wait there.
+    """
+    received = sum(counts.get(name, 0) for name in _RECEIVED)
+    handed = counts.get("spans_handed", 0)
+    held = sum(gauges.get(name, 0) for name in _HELD)
+    left_out = counts.get("duplicate", 0) + sum(
+        value for name, value in counts.items() if name.startswith("server_spans_left_out_")
+    )
+    made = counts.get("server_spans_made", 0)
+    missing = {"join": received + made - handed - held - left_out}
+    for name, (own, queued) in outputs.items():
+        ended = sum(own.get(end, 0) for end in _OUTPUT_ENDS) + sum(
+            value for end, value in own.items() if end.startswith("spans_refused_")
+        )
+        missing[name] = handed - ended - queued
+    unaccounted = {name: value for name, value in missing.items() if value}
+    return Ledger(received, handed, held, left_out, made, unaccounted)

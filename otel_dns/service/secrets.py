@@ -1,0 +1,133 @@
+"""Certificates, keys and tokens from files, read anew when they change.
+
+Kubernetes replaces mounted secrets in place, so nobody has to restart anything for a new one.
+"""
+
+import ssl
+import time
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+from otel_dns.service.settings import ClientTls, ServerTls
+
+_LOOK_EVERY_S: Final = 1.0
+
+
+class SecretError(OSError):
+    """A file of a certificate, key or token cannot be read; the message names it."""
+
+
+class Watched:
+    """Tells whether files have changed."""
+
+    def __init__(self, *paths: str | None) -> None:
+        self._paths = [path for path in paths if path]
+        self._seen = self._state()
+        self._looked = time.monotonic()
+
+    def changed(self) -> bool:
+        """Whether a file is another than at the last call; looks at most once a second."""
+        if not self._paths or time.monotonic() < self._looked + _LOOK_EVERY_S:
+            return False
+        self._looked = time.monotonic()
+        before, self._seen = self._seen, self._state()
+        return self._seen != before
+
+    def _state(self) -> list[tuple[int, int, int] | None]:
+        found: list[tuple[int, int, int] | None] = []
+        for path in self._paths:
+            try:
+                stat = Path(path).stat()
+            except OSError:
+                found.append(None)
+            else:
+                found.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
+        return found
+
+
+def read(path: str, what: str) -> bytes:
+    """Read a file.
+
+    Raises:
+        SecretError: it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise SecretError(f"{what} {path} cannot be read: {error}") from None
+
+
+def token(path: str) -> str:
+    """Read a bearer token: the file's text without the white space around it.
+
+    Raises:
+        SecretError: it cannot be read, or is empty, or no token.
+    """
+    text = read(path, "the token").decode("latin-1").strip()
+    if not text or not text.isprintable() or not text.isascii():
+        raise SecretError(f"the token {path} is no token: one line of visible ASCII is wanted")
+    return text
+
+
+def channel_credentials(tls: ClientTls) -> grpc.ChannelCredentials:
+    """Make gRPC credentials for an output.
+
+    Raises:
+        SecretError: a file cannot be read.
+    """
+    return grpc.ssl_channel_credentials(
+        read(tls.ca, "the CA") if tls.ca else None,
+        read(tls.key, "the key") if tls.key else None,
+        read(tls.certificate, "the certificate") if tls.certificate else None,
+    )
+
+
+def server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
+    """Make gRPC credentials for a listener; new connections get new files.
+
+    Raises:
+        SecretError: a file cannot be read.
+    """
+    watched = Watched(tls.certificate, tls.key, tls.client_ca)
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration(
+            [(read(tls.key, "the key"), read(tls.certificate, "the certificate"))],
+            read(tls.client_ca, "the clients' CA") if tls.client_ca else None,
+        )
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        if not watched.changed():
+            return None
+        try:
+            return configuration()
+        except SecretError:
+            return None  # in the middle of being replaced: the old ones stay until the next look
+
+    check(tls)
+    return grpc.dynamic_ssl_server_credentials(
+        configuration(),
+        renewed,  # type: ignore[arg-type]  # None is grpc's own word for: as before
+        bool(tls.client_ca),
+    )
+
+
+def check(tls: ServerTls) -> ssl.SSLContext:
+    """Make a server's TLS context of files, and so see that they fit one another.
+
+    Raises:
+        SecretError: they do not, or cannot be read.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+        if tls.client_ca is not None:
+            context.load_verify_locations(tls.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError as error:  # ssl.SSLError is one
+        raise SecretError(
+            f"cannot load the certificate {tls.certificate}, its key, or its clients' CA: {error}"
+        ) from None
+    return context

@@ -1,0 +1,177 @@
+"""The page in a real Chromium."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.web import rows
+from tests.web.browser import chromium, tab
+from tests.web.conftest import ALL, SHOP, Page
+
+STATIC = "otel_dns/web/static"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+def hour(page: Page, **more: str) -> str:
+    """Parameters of a view that shows all of the history."""
+    return "&".join(f"{key}={value}" for key, value in {**page.hour, **more}.items())
+
+
+def test_from_the_sentence_to_the_cause(browser: Browser, page: Page) -> None:
+    """Overview, finding, its lookups, one of them, its neighbour: each a click on the last."""
+    with tab(browser, page.url) as seen:
+        seen.open(f"#/?{hour(page)}")
+        assert re.search(r"\d finding", seen.text("h1"))
+        assert "6 of 6" in seen.text(".coverage")
+        seen.page.wait_for_selector(".chart canvas")
+        assert seen.page.locator(".chart canvas").count() == 4
+        seen.page.click("text=Upstream 192.0.2.54:53 is slow")
+        seen.page.wait_for_selector("table.rows tbody tr")
+        assert "192.0.2.54:53" in seen.text("#filters")
+        seen.page.click("table.rows tbody tr:nth-child(2) .time a")
+        seen.page.wait_for_selector(".waterfall")
+        assert "connect" in seen.text(".waterfall")
+        assert "192.0.2.54:53" in seen.text(".waterfall")
+        name = seen.page.url
+        seen.page.keyboard.press("[")
+        seen.page.wait_for_url(lambda url: url != name)
+        seen.page.wait_for_selector(".waterfall")
+
+
+def test_hostile_names_are_text(browser: Browser, page: Page) -> None:
+    """No markup, no script, no control characters, nowhere."""
+    with tab(browser, page.url) as seen:
+        for name in rows.HOSTILE:
+            row = next(row for row in page.rows if row["name"] == name)
+            seen.open(f"#/lookup/{row['trace_id']}/{row['span_id']}")
+            assert seen.page.locator("main img, main script, main svg").count() == 0
+            shown = seen.text("h1")
+            assert "\u202e" not in shown
+            assert "\x1b" not in shown
+            assert shown.startswith(name[:6] if name[0].isascii() else "\\u{202e}gro")
+            # The name is long, and the page does not grow sideways.
+            assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        seen.open(f"#/lookups?{hour(page, name='onerror')}")
+        assert "<img src=x onerror=alert(1)>.example.org" in seen.text("table.rows")
+        seen.open("#/lookups?name=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E&last=1h")
+        assert "<img" in seen.text("#filters")
+
+
+def test_markup_cannot_be_made(browser: Browser, page: Page) -> None:
+    """Even a mistake of ours would be stopped: the policy refuses markup made of text."""
+    with tab(browser, page.url) as seen:
+        seen.open("#/lookups?last=1h")
+        refused = seen.page.evaluate(
+            "() => { try { document.body.innerHTML = '<b>x</b>'; return false; }"
+            " catch (error) { return error.name; } }"
+        )
+        assert refused == "TypeError"
+        seen.problems.clear()  # which Chromium reports
+
+
+def test_search_and_keys(browser: Browser, page: Page) -> None:
+    with tab(browser, page.url) as seen:
+        seen.open(f"#/?{hour(page)}")
+        seen.page.keyboard.press("l")
+        seen.page.wait_for_selector("#search")
+        seen.settled()
+        seen.page.keyboard.press("/")
+        seen.page.keyboard.type("ns:payments partner >20ms")
+        seen.page.keyboard.press("Enter")
+        seen.page.wait_for_function("location.hash.includes('min_ms=20')")
+        seen.settled()
+        wanted = [
+            row for row in page.rows
+            if row["namespace"] == "payments" and "partner" in row["name"]
+            and row["duration_ns"] >= 20e6
+        ]  # fmt: skip
+        assert f"{len(wanted)} lookup" in seen.text(".bar-tools")
+        seen.page.keyboard.press("j")
+        seen.page.keyboard.press("j")
+        seen.page.keyboard.press("Enter")
+        seen.page.wait_for_selector(".waterfall, .lookup")
+        seen.page.keyboard.press("b")
+        seen.page.wait_for_selector("table.rows")
+        seen.page.keyboard.press("?")
+        assert "dark or light" in seen.text("dialog")
+        seen.page.keyboard.press("Escape")
+        seen.page.wait_for_selector("dialog", state="detached")
+
+
+def test_a_search_that_cannot_be_read_says_so(browser: Browser, page: Page) -> None:
+    with tab(browser, page.url) as seen:
+        seen.open(f"#/lookups?{hour(page)}")
+        seen.page.fill("#search", "colour:red")
+        seen.page.press("#search", "Enter")
+        assert "there is no “colour”" in seen.text(".search")
+
+
+@pytest.mark.parametrize(
+    ("view", "scheme"),
+    [("", "dark"), ("lookups", "light"), ("servers", "dark"), ("pods", "light")],
+)
+def test_a_phone(browser: Browser, page: Page, view: str, scheme: str) -> None:
+    """Nothing is wider than the screen, in either theme, and the text can be read."""
+    viewport = {"width": 390, "height": 844}
+    with tab(browser, page.url, viewport=viewport, color_scheme=scheme) as seen:
+        seen.open(f"#/{view}?{hour(page)}")
+        assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        background = seen.page.evaluate(
+            "getComputedStyle(document.documentElement).backgroundColor"
+        )
+        assert background == {"dark": "rgb(15, 19, 23)", "light": "rgb(255, 255, 255)"}[scheme]
+
+
+def test_the_theme_is_kept(browser: Browser, page: Page) -> None:
+    with tab(browser, page.url, color_scheme="light") as seen:
+        seen.open(f"#/?{hour(page)}")
+        seen.page.keyboard.press("t")
+        assert seen.page.evaluate("document.documentElement.dataset.theme") == "dark"
+        seen.page.reload()
+        assert seen.page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_heat_map_and_comparison(browser: Browser, page: Page) -> None:
+    with tab(browser, page.url) as seen:
+        seen.open(f"#/servers?{hour(page, of='upstream:192.0.2.54:53')}")
+        assert seen.page.locator(".heat canvas").count() == 1
+        seen.page.select_option("select[aria-label='Compare with']", "upstream:192.0.2.53:53")
+        seen.page.wait_for_function("location.hash.includes('versus')")
+        seen.page.wait_for_selector(".comparison th:has-text('192.0.2.53:53')")
+        assert "\u00d7" in seen.text(".comparison")
+
+
+def test_advice_can_be_pasted(browser: Browser, page: Page) -> None:
+    with tab(browser, page.url) as seen:
+        seen.open(f"#/pods?{hour(page)}")
+        assert "- name: ndots" in seen.text(".advice-list pre")
+        seen.page.click(".copy >> nth=0")
+        seen.page.wait_for_function(
+            "/cop|selected/.test(document.querySelector('.copy').textContent)"
+        )
+
+
+def test_a_token_is_asked_for_and_its_namespaces_are_said(browser: Browser, guarded: Page) -> None:
+    with tab(browser, guarded.url) as seen:
+        seen.page.goto(f"{guarded.url}#/lookups?{hour(guarded)}")
+        seen.page.wait_for_selector("text=A token is needed")
+        seen.page.fill("input[type=password]", SHOP)
+        seen.page.keyboard.press("Enter")
+        seen.page.wait_for_selector("table.rows tbody tr")
+        assert "your namespaces: shop" in seen.text("#filters")
+        assert "ledger" not in seen.text("main")
+        seen.problems[:] = [each for each in seen.problems if "401" not in each]
+
+
+def test_a_token_in_the_address_is_taken_and_hidden(browser: Browser, guarded: Page) -> None:
+    with tab(browser, guarded.url) as seen:
+        seen.page.goto(f"{guarded.url}#token={ALL}")
+        seen.page.wait_for_selector(".verdict")
+        assert ALL not in seen.page.url
