@@ -102,7 +102,8 @@ def page_of(settings: ServeSettings, addresses: Mapping[str, str]) -> PageChild 
         settings: of the service.
         addresses: where it listens, by name.
     """
-    if settings.history.directory is None or settings.page.listen is None:
+    history = settings.history
+    if not history.keep or history.directory is None or settings.page.listen is None:
         return None
     if any(importlib.util.find_spec(package) is None for package in ("duckdb", "fastapi")):
         _log.warning("no page: it wants more packages (pip install 'otel-dns[history]')")
@@ -114,7 +115,7 @@ def _arguments(settings: ServeSettings, addresses: Mapping[str, str]) -> Iterato
     page = settings.page
     yield from ("--history", str(settings.history.directory), "--listen", str(page.listen))
     http = settings.receivers.http
-    address = addresses.get("HTTP", http.listen)
+    address = addresses["http"]
     if http.tls is None and not address.startswith("unix:"):
         host, _, port = address.rpartition(":")
         reached = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 not to listen

@@ -22,11 +22,9 @@ _SQL: Final = """
         SELECT namespace, coalesce(nullif(service, ''), pod) AS workload, pod, name, ndots,
             queries, waste_queries, waste_ns,
             length(rtrim(name, '.')) - length(replace(rtrim(name, '.'), '.', '')) AS dots,
-            ends_with(name, '.') AS dotted,
-            candidates[1 + list_max(list_transform(
-                list_filter(hops, lambda h: h.hop = 0), lambda h: h.candidate))] AS answered
+            ends_with(name, '.') AS dotted, answered
         FROM lookups
-        WHERE outcome = 'ok' AND queries > 0 AND ndots > 1
+        WHERE outcome = 'ok' AND answered <> '' AND ndots > 1 AND NOT inferred
     )
 """
 _BY_DOTS: Final = """

@@ -82,8 +82,12 @@ class Answering:
         """
         condition, bound = asked.condition()
         for anew in (False, True):
-            files = self.files.now(anew=anew)
-            source = "read_parquet(?, union_by_name => true)" if files else "nothing"
+            files = self.files.of(asked.window, anew=anew)
+            source = (
+                "read_parquet(?, union_by_name => true, hive_partitioning => false)"
+                if files
+                else "nothing"
+            )
             whole = f"""
                 WITH lookups AS (
                     SELECT *, CASE WHEN method = 'none' THEN 'none' ELSE certainty END AS sureness

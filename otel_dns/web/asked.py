@@ -87,7 +87,10 @@ _CONDITIONS: Final[dict[str, tuple[str, int]]] = {
     "plugin": ("len(list_filter(plugins, lambda p: p.plugin = ?)) > 0", 1),
     "server": ("len(list_filter(hops, lambda h: h.server = ?)) > 0", 1),
     "upstream": (
-        "len(list_filter(hops, lambda h: h.upstream = ? OR starts_with(h.upstream, ? || ':'))) > 0",
+        (
+            "len(list_filter(exchanges,"
+            " lambda e: e.upstream = ? OR starts_with(e.upstream, ? || ':'))) > 0"
+        ),
         2,
     ),
     "min_ms": ("duration_ns >= ? * 1000000", 1),

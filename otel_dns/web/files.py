@@ -8,8 +8,11 @@ from typing import Final
 import duckdb
 
 from otel_dns.history.files import files_of
+from otel_dns.web.asked import Window
 
 _LOOK_S: Final = 2.0
+_WINDOWS: Final = 256
+"""Stretches of time whose files are remembered for so long."""
 
 
 class Files:
@@ -18,18 +21,21 @@ class Files:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._lock = threading.Lock()
-        self._looked = 0.0
-        self._files: list[str] = []
+        self._listed: dict[Window, tuple[float, list[str]]] = {}
         self._damaged: dict[str, str] = {}
         self._sound: set[str] = set()
 
-    def now(self, *, anew: bool = False) -> list[str]:
-        """Paths of the files, as of a moment ago; ``anew``: as of now."""
+    def of(self, window: Window, *, anew: bool = False) -> list[str]:
+        """Paths of the files that hold a time, as of a moment ago; ``anew``: as of now."""
+        now = time.monotonic()
         with self._lock:
-            if anew or time.monotonic() - self._looked >= _LOOK_S or not self._looked:
-                self._files = [str(path) for path in files_of(self._directory)]
-                self._looked = time.monotonic()
-            return [path for path in self._files if path not in self._damaged]
+            listed = self._listed.get(window)
+            if anew or listed is None or now - listed[0] >= _LOOK_S:
+                found = files_of(self._directory, window.from_ns, window.to_ns)
+                if len(self._listed) >= _WINDOWS:
+                    self._listed.clear()
+                listed = self._listed[window] = (now, [str(path) for path in found])
+            return [path for path in listed[1] if path not in self._damaged]
 
     def check(self, paths: list[str]) -> None:
         """Leave out, from now on, those of the files that DuckDB cannot read; each is read once."""

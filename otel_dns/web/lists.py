@@ -18,7 +18,7 @@ ROW_SQL: Final = ", ".join(
     (
         "trace_id", "span_id", "start_ns", "duration_ns", "name", "type", "outcome", "bottleneck",
         "namespace", "pod", "node", "service", "client", "method", "certainty", "queries",
-        "waste_queries", "retries", *(f'"{name}_ns"' for name, _ in labels.SEGMENTS),
+        "waste_queries", "retries", "inferred", *(f'"{name}_ns"' for name, _ in labels.SEGMENTS),
     )
 )  # fmt: skip
 _FACETS: Final = (

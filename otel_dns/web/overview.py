@@ -10,6 +10,8 @@ from otel_dns.web.shapes import Course, Totals
 FAILED_SQL = "outcome IN ({})".format(", ".join(f"'{outcome}'" for outcome in labels.FAILED))
 JOINED_SQL = "method <> 'none'"
 PERCENTILES_SQL = "approx_quantile({}, [0.5, 0.95, 0.99])"
+LATENCY_SQL = PERCENTILES_SQL.format("duration_ns") + " FILTER (NOT inferred)"
+"""An inferred lookup claims no latency of the client."""
 SEGMENTS_SQL = ", ".join(f'sum("{name}_ns") AS "{name}_ns"' for name, _ in labels.SEGMENTS)
 
 _SURENESS_SQL = ", ".join(
@@ -37,7 +39,7 @@ def course(answering: Answering, asked: Asked) -> Course:
         SELECT start_ns // {step_ns} AS col, count(*) AS lookups,
             count(*) FILTER ({FAILED_SQL}) AS failed,
             count(*) FILTER ({JOINED_SQL}) AS joined,
-            {PERCENTILES_SQL.format("duration_ns")} AS q,
+            {LATENCY_SQL} AS q,
             {_SURENESS_SQL}, {_JOINED_SEGMENTS_SQL}
         FROM lookups GROUP BY col
         """,
@@ -76,7 +78,7 @@ def totals(answering: Answering, asked: Asked) -> Totals:
         SELECT count(*) AS lookups, count(*) FILTER ({FAILED_SQL}) AS failed,
             count(*) FILTER ({JOINED_SQL}) AS joined,
             count(*) FILTER (certainty = 'sure') AS sure,
-            {PERCENTILES_SQL.format("duration_ns")} AS q,
+            {LATENCY_SQL} AS q,
             coalesce(sum(queries), 0)::BIGINT AS queries,
             coalesce(sum(waste_queries), 0)::BIGINT AS waste_queries
         FROM lookups

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 from otel_dns.web import labels
 from otel_dns.web.answering import Answering
 from otel_dns.web.asked import SECOND, Asked
-from otel_dns.web.overview import FAILED_SQL, PERCENTILES_SQL, SEGMENTS_SQL, percentiles
+from otel_dns.web.overview import FAILED_SQL, LATENCY_SQL, SEGMENTS_SQL, percentiles
 from otel_dns.web.shapes import PodRow, Pods, Sufferer
 
 By = Literal["pod", "node", "namespace"]
@@ -27,7 +27,7 @@ def pods(answering: Answering, asked: Asked, by: By, order: PodOrder) -> Pods:
     rows = answering.rows(
         f"""
         SELECT {_KEYS[by]}, count(*) AS lookups, count(*) FILTER ({FAILED_SQL}) AS failed,
-            {PERCENTILES_SQL.format("duration_ns")} AS q, {SEGMENTS_SQL},
+            {LATENCY_SQL} AS q, {SEGMENTS_SQL},
             mode(bottleneck) AS bottleneck,
             coalesce(sum(queries), 0)::BIGINT AS queries,
             coalesce(sum(waste_queries), 0)::BIGINT AS waste_queries
@@ -65,7 +65,7 @@ _SUFFERERS: Final = 6
 
 def sufferers(answering: Answering, asked: Asked) -> list[Sufferer]:
     """Pods whose lookups failed or made somebody wait, and since when."""
-    suffering = f"({FAILED_SQL} OR duration_ns >= {SUFFERS_NS})"
+    suffering = f"({FAILED_SQL} OR duration_ns >= {SUFFERS_NS} AND NOT inferred)"
     rows = answering.rows(
         f"""
         SELECT namespace, pod, node, count(*) AS lookups, count(*) FILTER ({FAILED_SQL}) AS failed,

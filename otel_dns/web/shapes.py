@@ -149,6 +149,7 @@ class LookupRow(BaseModel):
     queries: int
     waste_queries: int
     retries: int
+    inferred: bool = Field(description="Known by server evidence alone: no client latency.")
     segments: Segments
 
 

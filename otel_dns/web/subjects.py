@@ -13,28 +13,26 @@ from otel_dns.web.shapes import Comparison, Latency, Servers, Side, Subject
 
 FAILURES_SQL: Final = "('SERVFAIL', 'REFUSED', 'FORMERR', 'NOTIMP')"
 _CONNECT: Final = semconv.CONNECT_SPAN
-# Each kind as rows of (name, at_ns, ns, failed): one for each query, or for each exchange.
+
+# Each kind as rows of (name, began, ns, failed): one for each query, or for each exchange.
 SOURCES: Final = {
     "server": f"""
-        SELECT h.server AS name, began, began + h.start_ns AS at_ns, h.duration_ns AS ns,
-            h.rcode IN {FAILURES_SQL} AS failed
+        SELECT h.server AS name, began, h.duration_ns AS ns, h.rcode IN {FAILURES_SQL} AS failed
         FROM (SELECT start_ns AS began, unnest(hops) AS h FROM lookups)""",
-    "own": f"""
-        SELECT h.server AS name, began, began + h.start_ns AS at_ns,
-            greatest(h.duration_ns - h.upstream_ns, 0) AS ns,
-            h.rcode IN {FAILURES_SQL} AS failed
+    "own": """
+        SELECT h.server AS name, began, greatest(h.duration_ns - h.upstream_ns, 0) AS ns,
+            false AS failed
         FROM (SELECT start_ns AS began, unnest(hops) AS h FROM lookups)""",
     "plugin": f"""
-        SELECT p.plugin AS name, began, began AS at_ns, p.own_ns // greatest(p.queries, 1) AS ns,
-            false AS failed
+        SELECT p.plugin AS name, began, p.own_ns // greatest(p.queries, 1) AS ns, false AS failed
         FROM (SELECT start_ns AS began, unnest(plugins) AS p FROM lookups)
         WHERE p.plugin <> '{_CONNECT}'""",
     "upstream": f"""
-        SELECT e.upstream AS name, began, began AS at_ns, e.duration_ns AS ns,
+        SELECT e.upstream AS name, began, e.duration_ns AS ns,
             e.rcode IN {FAILURES_SQL} AS failed
-        FROM (SELECT start_ns AS began, unnest(exchanges) AS e FROM lookups)
-        WHERE e.upstream <> ''""",
+        FROM (SELECT start_ns AS began, unnest(exchanges) AS e FROM lookups)""",
 }
+"""``own``: a server's time without its upstream's."""
 KINDS: Final = ("server", "plugin", "upstream")
 _LABELS: Final = {semconv.SERVEDNS_SPAN: "servedns (around the plugins)"}
 _PER_DECADE: Final = 4

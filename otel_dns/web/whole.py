@@ -31,8 +31,8 @@ def whole(
     found = answering.rows(
         f"""
         SELECT {ROW_SQL}, confidence, group_size, waste_ns, after_answer_ns, api, resolver, family,
-            nameserver, search, ndots, candidates, error_type, inferred, plugins, hops, spans,
-            evidence, left_out, container
+            nameserver, search, ndots, candidates, error_type, inferred, plugins, hops, evidence,
+            spans, left_out, container
         FROM lookups WHERE trace_id = ? AND span_id = ? LIMIT 1
         """,
         everywhere,
@@ -43,8 +43,9 @@ def whole(
     row = found[0]
     fields = row_fields(row)
     hops = row["hops"] or []
-    for number, hop in enumerate(hops):
-        hop["spans"] = [span for span in row["spans"] or [] if span["hop"] == number]
+    spans: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for span in row["spans"] or []:
+        spans[span["hop"]].append(span)
     plugins: dict[str, int] = defaultdict(int)
     for plugin in row["plugins"] or []:
         if plugin["plugin"] != semconv.CONNECT_SPAN:
@@ -58,7 +59,7 @@ def whole(
         },
         plugins=dict(plugins),
         candidates=_candidates(row, hops),
-        queries_seen=[_query(hop) for hop in _in_order(hops)],
+        queries_seen=[_query(hops[number], spans[number]) for number in _in_order(hops)],
         facts=_facts(row),
         evidence=_evidence(row),
         earlier=earlier,
@@ -67,7 +68,7 @@ def whole(
     )
 
 
-_MADE = frozenset({"plugins", "candidates", "evidence"})
+_MADE = frozenset({"plugins", "candidates", "evidence", "spans"})
 
 
 def _neighbours(
@@ -91,8 +92,8 @@ def _neighbours(
     return found[0], found[1]
 
 
-def _in_order(hops: Sequence[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    """Each hop, and behind it those that it asked."""
+def _in_order(hops: Sequence[dict[str, Any]]) -> Iterable[int]:
+    """Place of each hop, and behind it those that it asked."""
     asked_by: dict[int, list[int]] = defaultdict(list)
     for number, hop in enumerate(hops):
         parent = hop["parent"] if 0 <= hop["parent"] < len(hops) and hop["parent"] != number else -1
@@ -104,13 +105,12 @@ def _in_order(hops: Sequence[dict[str, Any]]) -> Iterable[dict[str, Any]]:
         if number in seen:
             continue
         seen.add(number)
-        yield hops[number]
+        yield number
         ahead += sorted(asked_by[number], key=lambda other: -hops[other]["start_ns"])
 
 
-def _query(hop: dict[str, Any]) -> QuerySeen:
+def _query(hop: dict[str, Any], spans: Sequence[dict[str, Any]]) -> QuerySeen:
     # A server's own span is the row of the query itself; what lies below it are the plugins.
-    spans = hop["spans"]
     own = [_own_slices(spans, number) for number in range(len(spans))]
     return QuerySeen(
         name=hop["name"],

@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from otel_dns import semconv
-from otel_dns.history.files import file_name, hour_name
+from otel_dns.history.files import HOUR_NS, file_name, hour_name
 from otel_dns.history.schema import SCHEMA, SEGMENT_COLUMNS
 
-HOUR_NS = 3_600_000_000_000
 HOSTILE = (
     "<img src=x onerror=alert(1)>.example.org",
     "\u202egro.elpmaxe\x1b[31m.example.org",
@@ -39,11 +38,14 @@ PLUGINS = ("prometheus", "errors", "log", "cache", "forward")
 def write(directory: Path, end_ns: int, count: int = 3000, seed: int = 7) -> list[dict[str, Any]]:
     """Write the hour that ends then; the rows."""
     rows = list(made(end_ns - HOUR_NS, count, seed))
-    hour = directory / hour_name(end_ns - HOUR_NS)
-    hour.mkdir(parents=True, exist_ok=True)
-    table = pa.Table.from_pylist(rows, SCHEMA)
-    path = hour / file_name(seed, seed)
-    pq.write_table(table, path, compression="zstd", row_group_size=1000)
+    for number, hour_ns in enumerate(
+        sorted({row["start_ns"] // HOUR_NS * HOUR_NS for row in rows})
+    ):
+        hour = directory / hour_name(hour_ns)
+        hour.mkdir(parents=True, exist_ok=True)
+        within = [row for row in rows if row["start_ns"] // HOUR_NS * HOUR_NS == hour_ns]
+        table = pa.Table.from_pylist(within, SCHEMA)
+        pq.write_table(table, hour / file_name(number + 1, number + 1), compression="zstd")
     return rows
 
 
@@ -80,6 +82,8 @@ def lookup(  # noqa: PLR0917
     lost = slow and at > 0.75 and chance.random() < 0.03 and not internal
     now = int(chance.lognormvariate(11.5, 0.4))
     hops: list[dict[str, Any]] = []
+    all_spans: list[dict[str, Any]] = []
+    exchanges: list[dict[str, Any]] = []
     own: dict[str, int] = {}
     outside_ns = 0
     for candidate in range(answered + 1):
@@ -101,8 +105,6 @@ def lookup(  # noqa: PLR0917
                 own[plugin] = own.get(plugin, 0) + part
             if wait:
                 spans.append(_span("connect", len(PLUGINS), cursor + 2_000, wait, wait, upstream))
-            for span in spans:
-                span["hop"] = len(hops)
             hops.append(
                 {
                     "name": candidates[candidate], "type": type_,
@@ -112,9 +114,19 @@ def lookup(  # noqa: PLR0917
                     "cache": "miss" if wait else "hit",
                     "candidate": candidate, "hop": 0, "parent": -1, "method": "time",
                     "source": "trace", "skew_ns": 0, "trace": f"{chance.getrandbits(64):016x}",
-                    "client_port": 0, "dns_id": -1, "spans": spans,
+                    "client_port": 0, "dns_id": -1,
                 }
             )  # fmt: skip
+            all_spans += [{"hop": len(hops) - 1, **span} for span in spans]
+            if wait:
+                exchanges.append(
+                    {
+                        "upstream": upstream,
+                        "server": server,
+                        "duration_ns": wait,
+                        "rcode": "NOERROR",
+                    }
+                )
             if type_ == "AAAA":
                 outside_ns += max(wait, 0)
                 now = max(hop["start_ns"] + hop["duration_ns"] for hop in hops[-2:])
@@ -140,6 +152,7 @@ def lookup(  # noqa: PLR0917
         "client": f"10.244.0.{2 + [each[1] for each in PODS].index(pod)}", "name": name,
         "type": "A+AAAA", "api": "socket.getaddrinfo", "resolver": "glibc", "family": "any",
         "nameserver": "10.96.0.10", "search": search, "ndots": 5, "candidates": candidates,
+        "answered": candidates[answered] if joined else "",
         "outcome": semconv.OUTCOME_TIMEOUT if failed else semconv.OUTCOME_OK,
         "error_type": "try_again" if failed else "",
         "bottleneck": max(segments, key=lambda each: segments[each]), "latency_class": "",
@@ -155,14 +168,9 @@ def lookup(  # noqa: PLR0917
             {"plugin": plugin, "server": server, "own_ns": ns, "queries": len(hops)}
             for plugin, ns in own.items()
         ] if joined else [],
-        "answered": candidates[answered] if joined else "",
-        "exchanges": [
-            {"upstream": span["peer"], "server": server, "duration_ns": span["duration_ns"],
-             "rcode": hop["rcode"]}
-            for hop in hops for span in hop["spans"] if span["peer"]
-        ] if joined else [],
         "hops": hops if joined else [],
-        "spans": [span for hop in hops for span in hop["spans"]] if joined else [],
+        "exchanges": exchanges if joined else [],
+        "spans": all_spans if joined else [],
         "evidence": [], "left_out": 0,
     }  # fmt: skip
 

@@ -54,10 +54,7 @@ def test_a_bound_token_counts_its_own(guarded: Page) -> None:
     mine = [row for row in guarded.rows if row["namespace"] == "shop"]
     assert sum(guarded.answer("overview", SHOP)["lookups"]) == len(mine)
     assert guarded.answer("state", SHOP)["totals"]["lookups"] == len(mine)
-    exchanges = sum(
-        span["peer"] == "192.0.2.53:53"
-        for row in mine for hop in row["hops"] for span in hop["spans"]
-    )  # fmt: skip
+    exchanges = sum(one["upstream"] == "192.0.2.53:53" for row in mine for one in row["exchanges"])
     subject = "upstream:192.0.2.53:53"
     assert sum(map(sum, guarded.answer("latency", SHOP, of=subject)["counts"])) == exchanges
     assert guarded.answer("comparison", SHOP, of=subject)["a"]["queries"] == exchanges

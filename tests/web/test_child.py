@@ -1,0 +1,96 @@
+"""The page as a child of the service: killed, back; ended with the service, whatever its end."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from otel_dns.cli.page_child import PageChild, page_of
+from otel_dns.service import configuration
+from tests.support.processes import answers, free_addresses, running
+from tests.support.waiting import eventually
+
+
+def settings(directory: Path, **page: str | None) -> configuration.ServeSettings:
+    return configuration.convert({"history": {"directory": str(directory)}, "page": page})
+
+
+def test_killed_it_comes_back(tmp_path: Path) -> None:
+    (address,) = free_addresses(1)
+    child = page_of(settings(tmp_path, listen=address), {"http": "127.0.0.1:1"})
+    assert child is not None
+    child.start()
+    try:
+        eventually(lambda: answers(f"http://{address}/healthz"), "the page", within=60)
+        first = child.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: child.pid not in {None, first}, "another process", within=60)
+        eventually(lambda: answers(f"http://{address}/healthz"), "the page again", within=60)
+    finally:
+        child.stop()
+    assert child.pid is None
+    assert not answers(f"http://{address}/healthz")
+
+
+STARTER = """
+import sys, time
+from otel_dns.cli.page_child import PageChild
+child = PageChild(sys.argv[1:])
+child.start()
+while child.pid is None:
+    time.sleep(0.05)
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_it_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
+    (address,) = free_addresses(1)
+    command = [sys.executable, "-c", STARTER, "--history", str(tmp_path), "--listen", address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        pid = int(starter.stdout.readline())
+        eventually(lambda: answers(f"http://{address}/healthz"), "the page", within=60)
+        starter.kill()
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), "the page's end", within=30)
+
+
+def test_it_gives_way(tmp_path: Path) -> None:
+    """The kernel takes the page first, and gives it less of the processor."""
+    (address,) = free_addresses(1)
+    child = PageChild(["--history", str(tmp_path), "--listen", address])
+    child.start()
+    try:
+        eventually(lambda: answers(f"http://{address}/healthz"), "the page", within=60)
+        process = Path(f"/proc/{child.pid}")
+        assert int((process / "oom_score_adj").read_text()) >= 500
+        nice = int((process / "stat").read_text().rpartition(")")[2].split()[16])
+        assert nice == min(os.getpriority(os.PRIO_PROCESS, 0) + 10, 19)
+        limits = (process / "limits").read_text()
+        assert "Max address space         unlimited" not in limits
+    finally:
+        child.stop()
+
+
+def test_sigterm_is_a_good_end(tmp_path: Path) -> None:
+    (address,) = free_addresses(1)
+    command = [sys.executable, "-m", "otel_dns", "page", "--history", tmp_path, "--listen", address]
+    ready = f"http://{address}/healthz"
+    with running(command, env={}, log=tmp_path / "page.log", ready=ready) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+
+
+def test_without_a_history_there_is_no_page(tmp_path: Path) -> None:
+    assert page_of(configuration.convert({}), {"http": "127.0.0.1:1"}) is None
+    assert page_of(settings(tmp_path, listen=None), {"http": "127.0.0.1:1"}) is None
+
+
+def test_beyond_loopback_the_service_wants_tokens(tmp_path: Path) -> None:
+    with pytest.raises(configuration.ConfigurationError, match=r"page\.token_file"):
+        settings(tmp_path, listen="0.0.0.0:8053")
+    assert settings(tmp_path, listen="0.0.0.0:8053", token_file="t").page.token_file == "t"
