@@ -80,12 +80,13 @@ def feed(joiner: Joiner, thing: Thing, now_ns: int) -> None:
 
 
 def told(outcomes: Iterable[Outcome]) -> dict[bytes, tuple[object, ...]]:
-    """What was found of every lookup."""
+    """What was found of every lookup.
+
+    Not how sure: in a knot, whoever settles later knows what the earlier ones left with.
+    """
     return {
         one.lookup.span.span_id: (
             one.join.method,
-            one.join.certainty,
-            one.join.group_size,
             [
                 (
                     each.trace.root.start_ns, each.trace.name, each.trace.client_port,
