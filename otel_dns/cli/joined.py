@@ -72,7 +72,7 @@ def joined_lookups(spans: Iterable[SpanView]) -> list[JoinedLookup]:
         _joined_lookup(span, trace)
         for trace in by_trace.values()
         for span in trace
-        if span.scope == semconv.CLIENT_SCOPE and semconv.JOIN_METHOD in span.attributes
+        if semconv.JOIN_METHOD in span.attributes
     ]
     return sorted(lookups, key=lambda lookup: lookup.span.start_ns)
 

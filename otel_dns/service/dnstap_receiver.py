@@ -20,8 +20,8 @@ from typing import Final
 
 from otel_dns.model import Message
 from otel_dns.service.counts import Counts
+from otel_dns.service.intake import Offer
 from otel_dns.service.log_sorting import MESSAGE_BYTES
-from otel_dns.service.otlp_receiver import Offer
 from otel_dns.service.settings import ServerTls
 from otel_dns.service.sorting import Incoming
 from otel_dns.wire import MalformedError, Refusals, dnstap, frame_streams

@@ -1,37 +1,72 @@
-"""HTTP: Zipkin v2 in (CoreDNS can send straight to it), health, and the processor's own metrics.
+"""HTTP: Zipkin v2 in (CoreDNS can send straight to it), OTLP/HTTP, health, and own metrics.
 
 CoreDNS throws a batch away on any answer but 2xx, so a list of spans is always answered 202, with
-the bad ones counted; only a body that is no list at all gets 400.
+the bad ones counted; only a body that is no list at all gets 400. While there is no room its
+connection is held, never answered 429 or 503. OTLP's senders do come again: they get 503.
 """
 
 import asyncio
 import logging
 import socket
+import ssl
 import threading
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import uvicorn
 
+from otel_dns.service import secrets
+from otel_dns.service.bearer import Bearer
 from otel_dns.service.counts import Counts
-from otel_dns.service.otlp_receiver import Offer
+from otel_dns.service.intake import BusyError, Offer, OtlpIntake
 from otel_dns.service.settings import ServeSettings
 from otel_dns.service.sorting import Incoming, sort_spans
-from otel_dns.wire import MalformedError, zipkin
+from otel_dns.wire import MalformedError, otlp_json, zipkin
 
 _Message: TypeAlias = MutableMapping[str, Any]
 _Receive: TypeAlias = Callable[[], Awaitable[_Message]]
 _Send: TypeAlias = Callable[[_Message], Awaitable[None]]
+_Headers: TypeAlias = dict[bytes, bytes]
 
 _HOLD_S: Final = 5.0
 """A sender is held so long while the pipeline is full: CoreDNS waits, and loses nothing yet."""
+_BODY_S: Final = 30.0
+"""A body must have arrived within so many seconds."""
+_MAX_BODIES: Final = 16
+"""Bodies being read at one time; other senders wait with theirs unread."""
+_TEXT: Final = b"text/plain; charset=utf-8"
+_JSON: Final = b"application/json"
+_PROTOBUF: Final = b"application/x-protobuf"
 
 _log = logging.getLogger(__name__)
 
 
-class _TooLargeError(MalformedError):
-    """A body over the limit on a request."""
+class _Answer(NamedTuple):
+    status: int
+    body: bytes = b""
+    kind: bytes = _TEXT
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class _RefusedError(Exception):
+    """A request that is answered with a status of its own."""
+
+    def __init__(self, status: int, why: str, *headers: tuple[bytes, bytes]) -> None:
+        super().__init__(why)
+        self.answer = _Answer(status, f"{why}\n".encode(), headers=headers)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, told of new certificates."""
+
+    def __init__(self, config: uvicorn.Config, renew: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._renew = renew
+
+    async def on_tick(self, counter: int) -> bool:
+        self._renew()
+        return await super().on_tick(counter)
 
 
 class HttpReceiver:
@@ -40,31 +75,54 @@ class HttpReceiver:
     def __init__(
         self,
         settings: ServeSettings,
+        intake: OtlpIntake,
         offer: Offer,
         alive: Callable[[], bool],
         metrics: Callable[[str], tuple[bytes, str]],
     ) -> None:
-        self._settings = settings
+        """Make the receiver.
+
+        Args:
+            settings: where to listen, and whom to let in.
+            intake: takes OTLP requests.
+            offer: hands Zipkin's spans to the pipeline.
+            alive: whether the service is well.
+            metrics: makes the page of metrics, given what the reader accepts.
+
+        Raises:
+            SecretError: certificates or the token cannot be read.
+        """
+        self._settings = settings.receivers.http
+        self._services = settings.receivers.coredns_services
+        self._intake = intake
         self._offer = offer
         self._alive = alive
         self._metrics = metrics
+        self._bearer = Bearer(self._settings.token_file)
         self.counts = Counts()
-        self.address: str = settings.receivers.http.listen
+        self.address: str = self._settings.listen
         """Where it listens; once started with the port that was chosen where it was 0."""
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                self._app,
-                interface="asgi3",
-                lifespan="off",
-                proxy_headers=False,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=2,
-            )
+        config = uvicorn.Config(
+            self._app,
+            interface="asgi3",
+            lifespan="off",
+            proxy_headers=False,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
         )
+        tls = self._settings.tls
+        self._watched = secrets.Watched(*((tls.certificate, tls.key) if tls else ()))
+        if tls is not None:
+            secrets.check(tls)
+            config.ssl_certfile, config.ssl_keyfile = tls.certificate, tls.key
+            if tls.client_ca is not None:
+                config.ssl_ca_certs, config.ssl_cert_reqs = tls.client_ca, ssl.CERT_REQUIRED
+        self._server = _Server(config, self._renew)
         self._socket: socket.socket | None = None
         self._decoding = asyncio.Semaphore(1)
+        self._bodies = asyncio.Semaphore(_MAX_BODIES)
         self._thread = threading.Thread(target=self._run, name="otel-dns-http", daemon=True)
 
     def start(self) -> None:
@@ -73,14 +131,14 @@ class HttpReceiver:
         Raises:
             OSError: the address cannot be listened on.
         """
-        address = self._settings.receivers.http.listen
+        address = self._settings.listen
         host, _, port = address.rpartition(":")
         try:
             self._socket = socket.create_server(
                 (host.strip("[]"), int(port)),
                 family=socket.AF_INET6 if ":" in host else socket.AF_INET,
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise OSError(f"cannot listen on {address} for HTTP: {error}") from None
         self._thread.start()
         self.address = f"{host}:{self._socket.getsockname()[1]}"
@@ -102,65 +160,126 @@ class HttpReceiver:
         assert self._socket is not None
         self._server.run(sockets=[self._socket])
 
+    def _renew(self) -> None:
+        tls, context = self._settings.tls, self._server.config.ssl
+        if tls is not None and context is not None and self._watched.changed():
+            try:
+                context.load_cert_chain(tls.certificate, tls.key)
+            except OSError as error:
+                _log.warning("%s cannot be read anew: %s", tls.certificate, error)
+
+    # -- requests -----------------------------------------------------------------------------
+
     async def _app(self, scope: _Message, receive: _Receive, send: _Send) -> None:
         if scope["type"] != "http":
             return
-        status, body, kind = await self._answer(scope, receive)
+        try:
+            answer = await self._answer(scope, receive)
+        except _RefusedError as refused:
+            answer = refused.answer
         await send(
             {
                 "type": "http.response.start",
-                "status": status,
+                "status": answer.status,
                 "headers": [
-                    (b"content-type", kind),
-                    (b"content-length", str(len(body)).encode()),
+                    (b"content-type", answer.kind),
+                    (b"content-length", str(len(answer.body)).encode()),
+                    *answer.headers,
                 ],
             }
         )
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answer(self, scope: _Message, receive: _Receive) -> tuple[int, bytes, bytes]:
+    async def _answer(self, scope: _Message, receive: _Receive) -> _Answer:
         method, path = scope["method"], scope["path"].rstrip("/")
-        text = b"text/plain; charset=utf-8"
-        if path in {"/api/v2/spans", ""} and method == "POST":
-            status, message = await self._take_zipkin(scope, receive)
-            return status, message, text
-        if method in {"GET", "HEAD"}:
-            if path in {"/healthz", "/readyz"}:
-                return (200, b"ok\n", text) if self._alive() else (503, b"not running\n", text)
-            if path == "/metrics":
-                accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
-                page, kind = self._metrics(accept)
-                return 200, page, kind.encode()
-        return 404, b"no such page; POST /api/v2/spans, GET /healthz /readyz /metrics\n", text
+        headers: _Headers = dict(scope["headers"])
+        if method in {"GET", "HEAD"} and path in {"/healthz", "/readyz"}:
+            return _Answer(200, b"ok\n") if self._alive() else _Answer(503, b"not running\n")
+        shown = headers.get(b"authorization", b"").decode("latin-1")
+        if self._bearer.wanted and not self._bearer.shown(shown):
+            self.counts.add(http_requests_unauthenticated=1)
+            raise _RefusedError(401, "a bearer token is wanted", (b"www-authenticate", b"Bearer"))
+        if method == "POST":
+            if path in {"/api/v2/spans", ""}:
+                return await self._take_zipkin(scope, headers, receive)
+            if path == "/v1/traces":
+                return await self._take_otlp(
+                    headers, receive, self._intake.traces, otlp_json.traces
+                )
+            if path == "/v1/logs":
+                return await self._take_otlp(headers, receive, self._intake.logs, otlp_json.logs)
+        if method in {"GET", "HEAD"} and path == "/metrics":
+            page, kind = self._metrics(headers.get(b"accept", b"").decode("latin-1"))
+            return _Answer(200, page, kind.encode())
+        raise _RefusedError(
+            404, "no such page; POST /v1/traces /v1/logs /api/v2/spans, GET /healthz /readyz"
+            " /metrics",
+        )  # fmt: skip
 
-    async def _take_zipkin(self, scope: _Message, receive: _Receive) -> tuple[int, bytes]:
+    async def _take_otlp(
+        self,
+        headers: _Headers,
+        receive: _Receive,
+        take: Callable[[bytes, float], bytes],
+        from_json: Callable[[bytes], bytes],
+    ) -> _Answer:
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind not in {_JSON, _PROTOBUF}:
+            raise _RefusedError(
+                415, "application/x-protobuf or application/json is wanted, not"
+                f" {kind.decode('latin-1')!r:.100}",
+            )  # fmt: skip
+
+        def work(body: bytes) -> bytes:
+            if kind == _PROTOBUF:
+                return take(body, 0.0)
+            answer = take(from_json(body), 0.0)
+            return otlp_json.response(answer)
+
+        async with self._bodies:
+            body = await self._body(headers, receive)
+            try:
+                async with self._decoding:
+                    # In a thread: a large body must not keep the health checks waiting.
+                    return _Answer(200, await asyncio.to_thread(work, body), kind)
+            except MalformedError as error:
+                raise _RefusedError(400, str(error)) from None
+            except BusyError as error:
+                raise _RefusedError(503, str(error), (b"retry-after", b"1")) from None
+
+    async def _take_zipkin(self, scope: _Message, headers: _Headers, receive: _Receive) -> _Answer:
         # Straight from CoreDNS: its own address is what tells one instance from another.
         sender = scope["client"][0] if scope.get("client") else ""
-        try:
-            body = await self._body(dict(scope["headers"]), receive)
-            async with self._decoding:
-                # In a thread: a large body must not keep the health checks waiting.
-                spans, refused = await asyncio.to_thread(zipkin.decode, body, sender)
-        except _TooLargeError as error:
-            self.counts.add(zipkin_requests_too_large=1)
-            return 413, f"{error}\n".encode()
-        except MalformedError as error:
-            self.counts.add(zipkin_requests_malformed=1)
-            return 400, f"{error}\n".encode()
-        incoming = sort_spans(spans, refused, self._settings.receivers.coredns_services)
-        if refused:
-            if not self.counts["zipkin_spans_refused"]:
-                _log.warning("refused a Zipkin span: %s (said once; see metrics)", refused.first)
-            self.counts.add(zipkin_spans_refused=refused.count)
-        if spans and not await self._offer_or_hold(incoming, len(body)):
-            self.counts.add(zipkin_spans_dropped_full=len(spans))
-            return 202, b""
+        async with self._bodies:
+            try:
+                body = await self._body(headers, receive)
+                async with self._decoding:
+                    spans, refused = await asyncio.to_thread(zipkin.decode, body, sender)
+            except MalformedError as error:
+                self.counts.add(zipkin_requests_malformed=1)
+                raise _RefusedError(400, str(error)) from None
+            except _RefusedError as error:
+                if error.answer.status == 413:
+                    self.counts.add(zipkin_requests_too_large=1)
+                else:
+                    self.counts.add(zipkin_requests_malformed=1)
+                raise
+            incoming = sort_spans(spans, refused, self._services)
+            if refused:
+                if not self.counts["zipkin_spans_refused"]:
+                    _log.warning(
+                        "refused a Zipkin span: %s (said once; see metrics)", refused.first
+                    )
+                self.counts.add(zipkin_spans_refused=refused.count)
+            if spans and not await self._offer_or_hold(incoming, len(body)):
+                self.counts.add(zipkin_spans_dropped_full=len(spans))
+                return _Answer(202)
         self.counts.add(
             zipkin_requests=1,
             zipkin_server_spans=len(incoming.server_spans),
             zipkin_other_spans=len(incoming.others),
         )
-        return 202, b""
+        return _Answer(202)
 
     async def _offer_or_hold(self, incoming: Incoming, size: int) -> bool:
         deadline = asyncio.get_running_loop().time() + _HOLD_S
@@ -170,29 +289,37 @@ class HttpReceiver:
             await asyncio.sleep(0.05)
         return True
 
-    async def _body(self, headers: dict[bytes, bytes], receive: _Receive) -> bytes:
-        """Read a body, unpacked where it is gzip, within the limit on a request."""
-        limit = self._settings.receivers.http.max_request
-        unpack = None
-        if headers.get(b"content-encoding", b"").lower() == b"gzip":
-            unpack = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    async def _body(self, headers: _Headers, receive: _Receive) -> bytes:
+        """Read a body, unpacked where it is gzip, within the limits on a request."""
+        encoding = headers.get(b"content-encoding", b"").strip().lower()
+        if encoding not in {b"", b"identity", b"gzip"}:
+            raise _RefusedError(415, "of content encodings, gzip is taken")
+        try:
+            async with asyncio.timeout(_BODY_S):
+                return await self._read(receive, gzip=encoding == b"gzip")
+        except TimeoutError:
+            raise _RefusedError(408, f"the body took over {_BODY_S:g} s") from None
+
+    async def _read(self, receive: _Receive, *, gzip: bool) -> bytes:
+        limit = self._settings.max_request
+        unpack = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS) if gzip else None
         parts: list[bytes] = []
         size = 0
         more = True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise MalformedError("the sender went away in the middle of the body")
+                raise _RefusedError(400, "the sender went away in the middle of the body")
             part, more = message.get("body", b""), message.get("more_body", False)
             if unpack is not None:
                 try:
                     part = unpack.decompress(part, limit - size + 1)
                 except zlib.error as error:
-                    raise MalformedError(f"broken gzip: {error}") from None
+                    raise _RefusedError(400, f"broken gzip: {error}") from None
             size += len(part)
             if size > limit:
-                raise _TooLargeError(f"a body of over {limit} bytes")
+                raise _RefusedError(413, f"a body of over {limit} bytes")
             parts.append(part)
         if unpack is not None and (not unpack.eof or unpack.unused_data):
-            raise MalformedError("broken gzip: cut short, or followed by something else")
+            raise _RefusedError(400, "broken gzip: cut short, or followed by something else")
         return b"".join(parts)

@@ -1,56 +1,76 @@
 """OTLP over gRPC in: raw bytes through a generic handler, answers as the protocol wants them.
 
-Malformed is INVALID_ARGUMENT, too busy is UNAVAILABLE (clients drop on anything else), success is
-an empty answer, and spans refused for themselves are a partial success. Logs are taken too: of
-CoreDNS's lines messages are made, the rest is counted.
+Malformed is INVALID_ARGUMENT, too busy is UNAVAILABLE with the time to come again (clients drop on
+anything else), success is an empty answer, and spans refused for themselves are a partial success.
+Beside it the health service (grpc.health.v1), as Kubernetes' gRPC probes ask for it.
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, NoReturn
 
 import grpc
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from google.protobuf.any_pb2 import Any
 
+from otel_dns.service import secrets
+from otel_dns.service.bearer import Bearer
 from otel_dns.service.counts import Counts
-from otel_dns.service.log_sorting import MESSAGE_BYTES, sort_logs
+from otel_dns.service.intake import BusyError, OtlpIntake
 from otel_dns.service.output import EXPORT
 from otel_dns.service.settings import ServeSettings
-from otel_dns.service.sorting import Incoming, sort_otlp
 from otel_dns.wire import MalformedError
 
 EXPORT_LOGS: Final = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+HEALTH: Final = "/grpc.health.v1.Health/Check"
+_SERVING: Final = b"\x08\x01"  # HealthCheckResponse.status
+_NOT_SERVING: Final = b"\x08\x02"
 _WAIT_FOR_ROOM_S: Final = 1.0
 _THREADS: Final = 8
 _GRACE_S: Final = 2.0
-_MAX_WHOLE_BYTES: Final = 3 << 20
 
-PassOn = Callable[[bytes, int], bool]
-Offer = Callable[[Incoming, int, float], bool]
+
+def _retry_info() -> bytes:
+    """Make the details of UNAVAILABLE: google.rpc.Status with RetryInfo of one second."""
+    info = Any(type_url="type.googleapis.com/google.rpc.RetryInfo", value=b"\x0a\x02\x08\x01")
+    packed = info.SerializeToString()
+    return b"\x08\x0e\x1a" + bytes((len(packed),)) + packed
+
+
+_COME_AGAIN: Final = (("grpc-status-details-bin", _retry_info()),)
 
 
 class OtlpReceiver:
-    """The one method of the trace service, and that of the log service."""
+    """The one method of the trace service, that of the log service, and that of health."""
 
-    def __init__(self, settings: ServeSettings, offer: Offer, pass_on: PassOn) -> None:
+    def __init__(
+        self,
+        settings: ServeSettings,
+        intake: OtlpIntake,
+        healthy: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Make the receiver.
 
         Args:
-            settings: where to listen, and whose spans are CoreDNS's.
-            offer: hands sorted spans to the pipeline.
-            pass_on: hands a whole request to the output, unchanged.
+            settings: where to listen, and whom to let in.
+            intake: takes the requests.
+            healthy: what the health service tells.
         """
-        self._settings = settings
-        self._offer = offer
-        self._pass_on = pass_on
+        self._settings = settings.receivers.otlp
+        self._intake = intake
+        self._healthy = healthy
+        self._bearer = Bearer(self._settings.token_file)
         self.counts = Counts()
-        self.address: str = settings.receivers.otlp.listen
+        self.address: str = self._settings.listen
         """Where it listens; once started with the port that was chosen where it was 0."""
         self._server = grpc.server(
             ThreadPoolExecutor(_THREADS, thread_name_prefix="otel-dns-otlp"),
-            handlers=[_handler(EXPORT, self._export), _handler(EXPORT_LOGS, self._export_logs)],
+            handlers=[
+                _handler(EXPORT, self._taking(intake.traces)),
+                _handler(EXPORT_LOGS, self._taking(intake.logs)),
+                _handler(HEALTH, self._health),
+            ],
             options=[
-                ("grpc.max_receive_message_length", settings.receivers.otlp.max_request),
+                ("grpc.max_receive_message_length", self._settings.max_request),
                 ("grpc.max_concurrent_streams", 2 * _THREADS),  # others wait in their sender
                 ("grpc.so_reuseport", 0),
             ],
@@ -62,9 +82,13 @@ class OtlpReceiver:
         Raises:
             OSError: the address cannot be listened on.
         """
-        address = self._settings.receivers.otlp.listen
+        address = self._settings.listen
         try:
-            port = self._server.add_insecure_port(address)
+            if self._settings.tls is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                credentials = secrets.server_credentials(self._settings.tls)
+                port = self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address} for OTLP: {error}") from None
         self._server.start()
@@ -79,50 +103,37 @@ class OtlpReceiver:
         """Nothing is held here."""
         return {}
 
-    def _export(self, request: bytes, context: grpc.ServicerContext) -> bytes:
-        try:
-            incoming = sort_otlp(request, self._settings.receivers.coredns_services)
-        except MalformedError as error:
-            self.counts.add(requests_malformed=1)
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        if incoming.lookups or incoming.server_spans or incoming.refused:
-            taken = self._offer(incoming, len(request), _WAIT_FOR_ROOM_S)
-        elif incoming.others and len(request) > _MAX_WHOLE_BYTES:
-            # Whoever comes next may take no more than gRPC's usual 4 MiB: the pipeline cuts it up.
-            taken = self._offer(incoming, len(request), _WAIT_FOR_ROOM_S)
-        elif incoming.others:
-            taken = self._pass_on(request, len(incoming.others))
-        else:
-            taken = True
-        if not taken:
-            self.counts.add(requests_turned_away=1)
-            context.abort(grpc.StatusCode.UNAVAILABLE, "otel-dns is full; try again later")
-        self.counts.add(
-            requests=1,
-            lookup_spans=len(incoming.lookups),
-            server_spans=len(incoming.server_spans),
-            other_spans=len(incoming.others),
-            spans_refused=incoming.refused.count,
-        )
-        if not incoming.refused:
-            return b""
-        answer = ExportTraceServiceResponse()
-        answer.partial_success.rejected_spans = incoming.refused.count
-        answer.partial_success.error_message = incoming.refused.first
-        return answer.SerializeToString()
+    def _taking(
+        self, take: Callable[[bytes, float], bytes]
+    ) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+        def export(request: bytes, context: grpc.ServicerContext) -> bytes:
+            if self._bearer.wanted and not self._bearer.shown(_authorization(context)):
+                self.counts.add(requests_unauthenticated=1)
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "a bearer token is wanted")
+            try:
+                return take(request, _WAIT_FOR_ROOM_S)
+            except MalformedError as error:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            except BusyError as error:
+                _come_again(context, str(error))
 
-    def _export_logs(self, request: bytes, context: grpc.ServicerContext) -> bytes:
-        try:
-            incoming, counted = sort_logs(request)
-        except MalformedError as error:
-            self.counts.add(log_requests_malformed=1)
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        weight = len(incoming.messages) * MESSAGE_BYTES
-        if incoming.messages and not self._offer(incoming, weight, _WAIT_FOR_ROOM_S):
-            self.counts.add(log_requests_turned_away=1)
-            context.abort(grpc.StatusCode.UNAVAILABLE, "otel-dns is full; try again later")
-        self.counts.add(log_requests=1, **counted)
-        return b""
+        return export
+
+    def _health(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        del request, context
+        return _SERVING if self._healthy() else _NOT_SERVING
+
+
+def _come_again(context: grpc.ServicerContext, why: str) -> NoReturn:
+    context.set_trailing_metadata(_COME_AGAIN)
+    context.abort(grpc.StatusCode.UNAVAILABLE, why)
+
+
+def _authorization(context: grpc.ServicerContext) -> str:
+    for key, value in context.invocation_metadata():
+        if key == "authorization" and isinstance(value, str):
+            return value
+    return ""
 
 
 def _handler(

@@ -8,7 +8,7 @@ To add to it:
 * **a part** (anything that starts, stops, counts): give it what :class:`Part` says and append it to
   ``self._parts``. Parts start in that order, and stop in the reverse, after the receivers and the
   pipeline: whatever is joined at the end still reaches them.
-* **a receiver**: a part that calls ``self._pipeline.offer(incoming, bytes, timeout_s)`` and is told
+* **a receiver**: a part that calls ``self._offer(incoming, bytes, timeout_s)`` and is told
   by False that there is no room; append it to ``self._receivers``. They start last, and stop
   first.
 * **settings**: a section in :mod:`otel_dns.service.settings`; hand the part its own section. An
@@ -20,6 +20,7 @@ Counts and gauges of every part are shown at ``/metrics`` by themselves.
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry
@@ -29,13 +30,17 @@ from prometheus_client.registry import Collector
 
 from otel_dns.service.counts import Counts
 from otel_dns.service.dnstap_receiver import DnstapReceiver
+from otel_dns.service.history_part import HistoryPart
 from otel_dns.service.http_receiver import HttpReceiver
+from otel_dns.service.intake import OtlpIntake
 from otel_dns.service.ledger import Ledger, reading
+from otel_dns.service.memory import MemoryGuard, limited, resident
 from otel_dns.service.metrics import MetricsPush, ResolutionMetrics, SeriesCollector
 from otel_dns.service.otlp_receiver import OtlpReceiver
 from otel_dns.service.outputs import Outputs
 from otel_dns.service.pipeline import Pipeline
 from otel_dns.service.settings import ServeSettings
+from otel_dns.service.sorting import Incoming
 from otel_dns.service.stream import Observer, Stream
 
 _log = logging.getLogger(__name__)
@@ -62,11 +67,16 @@ class Service(Collector):
     """A processor: receivers > pipeline > outputs, and parts beside them."""
 
     def __init__(self, settings: ServeSettings) -> None:
-        self.settings = settings
+        self.settings = settings = limited(settings)
+        self._memory = MemoryGuard(settings.memory_limit, self._idle)
         self._outputs = Outputs(settings.outputs)
         resolutions = ResolutionMetrics()
         self._observers: list[Observer] = [resolutions]
         self._parts: list[Part] = []
+        if settings.history.keep and settings.history.directory is not None:
+            history = HistoryPart(settings.history, Path(settings.history.directory))
+            self._observers.append(history)
+            self._parts.append(history)
         if settings.metrics.output is not None:
             self._parts.append(
                 MetricsPush(
@@ -77,12 +87,14 @@ class Service(Collector):
             settings.join.settings(), self._outputs.send, self._observers, settings.export
         )
         self._pipeline = Pipeline(self._stream, settings.receivers.max_waiting)
-        self._otlp = OtlpReceiver(settings, self._pipeline.offer, self._outputs.offer)
+        intake = OtlpIntake(settings, self._pipeline.offer, self._outputs.offer, self._memory.full)
+        self._intake_counts = intake.counts
+        self._otlp = OtlpReceiver(settings, intake, lambda: self.healthy)
         self._http = HttpReceiver(
-            settings, self._pipeline.offer, lambda: self.healthy, self._metrics_page
+            settings, intake, self._offer, lambda: self.healthy, self._metrics_page
         )
         self._dnstap = DnstapReceiver(
-            settings.receivers.dnstap.listen, self._pipeline.offer, settings.receivers.dnstap.tls
+            settings.receivers.dnstap.listen, self._offer, settings.receivers.dnstap.tls
         )
         self._receivers: list[Part] = [self._otlp, self._dnstap, self._http]
         self._registry = CollectorRegistry()
@@ -130,9 +142,19 @@ class Service(Collector):
         for part in reversed(self._parts):
             part.stop()
 
+    def _offer(self, incoming: Incoming, size: int, timeout_s: float) -> bool:
+        """Hand spans to the pipeline, unless the memory is full; False: no room."""
+        return not self._memory.full() and self._pipeline.offer(incoming, size, timeout_s)
+
+    def _idle(self) -> bool:
+        return (
+            not any(self._pipeline.gauges().values())
+            and not self._outputs.gauges()["output_queue_bytes"]
+        )
+
     def counts(self) -> Counter[str]:
         """Everything counted so far, by name."""
-        counted: Counter[str] = Counter()
+        counted: Counter[str] = Counter(self._intake_counts.snapshot())
         for part in (*self._receivers, *self._parts, self._outputs):
             counted.update(part.counts.snapshot())
         counted.update(self._stream.counts())
@@ -143,6 +165,8 @@ class Service(Collector):
         gauges = self._pipeline.gauges() | self._outputs.gauges()
         for part in (*self._receivers, *self._parts):
             gauges.update(part.gauges())
+        gauges["memory_bytes"] = resident()
+        gauges["memory_limit_bytes"] = self.settings.memory_limit or 0
         return gauges
 
     def ledger(self) -> Ledger:

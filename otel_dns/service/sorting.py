@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from otel_dns import semconv
+from otel_dns.join import foreign
 from otel_dns.model import Message, Origin, Span
 from otel_dns.wire import MalformedError, Refusals, otlp
 
@@ -36,7 +37,9 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
     others: list[otlp.SpanGroup] = []
     for group in otlp.cut(request):
         origin, spans = group
-        if otlp.scope_name(origin.scope) == semconv.CLIENT_SCOPE:
+        scope = otlp.scope_name(origin.scope)
+        rule = foreign.rule_of(scope)
+        if scope == semconv.CLIENT_SCOPE or rule is not None:
             ours = sorted_.lookups
         elif otlp.service_name(origin.resource) in coredns_services:
             ours = sorted_.server_spans
@@ -49,7 +52,9 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
             except MalformedError as error:
                 sorted_.refused.add(str(error))
                 continue
-            if span.name == semconv.QUERY_SPAN and ours is sorted_.lookups:
+            if rule is not None:
+                _sort_foreign(span, rule, sorted_)
+            elif span.name == semconv.QUERY_SPAN and ours is sorted_.lookups:
                 sorted_.others.append((origin, raw))
             else:
                 ours.append(span)
@@ -64,6 +69,18 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
             else:
                 sorted_.others.append((origin, raw))
     return sorted_
+
+
+def _sort_foreign(span: Span, rule: foreign.Rule, sorted_: Incoming) -> None:
+    """Sort a span of another language's DNS instrumentation."""
+    try:
+        lookup = foreign.adapted(span, rule)
+    except MalformedError:
+        lookup = None
+    if lookup is None:
+        sorted_.others.append((span.origin, span.raw))
+    else:
+        sorted_.lookups.append(lookup)
 
 
 def sort_spans(

@@ -10,6 +10,7 @@ import pytest
 
 from otel_dns.model import Message
 from otel_dns.service import configuration
+from otel_dns.service.intake import OtlpIntake
 from otel_dns.service.otlp_receiver import OtlpReceiver
 from otel_dns.service.sorting import Incoming
 from tests.collector.conftest import Collector, Neighbours
@@ -45,11 +46,8 @@ def taken(neighbours: Neighbours) -> Iterator[list[Message]]:
         messages.extend(incoming.messages)
         return True
 
-    receiver = OtlpReceiver(
-        configuration.load(options=[("receivers.otlp.listen", neighbours.otel_dns)]),
-        offer,
-        lambda request, spans: True,
-    )
+    settings = configuration.load(options=[("receivers.otlp.listen", neighbours.otel_dns)])
+    receiver = OtlpReceiver(settings, OtlpIntake(settings, offer, lambda request, spans: True))
     receiver.start()
     yield messages
     receiver.stop()

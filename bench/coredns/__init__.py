@@ -1,0 +1,1 @@
+"""What evidence costs CoreDNS: each level, with its receiver well and ill."""

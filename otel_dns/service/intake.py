@@ -1,0 +1,120 @@
+"""What is done with an OTLP request, whichever way it came: gRPC or HTTP, protobuf or JSON."""
+
+from collections.abc import Callable
+from typing import Final
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from otel_dns.service.counts import Counts
+from otel_dns.service.log_sorting import MESSAGE_BYTES, sort_logs
+from otel_dns.service.settings import ServeSettings
+from otel_dns.service.sorting import Incoming, sort_otlp
+from otel_dns.wire import MalformedError
+
+_MAX_WHOLE_BYTES: Final = 3 << 20
+
+PassOn = Callable[[bytes, int], bool]
+"""Hands a whole request and its number of spans to the outputs, unchanged; False: no room."""
+Offer = Callable[[Incoming, int, float], bool]
+"""Hands spans and messages, with their size, to the pipeline; False: no room in so many seconds."""
+
+
+class BusyError(Exception):
+    """There is no room now: the sender is to come again."""
+
+
+def _never() -> bool:
+    return False
+
+
+class OtlpIntake:
+    """Takes trace and log requests, from several threads."""
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        offer: Offer,
+        pass_on: PassOn,
+        full: Callable[[], bool] = _never,
+    ) -> None:
+        """Make an intake.
+
+        Args:
+            settings: whose spans are CoreDNS's.
+            offer: hands sorted spans to the pipeline.
+            pass_on: hands a whole request to the outputs, unchanged.
+            full: whether the memory is; asked before a request is looked at.
+        """
+        self._services = settings.receivers.coredns_services
+        self._offer = offer
+        self._pass_on = pass_on
+        self._full = full
+        self.counts = Counts()
+
+    def traces(self, request: bytes, wait_s: float) -> bytes:
+        """Take a trace request.
+
+        Returns:
+            The answer: empty, or a partial success where spans were refused for themselves.
+
+        Raises:
+            MalformedError: the request is broken.
+            BusyError: there is no room.
+        """
+        if self._full():
+            self._turn_away("requests_turned_away")
+        try:
+            incoming = sort_otlp(request, self._services)
+        except MalformedError:
+            self.counts.add(requests_malformed=1)
+            raise
+        spans = len(incoming.others)
+        if (
+            incoming.lookups
+            or incoming.server_spans
+            or incoming.refused
+            # Whoever comes next may take no more than gRPC's usual 4 MiB: the pipeline cuts it up.
+            or len(request) > _MAX_WHOLE_BYTES
+        ):
+            taken = self._offer(incoming, len(request), wait_s)
+        else:
+            taken = not spans or self._pass_on(request, spans)
+        if not taken:
+            self._turn_away("requests_turned_away")
+        self.counts.add(
+            requests=1,
+            lookup_spans=len(incoming.lookups),
+            server_spans=len(incoming.server_spans),
+            other_spans=spans,
+            spans_refused=incoming.refused.count,
+        )
+        if not incoming.refused:
+            return b""
+        answer = ExportTraceServiceResponse()
+        answer.partial_success.rejected_spans = incoming.refused.count
+        answer.partial_success.error_message = incoming.refused.first
+        return answer.SerializeToString()
+
+    def logs(self, request: bytes, wait_s: float) -> bytes:
+        """Take a log request: of CoreDNS's lines messages are made, the rest is counted.
+
+        Raises:
+            MalformedError: the request is broken.
+            BusyError: there is no room.
+        """
+        if self._full():
+            self._turn_away("log_requests_turned_away")
+        try:
+            incoming, counted = sort_logs(request)
+        except MalformedError:
+            self.counts.add(log_requests_malformed=1)
+            raise
+        weight = len(incoming.messages) * MESSAGE_BYTES
+        if incoming.messages and not self._offer(incoming, weight, wait_s):
+            self._turn_away("log_requests_turned_away")
+        self.counts.add(log_requests=1, **counted)
+        return b""
+
+    def _turn_away(self, count: str) -> None:
+        self.counts.add(**{count: 1})
+        raise BusyError("otel-dns is full; try again later")

@@ -1,0 +1,115 @@
+"""The memory of the whole process: near its limit senders are told to come again.
+
+Refuse first, never be killed: the kernel's answer to a container over its limit is SIGKILL, which
+loses everything that is held.
+"""
+
+import contextlib
+import ctypes
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from otel_dns.service.quantities import Size
+from otel_dns.service.settings import ServeSettings
+
+_LOOK_EVERY_S: Final = 0.1
+_TRIM_EVERY_S: Final = 2.0
+_CGROUP_LIMITS: Final = (
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+)
+_NO_LIMIT: Final = 1 << 50
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+def container_limit() -> int | None:
+    """Return what this process's cgroup may use; None where there is no limit."""
+    for path in _CGROUP_LIMITS:
+        with contextlib.suppress(OSError, ValueError):
+            limit = int(Path(path).read_text().strip())
+            if limit < _NO_LIMIT:
+                return limit
+    return None
+
+
+def limited(settings: ServeSettings) -> ServeSettings:
+    """Return settings whose parts fit the memory limit together.
+
+    Of the limit, the join may hold two fifths, what was received and not yet looked at an eighth,
+    what waits at the outputs a quarter; the rest is the interpreter and work under way.
+    """
+    limit: int | None = settings.memory_limit
+    if limit is None:
+        container = container_limit()
+        if container is None:
+            return settings
+        limit = container * 9 // 10
+    receivers, join, outputs = settings.receivers, settings.join, settings.outputs
+    queue = limit // 4 // len(outputs)
+    replace = msgspec.structs.replace
+    return replace(
+        settings,
+        memory_limit=Size(limit),
+        receivers=replace(
+            receivers,
+            max_waiting=Size(min(receivers.max_waiting, limit // 8)),
+            otlp=replace(
+                receivers.otlp, max_request=Size(min(receivers.otlp.max_request, limit // 16))
+            ),
+            http=replace(
+                receivers.http, max_request=Size(min(receivers.http.max_request, limit // 16))
+            ),
+        ),
+        join=replace(join, max_bytes=Size(min(join.max_bytes, limit * 2 // 5))),
+        outputs=tuple(replace(each, queue=Size(min(each.queue, queue))) for each in outputs),
+    )
+
+
+class MemoryGuard:
+    """Tells receivers when the process is near its limit."""
+
+    def __init__(self, limit: int | None, idle: Callable[[], bool]) -> None:
+        """Make a guard.
+
+        Args:
+            limit: bytes; None: never full.
+            idle: whether nothing is held. What the process keeps then is not given back by
+                refusing more.
+        """
+        self._limit = limit
+        self._idle = idle
+        self._looked = self._trimmed = 0.0
+        self._full = False
+
+    def full(self) -> bool:
+        """Whether nothing more should be let in; from any thread, cheap."""
+        if self._limit is None:
+            return False
+        now = time.monotonic()
+        if now >= self._looked + _LOOK_EVERY_S:
+            self._looked = now
+            self._full = resident() > self._limit and not self._idle()
+            if self._full and now >= self._trimmed + _TRIM_EVERY_S:
+                self._trimmed = now
+                trim()
+        return self._full
+
+
+def resident() -> int:
+    """Return the resident memory of this process, in bytes; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - ten times a second
+            return int(file.read().split()[1]) * _PAGE
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def trim() -> None:
+    """Give freed memory back to the system, where the C library can (glibc)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
