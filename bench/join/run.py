@@ -10,7 +10,7 @@ from bench.join import play, record
 from bench.join.conditions import VIEWS
 from bench.join.play import Cell
 
-EVERYWHERE: Final = ("spans", "dnstap")
+EVERYWHERE: Final = ("spans", "dnstap", "ids")
 """Views of every condition."""
 ALL_VIEWS_OF: Final = ("many-32", "zipf-16")
 """Conditions of which every view is played."""
@@ -57,7 +57,7 @@ def run(
 
     Args:
         paths: directories of captures.
-        views: which; empty: both usual ones of every condition, all of ``ALL_VIEWS_OF``.
+        views: which; empty: the usual ones of every condition, all of ``ALL_VIEWS_OF``.
         jobs: processes; 0: one a core.
         progress: told of each capture.
     """
