@@ -221,6 +221,8 @@ ORIGINAL_TRACE_ID: Final = "otel_dns.original.trace_id"
 ORIGINAL_SPAN_ID: Final = "otel_dns.original.span_id"
 """On servedns: the span id CoreDNS gave, 16 hex digits; the root's is also the trace id that
 CoreDNS's log and dnstap show (``{/trace/traceid}``)."""
+HOP: Final = "otel_dns.hop"
+"""int on servedns: 1 for the server that the asked one asked, and so on; left out for the first."""
 EVIDENCE: Final = "otel_dns.evidence"
 """On servedns: what tells of the query where no span of CoreDNS's does: ``dnstap`` or ``log``."""
 SOURCE_TRACE: Final = "trace"

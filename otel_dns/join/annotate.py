@@ -45,7 +45,7 @@ def _lookup_span(resolution: Resolution) -> bytes:
         string_attribute(semconv.LOOKUP_OUTCOME, resolution.outcome),
         string_attribute(semconv.BOTTLENECK, breakdown.bottleneck),
         string_attribute(semconv.LATENCY_CLASS, latency_class(breakdown.total_ns)),
-        int_attribute(semconv.QUERIES, len(join.traces)),
+        int_attribute(semconv.QUERIES, sum(not one.hop for one in join.traces)),
     ]
     if join.certainty:
         parts.append(string_attribute(semconv.JOIN_CERTAINTY, join.certainty))
@@ -78,6 +78,8 @@ def _server_spans(lookup: Lookup, joined: JoinedTrace) -> Iterator[tuple[Origin,
             attributes += string_attribute(semconv.ORIGINAL_TRACE_ID, span.trace_id.hex())
             attributes += string_attribute(semconv.ORIGINAL_SPAN_ID, span.span_id.hex())
             attributes += int_attribute(semconv.CANDIDATE_INDEX, joined.candidate)
+            if joined.hop:
+                attributes += int_attribute(semconv.HOP, joined.hop)
             parent_id = above
         else:
             parent_id = span.parent_id or above

@@ -139,10 +139,14 @@ class _Gaps:
 
 
 def _rounds(traces: Sequence[JoinedTrace]) -> list[list[JoinedTrace]]:
-    """Group server traces by candidate, in the resolver's order."""
+    """Group the asked server's traces by candidate, in the resolver's order.
+
+    What lies behind it is in its timeline.
+    """
     rounds: dict[int, list[JoinedTrace]] = {}
     for joined in traces:
-        rounds.setdefault(joined.candidate, []).append(joined)
+        if not joined.hop:
+            rounds.setdefault(joined.candidate, []).append(joined)
     return [rounds[candidate] for candidate in sorted(rounds)]
 
 
@@ -176,7 +180,7 @@ def _waste(lookup: Lookup, join: Join) -> int:
     last = max((joined.candidate for joined in join.traces), default=0)
     if lookup.error_type:
         return 0  # nothing was found: no query was less useful than another
-    return sum(joined.candidate < last for joined in join.traces)
+    return sum(joined.candidate < last for joined in join.traces if not joined.hop)
 
 
 def _bottleneck(account: _Account) -> str:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from importlib import import_module
+from inspect import isawaitable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -392,7 +393,9 @@ def _noting_async_stream(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 async def _name_of(sock: Any) -> Any:
-    name = await sock.getsockname()
+    name = sock.getsockname()
+    if isawaitable(name):  # not of trio's own sockets, which its QUIC connections have
+        name = await name
     if name[1] == 0:
         # asyncio asked before anything was sent: a port is taken with the first datagram.
         return sock.transport.get_extra_info("socket").getsockname()
@@ -448,7 +451,8 @@ def _with_headers(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _with_h3_headers(original: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(connection: Any, stream_id: Any, headers: Any, *args: Any, **kwargs: Any) -> Any:
-        added = [(name.encode(), value.encode()) for name, value in _headers().items()]
+        # HTTP/3 has names in lower case; a server resets the stream of any other.
+        added = [(name.lower().encode(), value.encode()) for name, value in _headers().items()]
         return original(connection, stream_id, [*headers, *added], *args, **kwargs)
 
     return wrapper
