@@ -108,8 +108,8 @@ span id and name, as far as the name that was asked for reaches; the search list
 # dns.response_code, server.address and server.port, client.address and client.port, error.type.
 
 QUERY_SPAN: Final = "dns.query"
-"""Ours. Name of a query's span: a child of the lookup's, or on its own where the application sent
-the query by itself. Same scope as lookups."""
+"""Ours. Name of a query's span: a child of the lookup's, in the same scope. A query that the
+application sent by itself is a lookup too, and says so by otel_dns.lookup.api."""
 QUERY_TRANSPORT: Final = "otel_dns.query.transport"
 """``udp``, ``tcp``, ``tls``, ``https`` or ``quic``; HTTP/3 is ``https``."""
 QUERY_TRUNCATED: Final = "otel_dns.query.truncated"
