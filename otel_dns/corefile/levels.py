@@ -32,7 +32,7 @@ LEVELS: Final = (
     Level(
         2,
         "dnstap",
-        "a fifth to two fifths more CPU a query, and 360 bytes to the receiver, whatever state it is in",
+        "a fifth to two fifths more CPU a query, 360 bytes to the receiver, however that is",
         "each query exactly: server time, upstream time, retries, letter case, trace context",
     ),
     Level(
