@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import otel_dns.lab
@@ -46,6 +46,8 @@ def test_any_damage(
 
 
 @given(raw=st.binary(max_size=400))
+@example(raw=b'[{"\x80traceId":"1"}]')
+@example(raw=b'{"resourceSpans":[{"\x80":1}]}')
 def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, raw: bytes) -> None:
     path = directory_of(tmp_path_factory) / "file"
     path.write_bytes(raw)
