@@ -21,6 +21,9 @@ LOOKUP_SPAN: Final = "dns.lookup"
 SERVEDNS_SPAN: Final = "servedns"
 """CoreDNS plugin/trace/trace.go: the root span of one server's handling of one query."""
 
+CACHE_SPAN: Final = "cache"
+"""CoreDNS plugin/cache: a child within it means that the cache had no answer."""
+
 CONNECT_SPAN: Final = "connect"
 """CoreDNS plugin/forward/forward.go: one exchange with one upstream."""
 
@@ -108,8 +111,8 @@ span id and name, as far as the name that was asked for reaches; the search list
 # dns.response_code, server.address and server.port, client.address and client.port, error.type.
 
 QUERY_SPAN: Final = "dns.query"
-"""Ours. Name of a query's span: a child of the lookup's, or on its own where the application sent
-the query by itself. Same scope as lookups."""
+"""Ours. Name of a query's span: a child of the lookup's, in the same scope. A query that the
+application sent by itself is a lookup too, and says so by otel_dns.lookup.api."""
 QUERY_TRANSPORT: Final = "otel_dns.query.transport"
 """``udp``, ``tcp``, ``tls``, ``https`` or ``quic``; HTTP/3 is ``https``."""
 QUERY_TRUNCATED: Final = "otel_dns.query.truncated"
@@ -175,6 +178,10 @@ BOTTLENECK: Final = "otel_dns.bottleneck"
 ``plugin:<name>`` for one plugin's own time."""
 WASTE_QUERIES: Final = "otel_dns.search.waste_queries"
 """int: queries spent on candidates of the search list before the one that gave the answer."""
+WASTE_TIME: Final = "otel_dns.search.waste_ns"
+"""int nanoseconds until the first query for the candidate that gave the answer."""
+LOOKUP_RETRIES: Final = "otel_dns.lookup.retries"
+"""int: queries that repeated one which got no answer, or none that was of use."""
 QUERIES: Final = "otel_dns.queries"
 """int: queries that servers saw for this lookup."""
 BREAKDOWN_PREFIX: Final = "otel_dns.breakdown."
@@ -206,6 +213,9 @@ OUTCOME_NOT_FOUND: Final = "not_found"
 OUTCOME_TIMEOUT: Final = "timeout"
 OUTCOME_SERVER_FAILURE: Final = "server_failure"
 OUTCOME_ERROR: Final = "error"
+
+CACHE_HIT: Final = "hit"
+CACHE_MISS: Final = "miss"
 
 # -- segments of a breakdown (ours) --------------------------------------------------------------
 

@@ -55,6 +55,8 @@ def _lookup_span(resolution: Resolution) -> bytes:
     if join.traces:
         parts += [
             int_attribute(semconv.WASTE_QUERIES, breakdown.waste_queries),
+            int_attribute(semconv.WASTE_TIME, breakdown.waste_ns),
+            int_attribute(semconv.LOOKUP_RETRIES, breakdown.retries),
             int_attribute(semconv.AFTER_ANSWER, breakdown.after_answer_ns),
         ]
     parts += [

@@ -151,10 +151,8 @@ class Joiner:
         self._slots.add_lookup(waiting)
         self._ladder.add_lookup(waiting)
         if len(self._lookups) > self.settings.max_lookups or self._bytes > self.settings.max_bytes:
-            # Several at once: what they share is then worked out once, not once for each.
-            early = list(islice(self._lookups.values(), 1 + len(self._lookups) // 100))
-            self.counts["lookups_settled_early"] += len(early)
-            self._settle(early)
+            self._settle_early()
+            self._keep_bounds()
 
     def add_query(self, lookup: tuple[bytes, bytes], query: ClientQuery, now_ns: int) -> None:
         """Take in what a client saw of one of its queries.
@@ -196,8 +194,7 @@ class Joiner:
         self._hold(waiting, len(span.raw) + _SPAN_BYTES)
         if span.name == semconv.SERVEDNS_SPAN and not span.parent_id and not waiting.rooted:
             self._show(waiting, span)
-        if self._server_spans > self.settings.max_server_spans:
-            self._evict()
+        self._keep_bounds()
 
     def add_message(self, message: Message, now_ns: int) -> None:
         """Take in a message of dnstap or of a log."""
@@ -216,8 +213,7 @@ class Joiner:
                 self._slots.add_trace(waiting)
         else:
             self._slots.remove_trace(waiting)
-        if self._server_spans > self.settings.max_server_spans:
-            self._evict()
+        self._keep_bounds()
 
     # -- out ----------------------------------------------------------------------------------
 
@@ -285,8 +281,20 @@ class Joiner:
         if waiting.claim is None and not _carries_context(waiting):
             self._slots.add_trace(waiting)
 
-    def _evict(self) -> None:
-        self._release(next(iter(self._traces.values())), "evicted")
+    def _keep_bounds(self) -> None:
+        while self._traces and (
+            self._server_spans > self.settings.max_server_spans
+            or self._bytes > self.settings.max_bytes
+        ):
+            self._release(next(iter(self._traces.values())), "evicted")
+        while self._lookups and self._bytes > self.settings.max_bytes:
+            self._settle_early()
+
+    def _settle_early(self) -> None:
+        # Several at once: what they share is then worked out once, not once for each.
+        early = list(islice(self._lookups.values(), 1 + len(self._lookups) // 100))
+        self.counts["lookups_settled_early"] += len(early)
+        self._settle(early)
 
     # -- lookups that are due -----------------------------------------------------------------
 
