@@ -1,5 +1,6 @@
 """Lookups in the traces of jaeger-client itself."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +22,16 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def event_loop_of_this_thread() -> Iterator[None]:
+    """What jaeger-client's version of Tornado expects, and asyncio.run takes away."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 class Tracing:
