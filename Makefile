@@ -33,6 +33,9 @@ bench-coredns: .venv/ready ## what each evidence level costs CoreDNS, its receiv
 	@$(BIN)/otel-dns programs get coredns
 	@$(BIN)/python -m bench.coredns $(BENCH_ARGS)
 
+bench-page: .venv/ready ## what those who look at the page wait for
+	@$(BIN)/python -m bench.page $(BENCH_ARGS)
+
 format: .venv/ready ## format the code, mend what the linter can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
