@@ -5,10 +5,10 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench-client bench-coredns bench-processor format docs dashboards lock clean
+.PHONY: help demo test test-transparency check bench-client bench-coredns bench-processor format docs dashboards lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/ready ## joined DNS traces from real programs, in a lab on this machine
 	@$(BIN)/otel-dns demo
@@ -16,6 +16,9 @@ demo: .venv/ready ## joined DNS traces from real programs, in a lab on this mach
 test: .venv/ready ## every test, against the real programs (builds those that are missing)
 	@$(BIN)/otel-dns programs get --all
 	@$(BIN)/pytest $(PYTEST_ARGS)
+
+test-transparency: .venv/ready ## other people's test suites, with and without the instrumentation
+	@$(BIN)/python -m tests.transparency $(TRANSPARENCY_ARGS)
 
 check: .venv/ready ## format, lint, types, import directions
 	@$(BIN)/ruff format --check .

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from otel_dns.cli.directories import default_history
 from otel_dns.web import PageSettings, TokensError, create_app
 from otel_dns.web.guard import is_loopback
 
@@ -36,8 +37,9 @@ def _http(_context: click.Context, option: click.Parameter, value: str) -> str:
 @click.option(
     "--history",
     type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Directory of the history, as `otel-dns serve` writes it.",
+    default=default_history,
+    show_default="where `otel-dns serve` writes it",
+    help="Directory of the history.",
 )
 @click.option(
     "--listen",

@@ -102,7 +102,8 @@ def page_of(settings: ServeSettings, addresses: Mapping[str, str]) -> PageChild 
         settings: of the service.
         addresses: where it listens, by name.
     """
-    if settings.history.directory is None or settings.page.listen is None:
+    history = settings.history
+    if not history.keep or history.directory is None or settings.page.listen is None:
         return None
     if any(importlib.util.find_spec(package) is None for package in ("duckdb", "fastapi")):
         _log.warning("no page: it wants more packages (pip install 'otel-dns[history]')")

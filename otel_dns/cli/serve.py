@@ -12,7 +12,9 @@ from types import FrameType
 from typing import Any, Final
 
 import click
+import msgspec
 
+from otel_dns.cli.directories import default_history
 from otel_dns.cli.page_child import page_of
 from otel_dns.service import ServeSettings, Service, configuration
 
@@ -32,6 +34,7 @@ _KEYS: Final = {
     "export": "export.what",
     "page_listen": "page.listen",
     "page_token_file": "page.token_file",
+    "history": "history.directory",
     "metrics_output": "metrics.output",
     "metrics_interval": "metrics.interval",
 }
@@ -101,6 +104,13 @@ _KEYS: Final = {
     help="Tokens of those who may see the page (docs/page.md).",
 )
 @click.option(
+    "--history",
+    metavar="DIR",
+    show_default=r"otel-dns/history in $XDG_STATE_HOME",
+    help="Keep every lookup there, in Parquet files (docs/history.md).",
+)
+@click.option("--no-history", is_flag=True, help="Keep nothing; there is no page then.")
+@click.option(
     "--metrics-output",
     metavar="HOST:PORT|URL",
     help="Send metrics there too: HOST:PORT for OTLP over gRPC, an http:// URL for OTLP over HTTP.",
@@ -164,6 +174,9 @@ def serve(config: Path | None, *, check: bool, print_schema: bool, **options: An
     if check:
         click.echo(configuration.show(settings), nl=False)
         return
+    if settings.history.directory is None:
+        kept = msgspec.structs.replace(settings.history, directory=str(default_history()))
+        settings = msgspec.structs.replace(settings, history=kept)
     _run(settings)
 
 
@@ -174,6 +187,8 @@ def _overrides(options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "receivers.dnstap.tls", {"certificate": certificate, "key": key}
     if options["output"]:
         yield "outputs", [{"endpoint": endpoint} for endpoint in options["output"]]
+    if options["no_history"]:
+        yield "history.keep", False
     for option, key in _KEYS.items():
         value = options[option]
         if value is not None and value != ():

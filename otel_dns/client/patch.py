@@ -90,26 +90,26 @@ class Patch(Replacement):
             def wrapper(*args: Any, **kwargs: Any) -> Any:
                 if not (self.live and (recorder.awake or recorder.wake())):
                     return original(*args, **kwargs)
-                ongoing = misread = None
+                lookup = ongoing = misread = None
                 try:
                     lookup = read_lookup(*args, **kwargs)
                     if lookup is not None:
                         ongoing = begin(lookup)
                 except Exception as error:  # noqa: BLE001 - the application must not see it
                     misread = error
-                if misread is not None:
-                    # Wrong arguments, usually: the original raises, and nothing of ours failed.
-                    result = original(*args, **kwargs)
-                    recorder.failed(misread)
-                    return result
-                if ongoing is None:
-                    return original(*args, **kwargs)
                 try:
                     result = original(*args, **kwargs)
                 except BaseException as error:
-                    ongoing.end(failed, error, failed=True)
+                    if ongoing is not None:
+                        ongoing.end(failed, error, failed=True)
+                    # A traceback keeps its frames' variables: ours are not to be among them.
+                    # What was misread are wrong arguments then: nothing of ours failed.
+                    del args, kwargs, lookup, ongoing, misread
                     raise
-                ongoing.end(answered, result, failed=False)
+                if ongoing is not None:
+                    ongoing.end(answered, result, failed=False)
+                elif misread is not None:
+                    recorder.failed(misread)
                 return result
 
             return wrapper if front is None else front(original, wrapper)

@@ -56,7 +56,7 @@ def _lookup_span(resolution: Resolution) -> bytes:
         word_attribute(semconv.LOOKUP_OUTCOME, resolution.outcome),
         word_attribute(semconv.BOTTLENECK, breakdown.bottleneck),
         word_attribute(semconv.LATENCY_CLASS, latency_class(breakdown.total_ns)),
-        int_attribute(semconv.QUERIES, len(join.traces)),
+        int_attribute(semconv.QUERIES, sum(not one.hop for one in join.traces)),
     ]
     if join.certainty:
         parts.append(word_attribute(semconv.JOIN_CERTAINTY, join.certainty))
@@ -66,6 +66,8 @@ def _lookup_span(resolution: Resolution) -> bytes:
     if join.traces:
         parts += [
             int_attribute(semconv.WASTE_QUERIES, breakdown.waste_queries),
+            int_attribute(semconv.WASTE_TIME, breakdown.waste_ns),
+            int_attribute(semconv.LOOKUP_RETRIES, breakdown.retries),
             int_attribute(semconv.AFTER_ANSWER, breakdown.after_answer_ns),
         ]
     parts += [
@@ -89,6 +91,8 @@ def _server_spans(lookup: Lookup, joined: JoinedTrace) -> Iterator[tuple[Origin,
             attributes += hex_attribute(semconv.ORIGINAL_TRACE_ID, span.trace_id)
             attributes += hex_attribute(semconv.ORIGINAL_SPAN_ID, span.span_id)
             attributes += int_attribute(semconv.CANDIDATE_INDEX, joined.candidate)
+            if joined.hop:
+                attributes += int_attribute(semconv.HOP, joined.hop)
             parent_id = above
         else:
             parent_id = span.parent_id or above

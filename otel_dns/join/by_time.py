@@ -88,7 +88,7 @@ class ByTime:
                 continue
             if (
                 len(traces) > 1
-                or len(slot.traces) > len(slot.lookups)
+                or (len(slot.traces) > 1 and slot.surplus(end_ns) > 0)
                 or (len(slot.lookups) > 1 and len(slot.lookups_between(start_ns, end_ns)) > 1)
             ):
                 contested = True
@@ -130,12 +130,13 @@ class ByTime:
         slots = self._fill_order(lookups)
         start_ns = min(one.lookup.start_ns for one in lookups) - self._tolerance_ns
         end_ns = max(one.lookup.end_ns for one in lookups) + self._tolerance_ns
+        until_ns = max(one.lookup.end_ns for one in lookups if one in left)
         knot = Knot(lookups, self._timing, self._completeness.seen, self._tolerance_ns)
         knot.solve(
             {
                 slot: (
                     [(trace, 0) for trace in slot.traces_between(start_ns, end_ns)],
-                    self._completeness.strangers_hz(slot),
+                    self._completeness.strangers_hz(slot, until_ns),
                 )
                 for slot in slots
             }

@@ -36,12 +36,16 @@ class Completeness:
         share = self._present / (self._present + self._missing)
         return min(max(share, 0.02), 0.995)
 
-    def strangers_hz(self, slot: Slot) -> float:
-        """Estimate how many queries a second in a slot come from lookups that are not known."""
-        surplus = len(slot.traces) - self.seen * len(slot.lookups)
+    def strangers_hz(self, slot: Slot, until_ns: int) -> float:
+        """Estimate how many queries a second in a slot come from lookups that are not known.
+
+        Later than ``until_ns`` nothing is counted: there lookups are still on their way.
+        """
+        traces, lookups, span_ns = slot.until(until_ns)
+        surplus = traces - self.seen * lookups
         if surplus < 2:  # one may be a query sent again
             return _FEW_STRANGERS_HZ
-        return _FEW_STRANGERS_HZ + surplus / max(slot.traces_span_ns() / 1e9, 1.0)
+        return _FEW_STRANGERS_HZ + surplus / max(span_ns / 1e9, 1.0)
 
     def learn(self, lookup: Lookup, given: Collection[tuple[ServerTrace, int]]) -> None:
         """Take note of what a lookup was given: server traces, each with its candidate."""

@@ -21,8 +21,10 @@ _RELEARN: Final = 64
 _REMEMBERED: Final = 4_000.0
 """Gaps that weigh in: older ones fade."""
 _PRIOR_WEIGHT: Final = 150.0
-_TAIL: Final = 0.004
-_TAIL_NS: Final = 2_000_000_000
+_TAIL: Final = 0.01
+_TAIL_FROM_NS: Final = 500_000
+_TAIL_TO_NS: Final = 10_000_000_000
+"""One gap in a hundred may be of any length, each doubling as likely as the next."""
 _TIMEOUT_TAIL: Final = 0.004
 _TIMEOUT_STEP_NS: Final = 500_000_000
 _TIMEOUT_LATE_NS: Final = 30_000_000
@@ -88,7 +90,7 @@ class Gap:
                 )
                 / weight
                 / _width(at)
-                + _TAIL / _TAIL_NS
+                + _tail(at)
             )
             for at in range(len(counts))
         ]
@@ -150,6 +152,13 @@ def _edge(step: int) -> int:
 def _width(at: int) -> int:
     step = at - _STEPS if at >= _STEPS else _STEPS - 1 - at
     return _edge(step + 1) - _edge(step)
+
+
+def _tail(at: int) -> float:
+    """Return the density of gaps that nothing explains."""
+    step = at - _STEPS if at >= _STEPS else _STEPS - 1 - at
+    gap_ns = max((_edge(step) + _edge(step + 1)) / 2, _TAIL_FROM_NS)
+    return _TAIL / log(_TAIL_TO_NS / _TAIL_FROM_NS) / gap_ns
 
 
 def _spread(quantiles: Sequence[tuple[float, int]]) -> list[float]:

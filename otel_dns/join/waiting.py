@@ -32,11 +32,12 @@ class WaitingLookup:
     claimed: dict["WaitingTrace", "Claim"] = field(default_factory=dict)
     """Server traces that are its own for sure."""
     traces: list[JoinedTrace] = field(default_factory=list)
+    hops_confidence: float = 1.0
+    """How sure the server traces behind the first server's are."""
     inherited_doubt: float = 0.0
     """Odds of exchanges with rivals that have left with what they were given."""
     inherited_partners: int = 0
     """Rivals that have left and with which it is interchangeable."""
-    contested: bool = False
 
     def __post_init__(self) -> None:
         lookup = self.lookup
@@ -166,28 +167,51 @@ class Slot:
         """Return the lookups that ran in a stretch of time, in order of start."""
         if len(self.lookups) == 1:
             return list(self.lookups)
-        found = self._lookups_sorted
-        if found is None:
-            found = self._lookups_sorted = sorted(self.lookups, key=_lookup_start)
-            self._longest_ns = max(one.lookup.end_ns - one.lookup.start_ns for one in found)
+        found = self._sorted_lookups()
         first = bisect_left(found, start_ns - self._longest_ns, key=_lookup_start)
         last = bisect_right(found, end_ns, key=_lookup_start)
         return [one for one in found[first:last] if one.lookup.end_ns >= start_ns]
 
     def traces_between(self, start_ns: int, end_ns: int) -> list[WaitingTrace]:
         """Return the server traces that started in a stretch of time, in order of start."""
-        found = self._traces_sorted
-        if found is None:
-            found = self._traces_sorted = sorted(self.traces, key=_trace_start)
+        found = self._sorted_traces()
         first = bisect_left(found, start_ns, key=_trace_start)
         return found[first : bisect_right(found, end_ns, lo=first, key=_trace_start)]
 
-    def traces_span_ns(self) -> int:
-        """Return how far apart the first and the last server trace are."""
+    def until(self, end_ns: int) -> tuple[int, int, int]:
+        """Count what started up to a time.
+
+        Returns:
+            Server traces, lookups, and how far apart the first and the last server trace are.
+        """
+        if not self.traces:
+            return 0, 0, 0
+        traces = self._sorted_traces()
+        number = bisect_right(traces, end_ns, key=_trace_start)
+        span_ns = traces[number - 1].start_ns - traces[0].start_ns if number else 0
+        if len(self.lookups) == 1:
+            return number, 1, span_ns
+        return number, bisect_right(self._sorted_lookups(), end_ns, key=_lookup_start), span_ns
+
+    def surplus(self, end_ns: int) -> int:
+        """Return how many more server traces than lookups there are up to a time."""
+        traces, lookups, _ = self.until(end_ns)
+        return traces - lookups
+
+    def _sorted_lookups(self) -> list[WaitingLookup]:
+        found = self._lookups_sorted
+        if found is None:
+            found = self._lookups_sorted = sorted(self.lookups, key=_lookup_start)
+            self._longest_ns = max(
+                (one.lookup.end_ns - one.lookup.start_ns for one in found), default=0
+            )
+        return found
+
+    def _sorted_traces(self) -> list[WaitingTrace]:
         found = self._traces_sorted
         if found is None:
             found = self._traces_sorted = sorted(self.traces, key=_trace_start)
-        return found[-1].start_ns - found[0].start_ns if found else 0
+        return found
 
     def add_lookup(self, waiting: WaitingLookup) -> None:
         """Let a lookup wait here."""
@@ -217,6 +241,7 @@ class Slots:
 
     def __init__(self) -> None:
         self._slots: dict[SlotKey, Slot] = {}
+        self._questions: dict[tuple[str, str], dict[WaitingTrace, None]] = {}
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -252,6 +277,7 @@ class Slots:
             self.remove_trace(waiting)
         slot = waiting.slot = self._at(key)
         slot.add_trace(waiting)
+        self._questions.setdefault(key[1:], {})[waiting] = None
 
     def remove_trace(self, waiting: WaitingTrace) -> None:
         """Let a server trace leave, if it is there."""
@@ -260,8 +286,16 @@ class Slots:
             return
         waiting.slot = None
         slot.remove_trace(waiting)
+        asking = self._questions[slot.key[1:]]
+        del asking[waiting]
+        if not asking:
+            del self._questions[slot.key[1:]]
         if not slot.lookups and not slot.traces:
             del self._slots[slot.key]
+
+    def asking(self, name: str, type_: str) -> list[WaitingTrace]:
+        """Return the server traces of a question, whoever asked it."""
+        return list(self._questions.get((name, type_), ()))
 
     def of(self, waiting: WaitingLookup) -> Iterator[Slot]:
         """Go through a lookup's slots, in the order in which the resolver fills them."""

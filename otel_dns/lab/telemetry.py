@@ -161,6 +161,7 @@ def start_processor(
             *(sys.executable, "-P", "-m", "otel_dns", "serve"),
             *("--otlp-listen", otlp_listen, "--http-listen", http_listen, "--output", output),
             *("--export", "all"),
+            *(() if "--history" in args else ("--no-history",)),
             *("--coredns-service", corefiles.CLUSTER_SERVICE),
             *("--coredns-service", corefiles.NODE_CACHE_SERVICE),
             *args,

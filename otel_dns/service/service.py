@@ -20,6 +20,7 @@ Counts and gauges of every part are shown at ``/metrics`` by themselves.
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry
@@ -29,6 +30,7 @@ from prometheus_client.registry import Collector
 
 from otel_dns.service.counts import Counts
 from otel_dns.service.dnstap_receiver import DnstapReceiver
+from otel_dns.service.history_part import HistoryPart
 from otel_dns.service.http_receiver import HttpReceiver
 from otel_dns.service.intake import OtlpIntake
 from otel_dns.service.ledger import Ledger, reading
@@ -71,6 +73,10 @@ class Service(Collector):
         resolutions = ResolutionMetrics()
         self._observers: list[Observer] = [resolutions]
         self._parts: list[Part] = []
+        if settings.history.keep and settings.history.directory is not None:
+            history = HistoryPart(settings.history, Path(settings.history.directory))
+            self._observers.append(history)
+            self._parts.append(history)
         if settings.metrics.output is not None:
             self._parts.append(
                 MetricsPush(

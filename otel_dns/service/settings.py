@@ -187,11 +187,18 @@ class Output(Section, frozen=True):
 
 
 class History(Section, frozen=True):
-    """Every resolution kept as rows in Parquet files. Without a directory nothing is kept."""
+    """Every resolution kept as rows in Parquet files."""
 
+    keep: bool = True
+    """``false``: nothing is kept, and there is no page."""
     directory: str | None = None
+    """Without it, ``otel-dns serve`` takes ``otel-dns/history`` under ``$XDG_STATE_HOME``, which is
+    ``~/.local/state`` unless set."""
+    flush: Duration = _default(Duration(10))
+    """Lookups are written at the latest so long after they were joined: what a crash may lose."""
     retention: Duration = _default(Duration(14 * 86_400))
     max_size: Size = _default(Size(10 * 1024 * MIB))
+    """Of all files; beyond it the oldest hours are deleted."""
 
 
 class Page(Section, frozen=True):

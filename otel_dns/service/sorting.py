@@ -14,6 +14,7 @@ class Incoming(NamedTuple):
     """What one request, or one piece of a stream, brought."""
 
     lookups: list[Span]
+    """Of clients: their lookups, and their queries under them."""
     server_spans: list[Span]
     others: list[tuple[Origin, bytes]]
     """Spans that are not ours: they pass through, unchanged to the byte."""
@@ -54,8 +55,6 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
                 continue
             if rule is not None:
                 _sort_foreign(span, rule, sorted_)
-            elif span.name == semconv.QUERY_SPAN and ours is sorted_.lookups:
-                sorted_.others.append((origin, raw))
             else:
                 ours.append(span)
     mixed = bool(sorted_.lookups or sorted_.server_spans or sorted_.refused)

@@ -31,10 +31,11 @@ _LOST: Final = (
 def state(answering: Answering, asked: Asked, live: Live) -> State:
     """Judge a time by what was seen in it."""
     all_of = totals(answering, asked)
-    found = find(_situation(answering, asked, all_of)) if all_of.lookups else []
+    situation = _situation(answering, asked, all_of)
+    found = find(situation) if all_of.lookups else []
     coverage = _coverage(answering, asked, all_of, live)
     verdict, sentence, reason = _judge(all_of, found)
-    changes, changes_reason = _changes(answering, asked, all_of)
+    changes, changes_reason = _changes(answering, asked, all_of, situation)
     return State(
         verdict=verdict,
         sentence=sentence,
@@ -97,8 +98,7 @@ def _coverage(answering: Answering, asked: Asked, all_of: Totals, live: Live) ->
         f"""
         SELECT count(DISTINCT client) FILTER (NOT inferred) AS told,
             count(DISTINCT client) AS clients,
-            sum(len(list_filter(hops, lambda h: h.hop = 0 AND
-                (h.method IN ({_EXACT_SQL}) OR h.source <> 'trace')))) AS exact,
+            sum(queries) FILTER (method IN ({_EXACT_SQL})) AS exact,
             sum(unattributed_ns) FILTER (method <> 'none') AS unexplained,
             sum(duration_ns) FILTER (method <> 'none') AS explained
         FROM lookups
@@ -125,7 +125,7 @@ def _coverage(answering: Answering, asked: Asked, all_of: Totals, live: Live) ->
             label="queries with exact evidence",
             value=share(exact),
             enough=exact >= _GREEN_JOINED or sure >= _GREEN_JOINED,
-            explanation="By ids, marks or trace context, from dnstap, logs or the client itself.",
+            explanation="Of lookups joined by ids, marks or trace context rather than by time.",
         ),
     ]
     if row["explained"]:
@@ -230,7 +230,9 @@ _CHANGED: Final = 1.5
 _CHANGES: Final = 6
 
 
-def _changes(answering: Answering, asked: Asked, now: Totals) -> tuple[list[Change], str]:
+def _changes(
+    answering: Answering, asked: Asked, now: Totals, situation: Situation
+) -> tuple[list[Change], str]:
     before = totals(answering, asked.before())
     if before.lookups < _COMPARABLE or now.lookups < _COMPARABLE:
         return [], "There are too few lookups in this time, or in the time before, to compare."
@@ -249,9 +251,12 @@ def _changes(answering: Answering, asked: Asked, now: Totals) -> tuple[list[Chan
     failed = (before.failed / before.lookups, now.failed / now.lookups)
     if failed[0] != failed[1] and max(failed) >= 0.001:
         compare("share that failed", failed[0] or 1e-9, failed[1] or 1e-9, share)
-    for kind, what in (("upstream", "upstream"), ("own", "DNS server")):
-        for one in seen(answering, asked, kind):
-            filters = {"server" if kind == "own" else kind: one.name}
+    for kind, what, subjects in (
+        ("upstream", "upstream", situation.upstreams),
+        ("server", "DNS server", situation.servers),
+    ):
+        for one in subjects:
+            filters = {kind: one.name}
             if not one.before.count:
                 found.append(Change(label=f"{what} {one.name}", text="is new", filters=filters))
             elif not one.now.count:

@@ -26,7 +26,7 @@ def test_demo_runs_and_leaves_nothing(tmp_path: Path) -> None:
     )  # fmt: skip
     shown = done.stdout
     assert re.search(r"^www\.example\.org  ok .* 8 queries, 6 of them waste", shown, re.MULTILINE)
-    assert re.search(r"^db  ok .* 2 queries, joined by time, sole", shown, re.MULTILINE)
+    assert re.search(r"^db  ok .* 2 queries, joined by time, sure", shown, re.MULTILINE)
     assert re.search(r"connect 192\.0\.2\.53:53 \d+\.\d\d ms", shown)
     assert "RECORDING" not in shown
     assert not processes_with(tmp_path)

@@ -1,6 +1,7 @@
 """The exact rungs, and server traces that messages alone make."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -222,3 +223,28 @@ def test_a_root_that_comes_after_its_messages_were_sent_is_not_sent_again() -> N
 
     assert sent == [asked.span.span_id, root.span_id, child.span_id]
     assert joiner.counts["server_spans_superseded"] == 1
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+@pytest.mark.parametrize("extra", [True, False])
+def test_a_forwarders_messages_find_the_query_they_are_for(
+    order: tuple[int, ...], extra: bool
+) -> None:
+    """As CoreDNS has them of a query not traced: from the server's own address and port."""
+    own = {"client": "10.244.0.2", "port": 53_105, "peer": "192.0.2.53:53"}
+    out = message("FQ", 2 * MS, **own)
+    back = message("FR", 24 * MS, query_time_ns=2 * MS, rcode="NOERROR", **own)
+    if extra:
+        out, back = replace(out, asker_port=40_000), replace(back, asker_port=40_000)
+    messages = [*exchange(MS, 25 * MS), out, back]
+    # Another client's query with the same id at the same time, from another port.
+    others = exchange(MS, 3 * MS, client="10.0.0.8", port=50_000) if extra else ()
+
+    (resolution,) = resolved(
+        [lookup(0, 30 * MS), *others, *(messages[number] for number in order)]
+    ).values()
+
+    (joined,) = resolution.join.traces
+    assert [(span.name, span.start_ns - T0, span.end_ns - T0) for span in joined.trace.spans] == [
+        ("servedns", MS, 25 * MS), ("connect", 2 * MS, 24 * MS),
+    ]  # fmt: skip

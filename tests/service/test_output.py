@@ -223,7 +223,7 @@ def program(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """`otel-dns serve` as a process of its own."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "otel_dns", "serve", *arguments],
+            [sys.executable, "-m", "otel_dns", "serve", "--no-history", *arguments],
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=output,

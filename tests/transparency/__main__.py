@@ -1,0 +1,146 @@
+"""``python -m tests.transparency [SUITE ...]``: run each suite twice, and compare.
+
+A test whose outcome differs is run again, alone, up to three times each way: suites of sockets and
+timers have tests that fail now and then, and what matters is whether they still can have the same
+outcome. Exit code 1 if one cannot.
+"""
+
+import argparse
+import importlib.util
+import json
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tests.transparency.suites import CPYTHON, SUITES, Suite
+
+ROOT = Path(__file__).parents[2]
+REQUIREMENT = Path(__file__).with_name("dnspython.txt")
+MODES = ("bare", "instrumented")
+SECONDS = 300
+AGAIN = 3
+
+
+class UnavailableError(Exception):
+    """A suite cannot be had here; says why."""
+
+
+def source(kind: str, into: Path) -> Path:
+    """Return where a suite's tests are."""
+    if kind == CPYTHON:
+        for module in ("test.support", "test.test_socket"):
+            if importlib.util.find_spec(module) is None:
+                raise UnavailableError(f"this Python is installed without its tests ({module})")
+        return into
+    wanted = f"dnspython=={version('dnspython')}"
+    if wanted not in REQUIREMENT.read_text(encoding="utf-8"):
+        raise UnavailableError(f"{REQUIREMENT.name} does not name the installed {wanted}")
+    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--quiet"]
+    command += ["--no-deps", "--no-binary", "dnspython", "--require-hashes"]
+    done = subprocess.run(
+        [*command, "-r", str(REQUIREMENT), "-d", str(into)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise UnavailableError(f"no source distribution: {done.stderr.strip().splitlines()[-1]}")
+    (archive,) = into.glob("dnspython-*.tar.gz")
+    with tarfile.open(archive) as files:
+        files.extractall(into, filter="data")
+    tests = into / archive.name.removesuffix(".tar.gz")
+    # The installed package is what is tested, not the one beside the tests.
+    (tests / "dns").rename(tests / "not-used")
+    return tests
+
+
+def run(suite: Suite, mode: str, directory: Path, only: Sequence[str] = ()) -> dict[str, Any]:
+    """Run a suite once, in a process of its own."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as results:
+        command = [sys.executable, "-m", "tests.transparency.child"]
+        done = subprocess.run(
+            [*command, suite.name, mode, results.name, str(directory), *only],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        text = Path(results.name).read_text(encoding="utf-8")
+    if not text:
+        sys.exit(f"{suite.name}, {mode}, did not end well:\n{done.stdout}{done.stderr}"[-4000:])
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def both(suite: Suite, directory: Path, only: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Run a suite both ways, side by side: these tests wait more than they work."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda mode: run(suite, mode, directory, only), MODES))
+
+
+def different(bare: dict[str, str], ours: dict[str, str]) -> list[str]:
+    return sorted(name for name in bare.keys() | ours.keys() if bare.get(name) != ours.get(name))
+
+
+def compare(suite: Suite, directory: Path) -> Iterable[str]:
+    """Run and compare; yield a line for each test that does not behave the same."""
+    bare, ours = both(suite, directory)
+    number = len(bare["outcomes"])
+    counts = Counter(how.partition(":")[0] for how in bare["outcomes"].values())
+    told = ", ".join(f"{count} {how}" for how, count in sorted(counts.items()))
+    print(f"{suite.name}: {number} tests ({told}); {ours['lookups']} lookups recorded", flush=True)
+    if not counts["passed"]:
+        yield f"{suite.name}: nothing passes without the instrumentation"
+    if not ours["lookups"] and not suite.without_lookups:
+        yield f"{suite.name}: nothing was recorded, so nothing was tried"
+    seen = {
+        name: ({bare["outcomes"].get(name)}, {ours["outcomes"].get(name)})
+        for name in different(bare["outcomes"], ours["outcomes"])
+    }
+    for _ in range(AGAIN):
+        apart = [name for name, (one, other) in seen.items() if not one & other]
+        if not apart:
+            break
+        for name in apart:
+            for mode, outcomes in zip(MODES, seen[name], strict=True):
+                outcomes.add(run(suite, mode, directory, [name])["outcomes"].get(name))
+    for name, (one, other) in seen.items():
+        if one & other:
+            print(f"  now and then: {name}: {one | other}")
+        else:
+            yield f"{suite.name}: {name}: without {one}, with {other}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.transparency", description=__doc__)
+    names = [suite.name for suite in SUITES]
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(names)}")
+    wanted = parser.parse_args().suites or names
+    if unknown := set(wanted) - set(names):
+        parser.error(f"no such suite: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    failures: list[str] = []
+    for suite in SUITES:
+        if suite.name not in wanted:
+            continue
+        with tempfile.TemporaryDirectory() as directory:
+            try:
+                where = source(suite.kind, Path(directory))
+            except UnavailableError as reason:
+                print(f"{suite.name}: SKIPPED: {reason}")
+                continue
+            failures += compare(suite, where)
+    print("\n".join(failures) or "every test behaves the same")
+    return bool(failures)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
