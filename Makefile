@@ -37,6 +37,9 @@ bench-processor: .venv/ready ## what a span costs in the processor, beside the r
 	@$(BIN)/otel-dns programs get otelcol
 	@$(BIN)/python -m bench.processor $(BENCH_ARGS)
 
+bench-page: .venv/ready ## what those who look at the page wait for
+	@$(BIN)/python -m bench.page $(BENCH_ARGS)
+
 format: .venv/ready ## format the code, mend what the linter can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .

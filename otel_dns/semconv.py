@@ -255,6 +255,15 @@ OWN_TIME: Final = "otel_dns.own_ns"
 CANDIDATE_INDEX: Final = "otel_dns.candidate.index"
 """int on servedns: place of the queried name in the lookup's candidates, from 0."""
 
+# -- OpenTelemetry in other formats ---------------------------------------------------------------
+
+OTEL_SCOPE_NAME: Final = "otel.scope.name"
+"""OpenTelemetry to non-OTLP formats (stable): the scope, as a tag of a Jaeger span."""
+OTEL_SCOPE_VERSION: Final = "otel.scope.version"
+"""OpenTelemetry to non-OTLP formats (stable)."""
+OTEL_STATUS_DESCRIPTION: Final = "otel.status_description"
+"""OpenTelemetry to non-OTLP formats (stable)."""
+
 # -- metrics ----------------------------------------------------------------------------------
 
 DNS_LOOKUP_DURATION: Final = "dns.lookup.duration"

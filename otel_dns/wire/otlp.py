@@ -473,6 +473,12 @@ def scope_name(scope: bytes) -> str:
 
 
 @_cached
+def encode_scope(name: str) -> bytes:
+    """Encode an instrumentation scope of which only the name is known."""
+    text = name.encode()
+    return b"\x0a" + _varint(len(text)) + text
+
+
 def server_instance(resource: bytes) -> str:
     """Name the instance behind an encoded resource: its Pod, else its id, else its service.
 
@@ -709,8 +715,8 @@ def decode(request: bytes) -> list[SpanView]:
 
 __all__ = [
     "ERROR_STATUS", "AttributeValue", "SpanGroup", "SpanView", "attributes_of", "build",
-    "change_attributes", "check", "cut", "decode", "double_attribute", "encode_span", "event_field",
-    "hex_attribute", "int_attribute", "origin_of", "read_span", "resource_attributes", "rewrite",
-    "scope_name", "server_instance", "service_name", "string_attribute", "with_kind",
-    "word_attribute",
+    "change_attributes", "check", "cut", "decode", "double_attribute", "encode_scope",
+    "encode_span", "event_field", "hex_attribute", "int_attribute", "origin_of", "read_span",
+    "resource_attributes", "rewrite", "scope_name", "server_instance", "service_name",
+    "string_attribute", "with_kind", "word_attribute",
 ]  # fmt: skip
