@@ -47,7 +47,10 @@ class _Account:
     def server(self, slices: Sequence[Slice], start_ns: int, end_ns: int) -> None:
         """The part of a server's timeline from ``start_ns`` to ``end_ns``."""
         for slice_start, slice_end, span in slices:
-            nanoseconds = min(slice_end, end_ns) - max(slice_start, start_ns)
+            # Not min and max: this runs for every span.
+            until_ns = slice_end if slice_end < end_ns else end_ns  # noqa: FURB136
+            since_ns = slice_start if slice_start > start_ns else start_ns  # noqa: FURB136
+            nanoseconds = until_ns - since_ns
             if nanoseconds <= 0:
                 continue
             if span.name == semconv.CONNECT_SPAN:
