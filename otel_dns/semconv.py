@@ -21,6 +21,9 @@ LOOKUP_SPAN: Final = "dns.lookup"
 SERVEDNS_SPAN: Final = "servedns"
 """CoreDNS plugin/trace/trace.go: the root span of one server's handling of one query."""
 
+CACHE_SPAN: Final = "cache"
+"""CoreDNS plugin/cache: a child within it means that the cache had no answer."""
+
 CONNECT_SPAN: Final = "connect"
 """CoreDNS plugin/forward/forward.go: one exchange with one upstream."""
 
@@ -175,6 +178,10 @@ BOTTLENECK: Final = "otel_dns.bottleneck"
 ``plugin:<name>`` for one plugin's own time."""
 WASTE_QUERIES: Final = "otel_dns.search.waste_queries"
 """int: queries spent on candidates of the search list before the one that gave the answer."""
+WASTE_TIME: Final = "otel_dns.search.waste_ns"
+"""int nanoseconds until the first query for the candidate that gave the answer."""
+LOOKUP_RETRIES: Final = "otel_dns.lookup.retries"
+"""int: queries that repeated one which got no answer, or none that was of use."""
 QUERIES: Final = "otel_dns.queries"
 """int: queries that servers saw for this lookup."""
 BREAKDOWN_PREFIX: Final = "otel_dns.breakdown."
@@ -206,6 +213,9 @@ OUTCOME_NOT_FOUND: Final = "not_found"
 OUTCOME_TIMEOUT: Final = "timeout"
 OUTCOME_SERVER_FAILURE: Final = "server_failure"
 OUTCOME_ERROR: Final = "error"
+
+CACHE_HIT: Final = "hit"
+CACHE_MISS: Final = "miss"
 
 # -- segments of a breakdown (ours) --------------------------------------------------------------
 
@@ -244,6 +254,15 @@ OWN_TIME: Final = "otel_dns.own_ns"
 """int nanoseconds spent in this span and in none of its children."""
 CANDIDATE_INDEX: Final = "otel_dns.candidate.index"
 """int on servedns: place of the queried name in the lookup's candidates, from 0."""
+
+# -- OpenTelemetry in other formats ---------------------------------------------------------------
+
+OTEL_SCOPE_NAME: Final = "otel.scope.name"
+"""OpenTelemetry to non-OTLP formats (stable): the scope, as a tag of a Jaeger span."""
+OTEL_SCOPE_VERSION: Final = "otel.scope.version"
+"""OpenTelemetry to non-OTLP formats (stable)."""
+OTEL_STATUS_DESCRIPTION: Final = "otel.status_description"
+"""OpenTelemetry to non-OTLP formats (stable)."""
 
 # -- metrics ----------------------------------------------------------------------------------
 

@@ -69,6 +69,8 @@ class View:
 
     dnstap: bool = False
     """Messages come too: ports and ids of queries, when answers were out."""
+    ids: bool = False
+    """Clients tell port and id of their queries, as dnspython's do; here they are dnstap's."""
     skew_ms: float = 0
     """The server's clock is ahead by so much."""
     drift_ppm: float = 0
@@ -88,6 +90,7 @@ class View:
 VIEWS: Final[Mapping[str, View]] = {
     "spans": View(),
     "dnstap": View(dnstap=True),
+    "ids": View(dnstap=True, ids=True),
     "skew 2 ms": View(skew_ms=2),
     "skew -20 ms": View(skew_ms=-20),
     "skew 20 ms": View(skew_ms=20),

@@ -84,6 +84,8 @@ def play(seen: Seen) -> tuple[dict[int, Resolution], Mapping[str, int]]:
             outcomes += joiner.advance(now_ns)
         if event.kind == "lookup":
             joiner.add_lookup(event.item, event.at_ns)
+        elif event.kind == "query":
+            joiner.add_query(*event.item, event.at_ns)
         elif event.kind == "span":
             joiner.add_server_span(event.item, event.at_ns)
         else:

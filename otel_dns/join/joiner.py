@@ -150,6 +150,7 @@ class Joiner:
         self._bytes += _size_of(waiting)
         self._slots.add_lookup(waiting)
         self._ladder.add_lookup(waiting)
+        self._reserve(waiting)
         if len(self._lookups) > self.settings.max_lookups or self._bytes > self.settings.max_bytes:
             self._settle_early()
             self._keep_bounds()
@@ -166,6 +167,7 @@ class Joiner:
         waiting = self._lookups.get(lookup)
         if waiting is not None:
             self._ladder.add_query(waiting, query)
+            self._reserve(waiting)
             return
         if lookup in self._resolved:
             self.counts["queries_late"] += 1
@@ -176,6 +178,11 @@ class Joiner:
         if len(self._early_queries) > self.settings.max_lookups:
             self._early_queries.popitem(last=False)
             self.counts["queries_evicted"] += 1
+
+    def _reserve(self, waiting: WaitingLookup) -> None:
+        """Take what is a lookup's for sure from the slots: it is not for guesses any more."""
+        for trace in waiting.claimed:
+            self._slots.remove_trace(trace)
 
     def add_server_span(self, span: Span, now_ns: int) -> None:
         """Take one of CoreDNS's spans in."""

@@ -29,6 +29,9 @@ def lookup_of(span: Span) -> Lookup | None:
     if not isinstance(name, str) or not isinstance(client, str) or not client:
         return None
     search = attributes.get(semconv.RESOLVER_SEARCH)
+    if isinstance(search, str):
+        # A tag of a Jaeger span, which is a single value: written as in resolv.conf.
+        search = tuple(search.split())
     ndots = attributes.get(semconv.RESOLVER_NDOTS)
     said_kind = attributes.get(semconv.RESOLVER_KIND)
     kind = said_kind if isinstance(said_kind, str) else "other"
