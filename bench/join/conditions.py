@@ -11,8 +11,9 @@ from typing import Final
 
 TUNING_SEEDS: Final = (1, 2, 3)
 """Open to whoever tunes the join."""
-HELD_OUT_SEEDS: Final = (101, 102, 103)
-"""For figures only: nothing is tuned on them."""
+HELD_OUT_SEEDS: Final = (102, 103)
+"""For figures only: nothing is tuned on them. 101 was one of them until its failures were looked at
+while the join was tuned."""
 
 
 @dataclass(frozen=True, slots=True)
