@@ -3,8 +3,8 @@
 * Letter case (draft-vixie-dnsext-dns0x20): servers compare names without regard to case and repeat
   the question as it was asked. So a name's letters carry as many bits as there are, here those of a
   digest of the span's ids: whoever knows the span can check them, and nobody else can read them.
-* EDNS option TRACEPARENT (65500, PowerDNS Recursor's `event-trace` and dnsdist's `trace` document
-  its layout): the span's context itself.
+* EDNS option TRACEPARENT (65500, in the layout that PowerDNS Recursor from 5.3 and dnsdist from 2.1
+  read): the span's context itself.
 
 Pure, and imported by the client (which makes the marks) and by the join (which checks them).
 """

@@ -64,10 +64,8 @@ def corefile(level: int, zone: Path, receiver: str) -> str:
             f'dnstap tcp://{receiver}:6000 full {{\n        extra "{EXTRA_FORMAT}"\n    }}',
         ]
     if level >= 3:
-        every = 1 if level == 4 else 100
-        lines.append(
-            f"trace zipkin http://{receiver}:9411/api/v2/spans {{\n        every {every}\n    }}"
-        )
+        rate = "every 1" if level == 4 else "every 100\n        zipkin_max_backlog_size 200"
+        lines.append(f"trace zipkin http://{receiver}:9411/api/v2/spans {{\n        {rate}\n    }}")
     lines += ["loadbalance", "cache 30", f'file "{zone}" cluster.local']
     return ".:53 {\n    " + "\n    ".join(lines) + "\n}\n"
 
@@ -119,22 +117,28 @@ class Bench:
         after = self._metrics(pod)
         time.sleep(_SENT_WITHIN_S)
         sent = int(_only(_SENT, out))
-        full_before = self._metrics(pod)
-        full = self._load(self._seconds / 2, None)
-        full_cpu = _cpu(self._metrics(pod)) - _cpu(full_before)
         times = sorted(float(match[2]) * 1e6 for match in _VERBOSE.finditer(out))
         bytes_sent = self._bytes(level, counts, process) - bytes_before
+        # Other work on this machine only ever makes it worse: the best of three.
+        cpu_most, most = zip(*(self._full(pod) for _ in range(3)), strict=True)
         return Cell(
             level=level,
             state=state,
             cpu_us=(_cpu(after) - _cpu(before)) / sent * 1e6,
-            cpu_most_us=full_cpu / int(_only(_SENT, full)) * 1e6,
+            cpu_most_us=min(cpu_most),
             p99_us=statistics.quantiles(times, n=100)[98] if len(times) > 100 else float("nan"),
             rss=int(after["process_resident_memory_bytes"]),
             bytes_a_query=bytes_sent / sent,
             lost=int(_only(_LOST, out)),
-            most=float(_only(_RATE, full)),
+            most=max(most),
         )
+
+    def _full(self, pod: Pod) -> tuple[float, float]:
+        """Ask as fast as it answers: CPU a query in microseconds, queries a second."""
+        before = self._metrics(pod)
+        out = self._load(self._seconds / 2, None)
+        spent = _cpu(self._metrics(pod)) - _cpu(before)
+        return spent / int(_only(_SENT, out)) * 1e6, float(_only(_RATE, out))
 
     def _load(self, seconds: float, rate: int | None) -> str:
         limit = ["-Q", str(rate), "-v"] if rate else []

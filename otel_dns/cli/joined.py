@@ -3,7 +3,7 @@
 Whatever shows a lookup starts here, so what is shown is what was exported, and nothing else.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -94,11 +94,7 @@ def _joined_lookup(span: SpanView, trace: list[SpanView]) -> JoinedLookup:
     for other in trace:
         children.setdefault(other.parent_id, []).append(other)
     prefix = semconv.BREAKDOWN_PREFIX
-    queries = [
-        _query(child, children)
-        for child in children.get(span.span_id, ())
-        if child.name == semconv.SERVEDNS_SPAN
-    ]
+    queries = [_query(root, children) for root in _servers_asked(span, children)]
     return JoinedLookup(
         span=span,
         caller=next((other for other in trace if other.span_id == span.parent_id), None),
@@ -113,6 +109,21 @@ def _joined_lookup(span: SpanView, trace: list[SpanView]) -> JoinedLookup:
             if key.startswith(semconv.BREAKDOWN_PLUGIN_PREFIX)
         },
     )
+
+
+def _servers_asked(
+    lookup: SpanView, children: Mapping[bytes, list[SpanView]]
+) -> Iterator[SpanView]:
+    """Find the servers' root spans: under the lookup, or under a query that its client saw."""
+    for child in children.get(lookup.span_id, ()):
+        if child.name == semconv.SERVEDNS_SPAN:
+            yield child
+        elif child.scope == semconv.CLIENT_SCOPE:
+            yield from (
+                server
+                for server in children.get(child.span_id, ())
+                if server.name == semconv.SERVEDNS_SPAN
+            )
 
 
 def _query(root: SpanView, children: Mapping[bytes, list[SpanView]]) -> JoinedQuery:

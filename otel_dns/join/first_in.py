@@ -22,8 +22,7 @@ def assign(slot: Slot, tolerance_ns: int, until_ns: int) -> list[Assignment]:
 
     A trace belongs to a lookup that was running when it started (give or take the tolerance).
     A second trace in one lookup's slot is a retry where no other known lookup could have caused
-    it; otherwise it stays unassigned. Lookups that competed are marked as contested, and so is
-    one with a second trace that the first does not call for: it may be an unknown lookup's.
+    it; otherwise it stays unassigned.
 
     The result does not depend on the order in which anything arrived, nor on which of the
     lookups is settled first; the time it takes grows as that of sorting.
@@ -34,9 +33,7 @@ def assign(slot: Slot, tolerance_ns: int, until_ns: int) -> list[Assignment]:
     first_ns = upcoming[0].lookup.start_ns - tolerance_ns if upcoming else until_ns
     free: deque[WaitingLookup] = deque()  # those that ended meanwhile are left out when met
     running: list[tuple[int, int, WaitingLookup]] = []  # a heap: what ends first is on top
-    uncontested: list[WaitingLookup] = []
     attempts: dict[WaitingLookup, int] = {}
-    latest: dict[WaitingLookup, WaitingTrace] = {}
     in_reach = [trace for trace in slot.traces if first_ns <= trace.start_ns <= until_ns]
     for trace in sorted(in_reach, key=_trace_order):
         at = trace.start_ns
@@ -45,16 +42,10 @@ def assign(slot: Slot, tolerance_ns: int, until_ns: int) -> list[Assignment]:
             heappush(running, (waiting.lookup.end_ns + tolerance_ns, len(attempts), waiting))
             attempts[waiting] = 0
             free.append(waiting)
-            uncontested.append(waiting)
         while running and running[0][0] < at:
             heappop(running)
         if not running:
             continue
-        if len(running) > 1:
-            for waiting in uncontested:
-                if waiting.lookup.end_ns + tolerance_ns >= at:
-                    waiting.contested = True
-            uncontested.clear()
         while free and (
             free[0].lookup.end_ns + tolerance_ns < at
             or attempts[free[0]] >= len(free[0].candidates[slot.key])
@@ -67,25 +58,12 @@ def assign(slot: Slot, tolerance_ns: int, until_ns: int) -> list[Assignment]:
             continue
         else:
             owner = running[0][2]
-            if not _calls_for(latest[owner], trace):
-                owner.contested = True
             if attempts[owner] >= MAX_ATTEMPTS:
                 continue
         candidates = owner.candidates[slot.key]
         assigned.append((owner, trace, candidates[min(attempts[owner], len(candidates) - 1)]))
         attempts[owner] += 1
-        latest[owner] = trace
     return assigned
-
-
-def _calls_for(first: WaitingTrace, second: WaitingTrace) -> bool:
-    """Tell whether a server trace makes the stub ask again: truncated, or a server's failure."""
-    one, other = first.header, second.header
-    assert one is not None
-    assert other is not None
-    if one.rcode in {"SERVFAIL", "REFUSED", "NOTIMP"}:
-        return True
-    return one.proto == "udp" and other.proto == "tcp"
 
 
 def _lookup_order(waiting: WaitingLookup) -> tuple[int, bytes, bytes]:

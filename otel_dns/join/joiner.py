@@ -7,7 +7,7 @@ bounded by age, count and bytes, and everything that leaves is counted under a n
 """
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, TypeAlias
@@ -16,6 +16,7 @@ from otel_dns import semconv
 from otel_dns.join import context
 from otel_dns.join.breakdown import break_down
 from otel_dns.join.by_time import ByTime, Decision
+from otel_dns.join.hops import MAX_HOPS, Hops, spliced
 from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
 from otel_dns.join.timeline import timeline
@@ -27,6 +28,7 @@ from otel_dns.model import (
     Lookup,
     Message,
     Resolution,
+    Slice,
     Span,
 )
 from otel_dns.wire import MalformedError
@@ -108,6 +110,7 @@ class Joiner:
         self._traces: OrderedDict[Hashable, WaitingTrace] = OrderedDict()
         self._slots = Slots()
         self._ladder = Ladder()
+        self._hops = Hops(self._slots, self.settings.tolerance_ns)
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
         self._early_queries: OrderedDict[tuple[bytes, bytes], list[ClientQuery]] = OrderedDict()
         self._server_spans = 0
@@ -147,11 +150,10 @@ class Joiner:
         self._bytes += _size_of(waiting)
         self._slots.add_lookup(waiting)
         self._ladder.add_lookup(waiting)
+        self._reserve(waiting)
         if len(self._lookups) > self.settings.max_lookups or self._bytes > self.settings.max_bytes:
-            # Several at once: what they share is then worked out once, not once for each.
-            early = list(islice(self._lookups.values(), 1 + len(self._lookups) // 100))
-            self.counts["lookups_settled_early"] += len(early)
-            self._settle(early)
+            self._settle_early()
+            self._keep_bounds()
 
     def add_query(self, lookup: tuple[bytes, bytes], query: ClientQuery, now_ns: int) -> None:
         """Take in what a client saw of one of its queries.
@@ -165,6 +167,7 @@ class Joiner:
         waiting = self._lookups.get(lookup)
         if waiting is not None:
             self._ladder.add_query(waiting, query)
+            self._reserve(waiting)
             return
         if lookup in self._resolved:
             self.counts["queries_late"] += 1
@@ -175,6 +178,11 @@ class Joiner:
         if len(self._early_queries) > self.settings.max_lookups:
             self._early_queries.popitem(last=False)
             self.counts["queries_evicted"] += 1
+
+    def _reserve(self, waiting: WaitingLookup) -> None:
+        """Take what is a lookup's for sure from the slots: it is not for guesses any more."""
+        for trace in waiting.claimed:
+            self._slots.remove_trace(trace)
 
     def add_server_span(self, span: Span, now_ns: int) -> None:
         """Take one of CoreDNS's spans in."""
@@ -193,8 +201,7 @@ class Joiner:
         self._hold(waiting, len(span.raw) + _SPAN_BYTES)
         if span.name == semconv.SERVEDNS_SPAN and not span.parent_id and not waiting.rooted:
             self._show(waiting, span)
-        if self._server_spans > self.settings.max_server_spans:
-            self._evict()
+        self._keep_bounds()
 
     def add_message(self, message: Message, now_ns: int) -> None:
         """Take in a message of dnstap or of a log."""
@@ -213,8 +220,7 @@ class Joiner:
                 self._slots.add_trace(waiting)
         else:
             self._slots.remove_trace(waiting)
-        if self._server_spans > self.settings.max_server_spans:
-            self._evict()
+        self._keep_bounds()
 
     # -- out ----------------------------------------------------------------------------------
 
@@ -282,8 +288,20 @@ class Joiner:
         if waiting.claim is None and not _carries_context(waiting):
             self._slots.add_trace(waiting)
 
-    def _evict(self) -> None:
-        self._release(next(iter(self._traces.values())), "evicted")
+    def _keep_bounds(self) -> None:
+        while self._traces and (
+            self._server_spans > self.settings.max_server_spans
+            or self._bytes > self.settings.max_bytes
+        ):
+            self._release(next(iter(self._traces.values())), "evicted")
+        while self._lookups and self._bytes > self.settings.max_bytes:
+            self._settle_early()
+
+    def _settle_early(self) -> None:
+        # Several at once: what they share is then worked out once, not once for each.
+        early = list(islice(self._lookups.values(), 1 + len(self._lookups) // 100))
+        self.counts["lookups_settled_early"] += len(early)
+        self._settle(early)
 
     # -- lookups that are due -----------------------------------------------------------------
 
@@ -339,17 +357,37 @@ class Joiner:
     ) -> None:
         trace = waiting.complete()
         parent = query.span_id if query else b""
-        owner.traces.append(
-            JoinedTrace(trace, candidate, timeline(trace), method, parent, query=query)
-        )
-        span = owner.lookup.span
+        self._send_along(owner, waiting, parent or owner.lookup.span.span_id)
+        joined = JoinedTrace(trace, candidate, timeline(trace), method, parent, query=query)
+        owner.traces.append(self._with_hops(owner, joined))
+
+    def _with_hops(self, owner: WaitingLookup, joined: JoinedTrace) -> JoinedTrace:
+        """Join what the server's own queries caused; return the server's trace with its time."""
+        if joined.hop >= MAX_HOPS:
+            return joined
+        line: Sequence[Slice] = joined.timeline
+        for connect, waiting, confidence in self._hops.below(joined.trace):
+            trace = waiting.complete()
+            self._send_along(owner, waiting, connect.span_id)
+            below = self._with_hops(
+                owner,
+                JoinedTrace(
+                    trace, joined.candidate, timeline(trace), semconv.METHOD_TIME,
+                    connect.span_id, joined.hop + 1,
+                ),
+            )  # fmt: skip
+            owner.traces.append(below)
+            owner.hops_confidence *= confidence
+            line = spliced(line, connect, below.timeline)
+        return replace(joined, timeline=line)
+
+    def _send_along(self, owner: WaitingLookup, waiting: WaitingTrace, parent: bytes) -> None:
+        """Let a server trace go with a lookup."""
         self.counts["server_spans_joined"] += len(waiting.spans)
         if waiting.messages:
             self.counts["messages_joined"] += len(waiting.messages)
-        self._forget(
-            waiting,
-            _Destination(span.trace_id, parent or span.span_id, not waiting.rooted),
-        )
+        destination = _Destination(owner.lookup.span.trace_id, parent, not waiting.rooted)
+        self._forget(waiting, destination)
 
     def _resolve(self, decision: Decision) -> None:
         waiting = decision.lookup
@@ -363,10 +401,12 @@ class Joiner:
         self._bytes -= _size_of(waiting)
         traces = tuple(sorted(waiting.traces, key=_order))
         if traces:
-            method = max((one.method for one in traces), key=semconv.METHODS.index)
+            asked = [one.method for one in traces if not one.hop]
+            method = max(asked, key=semconv.METHODS.index)
             confidence, group_size = 1.0, 1
             if decision.given:
                 confidence, group_size = decision.confidence, decision.group_size
+            confidence *= waiting.hops_confidence
             join = Join(traces, method, confidence, group_size)
             self.counts["lookups_joined"] += 1
         else:

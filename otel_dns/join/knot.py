@@ -13,9 +13,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, log
-from typing import Final
+from typing import Final, NamedTuple
 
-from otel_dns.join.timing import Timing
+from otel_dns.join.timing import Gap, Timing
 from otel_dns.join.waiting import Slot, WaitingLookup, WaitingTrace
 from otel_dns.model import ServerTrace
 
@@ -31,6 +31,7 @@ _SPARES: Final = 5
 """Server traces before and after one that are looked at as what could be instead of it."""
 _IMPROVEMENTS: Final = 4
 _LIKELIER: Final = 0.05
+_NEGLIGIBLE: Final = -10.0
 _NEVER: Final = -1_000.0
 _UNEXPECTED: Final = log(0.02)
 """A query for a candidate after one that had an answer."""
@@ -330,21 +331,22 @@ class Knot:
             if not self._columns[slot]:
                 continue
             order = sorted(
-                (
-                    (
-                        edge.start_ns
-                        if (edge := member.edges.get(place))
-                        else member.start_ns + 200_000,
-                        numbers[id(member)],
-                    )
-                    for member, place in rows
-                )
+                (self._row(member, place, numbers[id(member)]) for member, place in rows),
+                key=_row_start,
             )
-            for at, (_, one) in enumerate(order):
-                for _, other in order[at + 1 : at + 1 + _NEIGHBOURS]:
-                    if one != other:
-                        pairs.add((min(one, other), max(one, other)))
+            gap = self._timing.first if rows[0][1][0] == 0 else self._timing.next
+            for at, one in enumerate(order):
+                for other in order[at + 1 : at + 1 + _NEIGHBOURS]:
+                    if one.number != other.number and _close(one, other, gap):
+                        pair = (one.number, other.number)
+                        pairs.add(pair if pair[0] < pair[1] else pair[::-1])
         return pairs
+
+    def _row(self, member: Member, place: Place, number: int) -> "_Row":
+        edge, ready_ns = member.edges.get(place), self._ready(member, place)
+        if edge is not None:
+            return _Row(edge.start_ns, ready_ns, number, there=True)
+        return _Row(member.start_ns + 200_000, ready_ns, number, there=False)
 
     def _weigh(self, *, improve: bool) -> bool:
         """Weigh every exchange: add up the odds, and make those that are likelier.
@@ -404,17 +406,24 @@ class Knot:
         for place, column in member.edges.items():
             if place in member.fixed:
                 continue
-            without = dict(member.edges)
-            del without[place]
             slot = column.trace.slot
             assert slot is not None
-            odds += exp(
-                min(self._score(member, without) + self._strangers[slot] - score, _MAX_EXPONENT)
-            )
+            ready_ns = self._ready(member, place)
+            fit = self._fit(member, place, column, ready_ns)
+            # What is far less likely already by its own gap is not worked out in full.
+            if self._missed + self._strangers[slot] - fit > _NEGLIGIBLE:
+                without = dict(member.edges)
+                del without[place]
+                there = self._score(member, without) + self._strangers[slot]
+                odds += exp(min(there - score, _MAX_EXPONENT))
             for spare in self._near(slot, column):
-                if spare.owner is None and self._allowed(member, {place: spare}):
-                    instead = {**member.edges, place: spare}
-                    odds += exp(min(self._score(member, instead) - score, _MAX_EXPONENT))
+                if (
+                    spare.owner is None
+                    and self._fit(member, place, spare, ready_ns) - fit > _NEGLIGIBLE
+                    and self._allowed(member, {place: spare})
+                ):
+                    there = self._score(member, {**member.edges, place: spare})
+                    odds += exp(min(there - score, _MAX_EXPONENT))
         return odds
 
     def _near(self, slot: Slot, column: Column) -> Sequence[Column]:
@@ -463,6 +472,32 @@ class Knot:
 def _give(member: Member, place: Place, column: Column) -> None:
     member.edges[place] = column
     column.owner, column.place = member, place
+
+
+class _Row(NamedTuple):
+    """A lookup's query in one slot: when it was, or would have been."""
+
+    start_ns: int
+    ready_ns: int | None
+    number: int
+    there: bool
+
+
+def _row_start(row: _Row) -> tuple[int, int]:
+    return row.start_ns, row.number
+
+
+def _close(one: _Row, other: _Row, gap: Gap) -> bool:
+    """Whether two lookups' queries in one slot may be exchanged, by their own gaps."""
+    if not one.there or not other.there or one.ready_ns is None or other.ready_ns is None:
+        return one.there or other.there
+    exchanged = gap.log_late(other.start_ns - one.ready_ns) + gap.log_late(
+        one.start_ns - other.ready_ns
+    )
+    found = gap.log_late(one.start_ns - one.ready_ns) + gap.log_late(
+        other.start_ns - other.ready_ns
+    )
+    return exchanged - found > _NEGLIGIBLE
 
 
 class _Best:

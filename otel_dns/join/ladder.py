@@ -22,6 +22,10 @@ _Value = TypeVar("_Value")
 WireKey = tuple[str, int, int, str]
 """Client address and port, message id, type: what client and server both see of a query."""
 
+HopKey = tuple[str, int, str]
+"""Server, message id, type: what a query and the messages to its upstream have in common there, as
+CoreDNS gives a forwarded query the client's id again before it taps it."""
+
 ID_REACH_NS: Final = 5_000_000_000
 """Beyond this a port and an id that come again are another query's."""
 _SAME_QUERY_NS: Final = 500_000_000
@@ -34,13 +38,14 @@ class Ladder:
     def __init__(self) -> None:
         self._asked: dict[WireKey, list[tuple[WaitingLookup, ClientQuery]]] = {}
         self._seen: dict[WireKey, list[WaitingTrace]] = {}
+        self._hops: dict[HopKey, list[WaitingTrace]] = {}
         self._lookups: dict[bytes, list[WaitingLookup]] = {}
         self._carried: dict[bytes, list[WaitingTrace]] = {}
 
     @property
     def empty(self) -> bool:
         """Nothing is remembered."""
-        return not (self._asked or self._seen or self._lookups or self._carried)
+        return not (self._asked or self._seen or self._hops or self._lookups or self._carried)
 
     # -- messages that belong together ---------------------------------------------------------
 
@@ -58,7 +63,21 @@ class Ladder:
             apart_ns = abs(at_ns - (other.query_time_ns or other.time_ns))
             if apart_ns < best_ns:
                 best, best_ns = trace, apart_ns
-        return best
+        return best or self._same_hop(message)
+
+    def _same_hop(self, message: Message) -> WaitingTrace | None:
+        """Find the query that a forwarder's message is for, or the other way round.
+
+        By the port in its ``extra``; without one, if there is only one that it can be.
+        """
+        if not message.server or message.source != "dnstap":
+            return None
+        found = [
+            trace
+            for trace in self._hops.get(_hop_key(message), ())
+            if _one_hop(message, trace.messages[0])
+        ]
+        return found[0] if len(found) == 1 else None
 
     # -- in and out ----------------------------------------------------------------------------
 
@@ -87,6 +106,10 @@ class Ladder:
         seen = self._seen.setdefault(key, [])
         if trace not in seen:
             seen.append(trace)
+        if message.server and message.source == "dnstap":
+            hops = self._hops.setdefault(_hop_key(message), [])
+            if trace not in hops:
+                hops.append(trace)
         if message.context is not None:
             carried = self._carried.setdefault(message.context[0], [])
             if trace not in carried:
@@ -111,6 +134,7 @@ class Ladder:
         """Let a server trace leave."""
         for message in trace.messages:
             _drop(self._seen, wire_key(message), trace)
+            _drop(self._hops, _hop_key(message), trace)
             if message.context is not None:
                 _drop(self._carried, message.context[0], trace)
 
@@ -165,6 +189,28 @@ class Ladder:
 def wire_key(message: Message) -> WireKey:
     """Return what client and server both see of a message's query."""
     return message.client, message.client_port, message.dns_id, message.type
+
+
+def _hop_key(message: Message) -> HopKey:
+    return message.server, message.dns_id, message.type
+
+
+def _one_hop(one: Message, other: Message) -> bool:
+    """Whether one was sent to the upstream to answer the other, or both to answer a third."""
+    forwarded = [each for each in (one, other) if each.kind in {"FQ", "FR"}]
+    if not forwarded:
+        return False
+    ports = {
+        each.asker_port if each.kind in {"FQ", "FR"} else each.client_port for each in (one, other)
+    }
+    if len(ports - {0}) > 1 or ports == {0}:
+        return False
+    if len(forwarded) == 1:
+        asked = other if forwarded[0] is one else one
+        out_ns = forwarded[0].query_time_ns or forwarded[0].time_ns
+        return 0 <= out_ns - (asked.query_time_ns or asked.time_ns) < ID_REACH_NS
+    apart_ns = (one.query_time_ns or one.time_ns) - (other.query_time_ns or other.time_ns)
+    return abs(apart_ns) < ID_REACH_NS
 
 
 def _contexts(trace: WaitingTrace) -> Iterator[tuple[bytes, bytes]]:

@@ -32,11 +32,12 @@ class WaitingLookup:
     claimed: dict["WaitingTrace", "Claim"] = field(default_factory=dict)
     """Server traces that are its own for sure."""
     traces: list[JoinedTrace] = field(default_factory=list)
+    hops_confidence: float = 1.0
+    """How sure the server traces behind the first server's are."""
     inherited_doubt: float = 0.0
     """Odds of exchanges with rivals that have left with what they were given."""
     inherited_partners: int = 0
     """Rivals that have left and with which it is interchangeable."""
-    contested: bool = False
 
     def __post_init__(self) -> None:
         lookup = self.lookup
@@ -240,6 +241,7 @@ class Slots:
 
     def __init__(self) -> None:
         self._slots: dict[SlotKey, Slot] = {}
+        self._questions: dict[tuple[str, str], dict[WaitingTrace, None]] = {}
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -275,6 +277,7 @@ class Slots:
             self.remove_trace(waiting)
         slot = waiting.slot = self._at(key)
         slot.add_trace(waiting)
+        self._questions.setdefault(key[1:], {})[waiting] = None
 
     def remove_trace(self, waiting: WaitingTrace) -> None:
         """Let a server trace leave, if it is there."""
@@ -283,8 +286,16 @@ class Slots:
             return
         waiting.slot = None
         slot.remove_trace(waiting)
+        asking = self._questions[slot.key[1:]]
+        del asking[waiting]
+        if not asking:
+            del self._questions[slot.key[1:]]
         if not slot.lookups and not slot.traces:
             del self._slots[slot.key]
+
+    def asking(self, name: str, type_: str) -> list[WaitingTrace]:
+        """Return the server traces of a question, whoever asked it."""
+        return list(self._questions.get((name, type_), ()))
 
     def of(self, waiting: WaitingLookup) -> Iterator[Slot]:
         """Go through a lookup's slots, in the order in which the resolver fills them."""

@@ -1,6 +1,7 @@
 """The exact rungs, and server traces that messages alone make."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -130,6 +131,21 @@ def test_what_port_and_id_tell_beats_time() -> None:
         assert join.traces[0].parent == asked.queries[0].span_id
 
 
+def test_what_port_and_id_tell_is_reserved_until_its_lookup_settles() -> None:
+    """Another lookup, due before, does not get it by time."""
+    owner = lookup(0, SECOND, queries=[query(100 * MS, 101 * MS)])
+    other = lookup(100 * MS - MS // 5, 101 * MS)
+    joiner = Joiner(JoinSettings())
+    feed(joiner, exchange(100 * MS, 101 * MS))
+    feed(joiner, [other])
+    feed(joiner, [owner], 5 * SECOND)
+
+    outcomes = joiner.advance(7 * SECOND) + joiner.advance(12 * SECOND)
+
+    methods = {one.lookup: one.join.method for one in outcomes if isinstance(one, Resolution)}
+    assert methods == {other: "none", owner: "id"}
+
+
 def test_a_lookup_that_knows_its_queries_takes_no_other() -> None:
     asked = lookup(0, 10 * MS, queries=[query(0, 9 * MS, port=1)], kind="dnspython")
 
@@ -222,3 +238,28 @@ def test_a_root_that_comes_after_its_messages_were_sent_is_not_sent_again() -> N
 
     assert sent == [asked.span.span_id, root.span_id, child.span_id]
     assert joiner.counts["server_spans_superseded"] == 1
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+@pytest.mark.parametrize("extra", [True, False])
+def test_a_forwarders_messages_find_the_query_they_are_for(
+    order: tuple[int, ...], extra: bool
+) -> None:
+    """As CoreDNS has them of a query not traced: from the server's own address and port."""
+    own = {"client": "10.244.0.2", "port": 53_105, "peer": "192.0.2.53:53"}
+    out = message("FQ", 2 * MS, **own)
+    back = message("FR", 24 * MS, query_time_ns=2 * MS, rcode="NOERROR", **own)
+    if extra:
+        out, back = replace(out, asker_port=40_000), replace(back, asker_port=40_000)
+    messages = [*exchange(MS, 25 * MS), out, back]
+    # Another client's query with the same id at the same time, from another port.
+    others = exchange(MS, 3 * MS, client="10.0.0.8", port=50_000) if extra else ()
+
+    (resolution,) = resolved(
+        [lookup(0, 30 * MS), *others, *(messages[number] for number in order)]
+    ).values()
+
+    (joined,) = resolution.join.traces
+    assert [(span.name, span.start_ns - T0, span.end_ns - T0) for span in joined.trace.spans] == [
+        ("servedns", MS, 25 * MS), ("connect", 2 * MS, 24 * MS),
+    ]  # fmt: skip

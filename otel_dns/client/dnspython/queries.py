@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from importlib import import_module
+from inspect import isawaitable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -31,6 +32,7 @@ from otel_dns.client.query_recorder import (
     sending,
 )
 
+_KIND: Final = "dnspython"
 _FUNCTIONS: Final = {
     "udp": (semconv.TRANSPORT_UDP, 53),
     "tcp": (semconv.TRANSPORT_TCP, 53),
@@ -122,6 +124,7 @@ class _Reading(Replacement):
         self.transport = transport
         self.port = port
         self.recorder = recorder
+        self.api = f"{owner.__name__}.{name}"
         super().__init__(owner, name, self._wrap)
 
     def _wrap(self, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -132,7 +135,7 @@ class _Reading(Replacement):
         if not (self.live and recorder.awake):
             return None
         try:
-            query = _read(self.transport, self.port, *args, **kwargs)
+            query = _read(self.transport, self.port, self.api, *args, **kwargs)
         except Exception:  # noqa: BLE001 - wrong arguments: the original raises
             return None
         if query is None:
@@ -259,6 +262,7 @@ class _Ongoing:
 def _read(  # noqa: PLR0917 - the signatures read have these in common
     transport: str,
     default_port: int,
+    api: str,
     q: dns.message.Message,
     where: str,
     timeout: float | None = None,  # noqa: ARG001
@@ -280,6 +284,8 @@ def _read(  # noqa: PLR0917 - the signatures read have these in common
         transport,
         server,
         port,
+        api,
+        _KIND,
     )
 
 
@@ -392,7 +398,9 @@ def _noting_async_stream(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 async def _name_of(sock: Any) -> Any:
-    name = await sock.getsockname()
+    name = sock.getsockname()
+    if isawaitable(name):  # not of trio's own sockets, which its QUIC connections have
+        name = await name
     if name[1] == 0:
         # asyncio asked before anything was sent: a port is taken with the first datagram.
         return sock.transport.get_extra_info("socket").getsockname()
@@ -448,7 +456,8 @@ def _with_headers(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _with_h3_headers(original: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(connection: Any, stream_id: Any, headers: Any, *args: Any, **kwargs: Any) -> Any:
-        added = [(name.encode(), value.encode()) for name, value in _headers().items()]
+        # HTTP/3 has names in lower case; a server resets the stream of any other.
+        added = [(name.lower().encode(), value.encode()) for name, value in _headers().items()]
         return original(connection, stream_id, [*headers, *added], *args, **kwargs)
 
     return wrapper

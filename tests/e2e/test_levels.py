@@ -1,0 +1,144 @@
+"""Evidence levels 1 to 3 on real programs: what each lets otel-dns join, and with what detail."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from otel_dns import semconv
+from otel_dns.cli.joined import JoinedLookup, joined_lookups
+from otel_dns.lab import Lab, available, dns, environment, programs, scenarios
+from otel_dns.lab.capture_files import Capture
+from otel_dns.lab.telemetry import Processor
+from otel_dns.wire.otlp import decode
+from tests.support.programs import require
+from tests.support.waiting import eventually
+
+EXTRA: Final = 'extra "{/trace/traceid} {>id} {port}"'
+TAP: Final = f"dnstap tcp://10.244.0.1:6000 full {{\n        {EXTRA}\n    }}"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    reason = available()
+    if reason is not None:
+        pytest.skip(f"no lab: {reason}")
+    for program in ("coredns", "otelcol"):
+        require(program)
+    with Lab() as made:
+        made.upstream_dns()
+        made.web_server()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def output(lab: Lab) -> Capture:
+    """What otel-dns sends on."""
+    return lab.capture("joined", otlp_port=14317, zipkin_port=None, dnstap_port=None)
+
+
+@pytest.fixture(scope="module")
+def processor(lab: Lab, output: Capture) -> Processor:
+    return lab.processor(
+        ["--settle", "3", "--server-trace-wait", "20", "--dnstap-listen", "10.244.0.1:6000"],
+        output=output.otlp,
+    )
+
+
+def corefile(lab: Lab, *lines: str) -> str:
+    zone = dns.write_zones(lab.session) / "cluster.local.zone"
+    common = ["errors", *lines, f'file "{zone}" cluster.local', "forward . 192.0.2.53"]
+    return ".:53 {\n    " + "\n    ".join(common) + "\n}\n"
+
+
+def run_storefront(lab: Lab, processor: Processor, output: Capture, nameserver: str, name: str):
+    """Run the storefront against one server; its joined lookups by name."""
+    pod = lab.pod(name, namespace="shop", nameservers=[nameserver])
+    pod.run(
+        scenarios.instrumented(scenarios.storefront()),
+        env=scenarios.client_env(processor.otlp, service=name),
+        timeout=60,
+        check=True,
+    )
+
+    def joined() -> dict[str, JoinedLookup]:
+        requests = [request.SerializeToString() for request in output.trace_requests()]
+        lookups = joined_lookups(view for request in requests for view in decode(request))
+        ours = [one for one in lookups if one.span.resource.get(semconv.SERVICE_NAME) == name]
+        return {one.name: one for one in ours}
+
+    return eventually(
+        lambda: found if len(found := joined()) >= scenarios.STOREFRONT_LOOKUPS else None,
+        "the joined lookups",
+        within=30,
+    )
+
+
+QUERIES: Final = {"web": 2, "db": 2, "www.example.org": 8, "slow.example.": 1, "paymets": 8}
+
+
+def counted(lookups: dict[str, JoinedLookup]) -> dict[str, int]:
+    return {name: len(lookup.queries) for name, lookup in lookups.items()}
+
+
+def adds_up(lookups: dict[str, JoinedLookup]) -> bool:
+    return all(sum(one.segments.values()) == one.duration_ns for one in lookups.values())
+
+
+def test_level_2_dnstap_alone_shows_server_and_upstream(lab, processor, output) -> None:
+    lab.cluster_dns(corefile(lab, "metadata", TAP), name="coredns-2", address="10.96.0.22")
+    lookups = run_storefront(lab, processor, output, "10.96.0.22", "level-2")
+    assert counted(lookups) == QUERIES
+    assert adds_up(lookups)
+    slow = lookups["slow.example."]
+    assert slow.segments[semconv.SEGMENT_UPSTREAM] >= 50_000_000
+    assert slow.attribute(semconv.BOTTLENECK) == semconv.SEGMENT_UPSTREAM
+    assert {query.plugins[-1].peer for query in slow.queries} == {"192.0.2.53:53"}
+    assert {one.rcode for one in lookups["paymets"].queries} == {"NXDOMAIN"}
+
+
+def test_level_3_sampled_traces_beside_dnstap(lab, processor, output) -> None:
+    trace = (
+        f"trace zipkin {processor.zipkin_url} {{\n        every 4\n        service coredns\n    }}"
+    )
+    lab.cluster_dns(corefile(lab, "metadata", TAP, trace), name="coredns-3", address="10.96.0.23")
+    lookups = run_storefront(lab, processor, output, "10.96.0.23", "level-3")
+    assert counted(lookups) == QUERIES
+    assert adds_up(lookups)
+    with_plugins = [
+        query
+        for lookup in lookups.values()
+        for query in lookup.queries
+        if "file" in {plugin.name for plugin in query.plugins}
+    ]
+    assert 3 <= len(with_plugins) <= 7  # a quarter of 21
+
+
+def test_level_1_log_alone_shows_server_time(lab, processor, output, tmp_path: Path) -> None:
+    logs = tmp_path / "pods" / "kube-system_coredns-1_0" / "coredns"
+    logs.mkdir(parents=True)
+    lab.collector(
+        programs.collector_config() / "coredns-logs.yaml",
+        env={"COREDNS_LOGS": f"{tmp_path}/pods/*/*/*.log", "OTEL_DNS_ENDPOINT": processor.otlp},
+    )
+    path = lab.session.write("level-1.Corefile", corefile(lab, "log"))
+    pod = lab.pod(
+        "coredns-1", namespace="kube-system", addresses=["", "10.96.0.21"], nameservers=[]
+    )
+    pod.start(
+        [
+            *(sys.executable, "-m", "tests.support.cri", str(logs / "0.log")),
+            *(str(programs.find("coredns")), "-conf", str(path)),
+        ],
+        name="coredns-1",
+        env=environment.own_source(),
+        ready=lambda process: "\nCoreDNS-" in "\n" + process.output(),
+    )
+    lookups = run_storefront(lab, processor, output, "10.96.0.21", "level-1")
+    assert counted(lookups) == QUERIES
+    assert adds_up(lookups)
+    slow = lookups["slow.example."]
+    assert slow.segments[semconv.SEGMENT_SERVER] >= 50_000_000  # a log cannot tell the upstream's
+    assert not slow.segments[semconv.SEGMENT_UPSTREAM]
