@@ -8,7 +8,7 @@ from click.shell_completion import get_completion_class
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    r"""Print the lines that let a shell complete `otel-dns`.
+    """Print the lines that let a shell complete `otel-dns`.
 
     \b
       bash:  otel-dns completion bash > ~/.local/share/bash-completion/completions/otel-dns

@@ -34,7 +34,7 @@ from otel_dns.history.where import Where
 @history_option
 @asks
 def export(where: Where, kind: str, output: Path | None, directory: Path) -> None:
-    r"""Write the lookups of a period, with everything that was kept, as they lie in the history.
+    """Write the lookups of a period, with everything that was kept, as they lie in the history.
 
     \b
       otel-dns export --since 1h --failed > failed.jsonl

@@ -31,7 +31,7 @@ def query(
     sql: str | None, since_ns: int | None, until_ns: int | None, limit: int, threads: int,
     memory: str, directory: Path, *, as_json: bool,
 ) -> None:  # fmt: skip
-    r"""Ask the history in SQL (DuckDB's); from standard input without SQL.
+    """Ask the history in SQL (DuckDB's); from standard input without SQL.
 
     Tables: lookups (a row each, columns in docs/history.md), and their parts: hops, plugins,
     exchanges. Nothing else can be read, and nothing written.

@@ -69,7 +69,7 @@ def report(
     since_ns: int | None, until_ns: int | None, kind: str, output: Path | None, directory: Path, *,
     as_json: bool,
 ) -> None:  # fmt: skip
-    r"""Report a period: what is wrong and since when, who suffers, where the time goes, advice.
+    """Report a period: what is wrong and since when, who suffers, where the time goes, advice.
 
     \b
       otel-dns report --since 2026-11-25T10:30 --until 2026-11-25T11:00

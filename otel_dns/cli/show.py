@@ -20,7 +20,7 @@ _HEX = frozenset("0123456789abcdef")
 @json_option
 @asks
 def show(trace: str, span: str, directory: Path, *, as_json: bool) -> None:
-    r"""Draw the lookups of a trace: queries as bars, plugins' own times, the breakdown, evidence.
+    """Draw the lookups of a trace: queries as bars, plugins' own times, the breakdown, evidence.
 
     TRACE is a trace id (32 hex digits, or the first 8 and more), or `last`: the latest lookup.
 

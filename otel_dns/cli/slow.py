@@ -25,7 +25,7 @@ from otel_dns.history.where import Where
 @json_option
 @asks
 def slow(where: Where, limit: int, directory: Path, *, as_json: bool) -> None:
-    r"""List the slowest lookups of a period.
+    """List the slowest lookups of a period.
 
     \b
       otel-dns slow                                the last hour's

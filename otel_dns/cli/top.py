@@ -11,7 +11,6 @@ from rich.live import Live
 from rich.text import Text
 
 from otel_dns.cli.asking import (
-    Nanoseconds,
     asks,
     console,
     field,
@@ -44,60 +43,60 @@ _COLUMNS: Final = (
 @click.option("--by", type=click.Choice(DIMENSIONS), default="pod", show_default=True)
 @click.option("--order", type=click.Choice(ORDERS), default="lookups", show_default=True)
 @click.option(
-    "--last", "last_ns", type=Nanoseconds(), default="5m", show_default=True, metavar="TIME",
-    help="Of the latest so much time.",
-)  # fmt: skip
-@click.option(
     "--every", type=click.FloatRange(0.5, 3600), default=2.0, show_default=True, metavar="SECONDS"
 )
 @click.option("--once", is_flag=True, help="Show it once; so it is when piped, and with --json.")
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
-@_period("all")
+@_period("5m")
 @where_options
 @history_option
 @json_option
 @asks
 def top(
-    where: Where, by: str, order: str, last_ns: int, every: float, limit: int, directory: Path, *,
+    where: Where, by: str, order: str, every: float, limit: int, directory: Path, *,
     once: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    r"""Show who looks up most, fails most or waits longest, and keep showing it.
+    """Show who looks up most, fails most or waits longest, and keep showing it.
 
     The history is written every ten seconds or so: that late is what is shown.
 
     \b
       otel-dns top --by name --order failed
-      otel-dns top --by node --order p95_ns --last 15m
+      otel-dns top --by node --order p95_ns --since 15m
     """
+    # What began so long ago goes along with the time.
+    window_ns = time.time_ns() - where.since_ns if where.since_ns is not None else None
     with open_history(directory) as history:
         if once or as_json or not console().is_terminal:
-            groups = history.by(by, _latest(where, last_ns), order=order, limit=limit)
+            groups = history.by(by, where, order=order, limit=limit)
             heading = (by, *_COLUMNS[0][1:])
             show(groups, (heading, *_COLUMNS[1:]), as_json=as_json)
             return
         with Live(console=console(), screen=True, auto_refresh=False) as live:
             try:
                 while True:
-                    live.update(_page(history, where, by, order, last_ns, limit), refresh=True)
+                    live.update(
+                        _page(history, _latest(where, window_ns), by, order, limit), refresh=True
+                    )
                     time.sleep(every)
             except KeyboardInterrupt:
                 return
 
 
-def _latest(where: Where, last_ns: int) -> Where:
-    if where.since_ns is not None:
+def _latest(where: Where, window_ns: int | None) -> Where:
+    if window_ns is None or where.until_ns is not None:
         return where
-    return dataclasses.replace(where, since_ns=time.time_ns() - last_ns)
+    return dataclasses.replace(where, since_ns=time.time_ns() - window_ns)
 
 
-def _page(history: History, where: Where, by: str, order: str, last_ns: int, limit: int) -> Any:
-    asked = _latest(where, last_ns)
-    totals = history.totals(asked)
-    line = Text(f"{when(time.time_ns())} UTC, the last {duration(last_ns)}: ", "bold")
+def _page(history: History, where: Where, by: str, order: str, limit: int) -> Any:
+    totals = history.totals(where)
+    since = "everything" if where.since_ns is None else f"since {when(where.since_ns)}"
+    line = Text(f"{when(time.time_ns())} UTC, {since}: ", "bold")
     line.append(f"{totals.lookups} lookups, {totals.failed} failed, ")
     line.append(
         f"p95 {duration(totals.latency.p95_ns) if totals.latency.p95_ns is not None else '-'}"
     )
-    groups = history.by(by, asked, order=order, limit=limit)
+    groups = history.by(by, where, order=order, limit=limit)
     heading = (by, *_COLUMNS[0][1:])
     return Stack(line, Text(""), table(groups, (heading, *_COLUMNS[1:])))

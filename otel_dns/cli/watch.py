@@ -49,7 +49,7 @@ def watch(
     names: tuple[str, ...], file: Path | None, every: float | None, since_ns: int | None,
     until_ns: int | None, directory: Path, *, as_json: bool,
 ) -> None:  # fmt: skip
-    r"""Tell who asked for these names: Pod, node, how often, since when.
+    """Tell who asked for these names: Pod, node, how often, since when.
 
     NAMES as applications ask for them; `*.example.org` for all names below one. Ends with code 3
     when somebody asked, so that a job can raise an alert. (`watch.names` of the processor's

@@ -204,7 +204,7 @@ def _breakdown(lookup: JoinedLookup, width: int) -> Iterator[Text]:
     if lookup.plugins:
         plugins = sorted(lookup.plugins.items(), key=lambda item: -item[1])
         shown = ", ".join(f"{printable(name, 20)} {duration(spent)}" for name, spent in plugins)
-        yield Text("DNS server, on the critical path: ", "cyan").append(shown, "default")
+        yield Text(f"DNS server, {lookup.plugins_are}: ", "cyan").append(shown, "default")
     after = number(lookup.attribute(semconv.AFTER_ANSWER))
     if after > total * _AFTER_SHARE:
         yield Text(

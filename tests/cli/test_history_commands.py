@@ -62,6 +62,8 @@ def test_show_draws_the_waterfall_of_the_latest(directory: Path) -> None:
     assert "4 queries" in done.stdout
     assert "connect 192.0.2.53:53 4.00 ms" in done.stdout
     assert "pod cart-1" in done.stdout
+    (plugins,) = (line for line in done.stdout.splitlines() if "DNS server, over all" in line)
+    assert "connect" not in plugins
 
 
 @pytest.mark.parametrize("command", [["slow"], ["report"], ["top", "--by", "name"]])
