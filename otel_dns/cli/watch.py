@@ -52,8 +52,7 @@ def watch(
     """Tell who asked for these names: Pod, node, how often, since when.
 
     NAMES as applications ask for them; `*.example.org` for all names below one. Ends with code 3
-    when somebody asked, so that a job can raise an alert. (`watch.names` of the processor's
-    configuration counts them as they come: otel_dns_watched_lookups.)
+    when somebody asked, so that a job can raise an alert.
 
     \b
       otel-dns watch bad.example.org '*.miner.example' --since 1d
