@@ -61,11 +61,6 @@ class Report:
         """The lowest level of any block: of some queries no more is known."""
         return min((one.level for one in self.blocks), key=lambda level: level.number)
 
-    @property
-    def ok(self) -> bool:
-        """Nothing in it fails to work."""
-        return all(one.severity != "error" for one in self.findings)
-
 
 def check(blocks: Sequence[ServerBlock]) -> Report:
     """Check a Corefile.
