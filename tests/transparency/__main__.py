@@ -8,6 +8,7 @@ outcome. Exit code 1 if one cannot.
 import argparse
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -120,14 +121,30 @@ def compare(suite: Suite, directory: Path) -> Iterable[str]:
             yield f"{suite.name}: {name}: without {one}, with {other}"
 
 
+def allowed(reason: str, patterns: Path | None) -> bool:
+    """Tell whether a suite may be skipped for this reason; without a list, it may."""
+    if patterns is None:
+        return True
+    lines = patterns.read_text(encoding="utf-8").splitlines()
+    return any(re.search(line, reason) for line in lines if line and line[0] != "#")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.transparency", description=__doc__)
     names = [suite.name for suite in SUITES]
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(names)}")
-    wanted = parser.parse_args().suites or names
+    parser.add_argument(
+        "--allowed-skips",
+        type=Path,
+        metavar="FILE",
+        help="fail when a suite is skipped for a reason that matches no line of FILE",
+    )
+    asked = parser.parse_args()
+    wanted = asked.suites or names
     if unknown := set(wanted) - set(names):
         parser.error(f"no such suite: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     failures: list[str] = []
+    skipped = 0
     for suite in SUITES:
         if suite.name not in wanted:
             continue
@@ -135,10 +152,15 @@ def main() -> int:
             try:
                 where = source(suite.kind, Path(directory))
             except UnavailableError as reason:
-                print(f"{suite.name}: SKIPPED: {reason}")
+                print(f"{suite.name}: SKIPPED: {reason}", flush=True)
+                skipped += 1
+                if not allowed(str(reason), asked.allowed_skips):
+                    failures.append(f"{suite.name}: skip not allowed: {reason}")
                 continue
             failures += compare(suite, where)
-    print("\n".join(failures) or "every test behaves the same")
+    if skipped:
+        print(f"{skipped} suites skipped")
+    print("\n".join(failures) or "every test that ran behaves the same")
     return bool(failures)
 
 
