@@ -2,13 +2,12 @@
 
 A test whose outcome differs is run again, alone, up to three times each way: suites of sockets and
 timers have tests that fail now and then, and what matters is whether they still can have the same
-outcome. Exit code 1 if one cannot.
+outcome. Exit code 1 if one cannot, or if a suite is skipped for a reason that is not allowed.
 """
 
 import argparse
 import importlib.util
 import json
-import re
 import subprocess
 import sys
 import tarfile
@@ -20,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tests.support import skips
 from tests.transparency.suites import CPYTHON, SUITES, Suite
 
 ROOT = Path(__file__).parents[2]
@@ -121,28 +121,16 @@ def compare(suite: Suite, directory: Path) -> Iterable[str]:
             yield f"{suite.name}: {name}: without {one}, with {other}"
 
 
-def allowed(reason: str, patterns: Path | None) -> bool:
-    """Tell whether a suite may be skipped for this reason; without a list, it may."""
-    if patterns is None:
-        return True
-    lines = patterns.read_text(encoding="utf-8").splitlines()
-    return any(re.search(line, reason) for line in lines if line and line[0] != "#")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.transparency", description=__doc__)
     names = [suite.name for suite in SUITES]
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(names)}")
-    parser.add_argument(
-        "--allowed-skips",
-        type=Path,
-        metavar="FILE",
-        help="fail when a suite is skipped for a reason that matches no line of FILE",
-    )
+    parser.add_argument("--allowed-skips", type=Path, metavar="FILE", help=skips.HELP)
     asked = parser.parse_args()
     wanted = asked.suites or names
     if unknown := set(wanted) - set(names):
         parser.error(f"no such suite: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    allowed = skips.AllowedSkips(asked.allowed_skips)
     failures: list[str] = []
     skipped = 0
     for suite in SUITES:
@@ -154,12 +142,12 @@ def main() -> int:
             except UnavailableError as reason:
                 print(f"{suite.name}: SKIPPED: {reason}", flush=True)
                 skipped += 1
-                if not allowed(str(reason), asked.allowed_skips):
+                if not allowed.allow(str(reason)):
                     failures.append(f"{suite.name}: skip not allowed: {reason}")
                 continue
             failures += compare(suite, where)
     if skipped:
-        print(f"{skipped} suites skipped")
+        print(f"suites skipped: {skipped}")
     print("\n".join(failures) or "every test that ran behaves the same")
     return bool(failures)
 
