@@ -32,9 +32,7 @@ class EarlyQueries:
     def __len__(self) -> int:
         return self._held
 
-    def add(
-        self, lookup: _Identity, query: ClientQuery, now_ns: int, counts: Counter[str]
-    ) -> None:
+    def add(self, lookup: _Identity, query: ClientQuery, now_ns: int, counts: Counter[str]) -> None:
         """Keep a query for its lookup, or count why not."""
         _, queries = self._of.setdefault(lookup, (now_ns + self._wait_ns, {}))
         if query.span_id in queries:

@@ -113,9 +113,7 @@ class Joiner:
         self._ladder = Ladder()
         self._hops = Hops(self._slots, self.settings.tolerance_ns)
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
-        self._early_queries = EarlyQueries(
-            self.settings.trace_wait_ns, self.settings.max_lookups
-        )
+        self._early_queries = EarlyQueries(self.settings.trace_wait_ns, self.settings.max_lookups)
         self._server_spans = 0
         self._bytes = 0
         self._left: OrderedDict[Hashable, _Destination | None] = OrderedDict()
