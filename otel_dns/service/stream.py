@@ -71,6 +71,7 @@ class Stream:
         return {
             "waiting_lookups": self._joiner.waiting_lookups,
             "waiting_server_spans": self._joiner.waiting_server_spans,
+            "waiting_queries": self._joiner.waiting_queries,
             "waiting_bytes": self._joiner.waiting_bytes,
         }
 
