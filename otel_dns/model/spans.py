@@ -83,6 +83,9 @@ class Lookup:
     a compact record instead, so that the join knows of the competitor; an inferred one has none."""
     inferred: bool = False
     """Made of server evidence alone: it claims no latency of the client."""
+    besides: tuple[str, ...] = ()
+    """Who could have answered without a query: nsswitch.conf(5)'s names, and ``cache`` where the
+    resolver's own did."""
 
     @property
     def start_ns(self) -> int:
