@@ -22,6 +22,7 @@ from otel_dns.join.hops import MAX_HOPS, Hops, spliced
 from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
 from otel_dns.join.timeline import timeline
+from otel_dns.join.unseen import Unseen, explained
 from otel_dns.join.waiting import Slots, WaitingLookup, WaitingTrace
 from otel_dns.model import (
     ClientQuery,
@@ -115,6 +116,7 @@ class Joiner:
         self._ladder = Ladder(self._by_case)
         self._hops = Hops(self._slots, self.settings.tolerance_ns)
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
+        self._unseen = Unseen()
         self._early_queries = EarlyQueries(self.settings.trace_wait_ns, self.settings.max_lookups)
         self._server_spans = 0
         self._bytes = 0
@@ -211,6 +213,8 @@ class Joiner:
 
     def add_message(self, message: Message, now_ns: int) -> None:
         """Take in a message of dnstap or of a log."""
+        if message.trace_id:
+            self._unseen.traced(message.server)
         waiting = self._trace_of(message, now_ns)
         if waiting is None:
             self.counts["messages_late"] += 1
@@ -372,6 +376,7 @@ class Joiner:
         query: ClientQuery | None,
     ) -> None:
         trace = waiting.complete()
+        owner.spans_lost = owner.spans_lost or waiting.spans_lost
         parent = query.span_id if query else b""
         self._send_along(owner, waiting, parent or owner.lookup.span.span_id)
         joined = JoinedTrace(trace, candidate, timeline(trace), method, parent, query=query)
@@ -429,9 +434,13 @@ class Joiner:
         else:
             join = Join((), semconv.METHOD_NONE, 0.0)
             self.counts["lookups_unjoined"] += 1
-        self._outcomes.append(
-            Resolution(lookup, join, break_down(lookup, join), outcome_of(lookup, join))
+        unseen = self._unseen.reason(
+            lookup, join, self._by_time.seen, spans_lost=waiting.spans_lost
         )
+        if unseen:
+            self.counts[f"lookups_{unseen}"] += 1
+        breakdown = explained(break_down(lookup, join), unseen)
+        self._outcomes.append(Resolution(lookup, join, breakdown, outcome_of(lookup, join), unseen))
 
     def _remember(self, trace_id: bytes, span_id: bytes) -> None:
         """Remember a span that is sent on with what was found: it is not sent a second time."""

@@ -75,6 +75,7 @@ def _lookup(
         marked=_marked(name, span.trace_id, span.span_id)
         if attributes.get(semconv.LOOKUP_MARKED) == semconv.MARK_CASE
         else "",
+        besides=_besides(attributes),
     )
 
 
@@ -106,6 +107,15 @@ def unsampled_of(span: Span) -> list[Lookup]:
         if lookup is not None:
             lookups.append(replace(lookup, recorded=False))
     return lookups
+
+
+def _besides(attributes: Mapping[str, otlp.AttributeValue]) -> tuple[str, ...]:
+    """Tell who could have answered without a query."""
+    named = attributes.get(semconv.LOOKUP_BESIDES_DNS)
+    besides = tuple(one for one in named if isinstance(one, str)) if type(named) is tuple else ()
+    if attributes.get(semconv.LOOKUP_CACHED) is True:
+        return (semconv.BESIDES_CACHE, *besides)
+    return besides
 
 
 def query_of(span: Span) -> ClientQuery | None:

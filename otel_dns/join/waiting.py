@@ -37,6 +37,8 @@ class WaitingLookup:
     """How sure its claims by letter case are."""
     hops_confidence: float = 1.0
     """How sure the server traces behind the first server's are."""
+    spans_lost: bool = False
+    """A server traced one of its queries, and the spans did not come."""
     inherited_doubt: float = 0.0
     """Odds of exchanges with rivals that have left with what they were given."""
     inherited_partners: int = 0
@@ -160,6 +162,11 @@ class WaitingTrace:
         header = self.header
         assert header is not None
         return header.root.start_ns
+
+    @property
+    def spans_lost(self) -> bool:
+        """Whether its messages have the id of a trace of which no root span has come."""
+        return self._rooted is None and isinstance(self.key, bytes)
 
     def complete(self) -> ServerTrace:
         """Return the trace with all that has come."""

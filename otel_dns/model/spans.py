@@ -89,6 +89,9 @@ class Lookup:
     marked: str = ""
     """The name as it went out, without the last dot and whatever the search list added, where its
     letter case marks it as this span's; else empty. See :func:`otel_dns.marks.cased`."""
+    besides: tuple[str, ...] = ()
+    """Who could have answered without a query: nsswitch.conf(5)'s names, and ``cache`` where the
+    resolver's own did."""
 
     @property
     def start_ns(self) -> int:
