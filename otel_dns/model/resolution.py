@@ -91,3 +91,5 @@ class Resolution:
     breakdown: Breakdown
     outcome: str
     """How the lookup ended for the application: ``semconv.OUTCOME_...``."""
+    unseen: str = ""
+    """Why CoreDNS's spans of it are not there: ``semconv.UNSEEN_...``; empty where they are."""

@@ -57,6 +57,9 @@ class ClientQuery(NamedTuple):
     dns_id: int | None
     transport: str
     """``udp``, ``tcp``, ``tls``, ``https`` or ``quic``."""
+    marked: str = ""
+    """The name as it went out, without the last dot, where its letter case marks it as this span's;
+    else empty. See :func:`otel_dns.marks.cased`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,12 @@ class Lookup:
     a compact record instead, so that the join knows of the competitor; an inferred one has none."""
     inferred: bool = False
     """Made of server evidence alone: it claims no latency of the client."""
+    marked: str = ""
+    """The name as it went out, without the last dot and whatever the search list added, where its
+    letter case marks it as this span's; else empty. See :func:`otel_dns.marks.cased`."""
+    besides: tuple[str, ...] = ()
+    """Who could have answered without a query: nsswitch.conf(5)'s names, and ``cache`` where the
+    resolver's own did."""
 
     @property
     def start_ns(self) -> int:
