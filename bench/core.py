@@ -1,8 +1,9 @@
 """What the core costs: CPU microseconds a span, from OTLP bytes in to OTLP bytes out.
 
 No sockets and no threads: sort, join, measure, annotate and build, as the service does them, on
-lookups and CoreDNS traces of nine spans shaped like real ones. Beside it, for the ratio, the least that
-any program pays that uses protobuf's Python objects: read every span, write it into a new request.
+lookups and CoreDNS traces of nine spans shaped like real ones. Beside it, for the ratio, the least
+that any program pays that uses protobuf's Python objects: read every span, write it into a new
+request.
 
     python -m bench.core            a table
     python -m bench.core --json     one flat object
