@@ -143,6 +143,7 @@ def test_nothing_that_went_in_is_unaccounted_for(data, things) -> None:
         trace_wait_ns=data.draw(st.sampled_from([0, 2 * SECOND])),
         max_lookups=data.draw(st.sampled_from([1, 3, 100])),
         max_server_spans=data.draw(st.sampled_from([2, 5, 100])),
+        infer=data.draw(st.booleans()),
     )
     joiner = Joiner(settings)
     received: Counter[str] = Counter()
@@ -173,7 +174,7 @@ def test_nothing_that_went_in_is_unaccounted_for(data, things) -> None:
 
 def accounted(joiner: Joiner) -> int:
     """Lookups, queries, spans and messages that are held or have left by a counted way."""
-    ways = ("joined", "unmatched", "no_root", "evicted", "late", "duplicate", "surplus")
+    ways = ("joined", "inferred", "unmatched", "no_root", "evicted", "late", "duplicate", "surplus")
     left = sum(
         joiner.counts[f"{what}_{way}"]
         for what in ("server_spans", "messages", "queries")
@@ -190,7 +191,7 @@ def spans_of(outcomes: Iterable[Outcome]) -> Counter[bytes]:
     found: Counter[bytes] = Counter()
     for one in outcomes:
         if isinstance(one, Resolution):
-            found[one.lookup.span.span_id] += 1
+            found[one.lookup.span.span_id] += not one.lookup.inferred
             found.update(span.span_id for each in one.join.traces for span in each.trace.spans)
         elif isinstance(one, Released):
             found.update(span.span_id for span in one.spans)
