@@ -8,13 +8,16 @@ bounded by age, count and bytes, and everything that leaves is counted under a n
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeAlias
+
+from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.join import context
 from otel_dns.join.breakdown import break_down
+from otel_dns.join.by_case import ByCase
 from otel_dns.join.by_time import ByTime, Decision
 from otel_dns.join.early import MAX_QUERIES, EarlyQueries
 from otel_dns.join.hops import MAX_HOPS, Hops, spliced
@@ -116,7 +119,8 @@ class Joiner:
         self._lookups: OrderedDict[tuple[bytes, bytes], WaitingLookup] = OrderedDict()
         self._traces: OrderedDict[Hashable, WaitingTrace] = OrderedDict()
         self._slots = Slots()
-        self._ladder = Ladder()
+        self._by_case = ByCase(self._slots, self.settings.tolerance_ns)
+        self._ladder = Ladder(self._by_case)
         self._hops = Hops(self._slots, self.settings.tolerance_ns)
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
         self._unseen = Unseen()
@@ -232,7 +236,7 @@ class Joiner:
         waiting.add_message(message)
         self._hold(waiting, _MESSAGE_BYTES)
         self._ladder.add_message(waiting, message)
-        if waiting.claim is None and not _carries_context(waiting):
+        if waiting.claim is None and not waiting.carries_context:
             if message.kind in {"CQ", "CR"}:
                 self._slots.add_trace(waiting)
         else:
@@ -299,7 +303,7 @@ class Joiner:
         except MalformedError:
             self.counts["bad_root"] += 1
             return
-        if waiting.claim is None and not _carries_context(waiting):
+        if waiting.claim is None and not waiting.carries_context:
             self._slots.add_trace(waiting)
 
     def _keep_bounds(self) -> None:
@@ -325,6 +329,11 @@ class Joiner:
             for trace, claim in list(waiting.claimed.items()):
                 if trace.header is not None:
                     candidate = waiting.candidate_of(trace.header.name)
+                    if claim.method == semconv.METHOD_CASE:
+                        # One mark on all of them: what is wrong with one is with the others.
+                        waiting.claims_confidence = min(
+                            waiting.claims_confidence, self._by_case.confidence(trace)
+                        )
                     self._join(waiting, trace, candidate, claim.method, claim.query)
             self._join_own_trace(waiting)
         decisions = []
@@ -427,7 +436,7 @@ class Joiner:
             confidence, group_size = 1.0, 1
             if decision.given:
                 confidence, group_size = decision.confidence, decision.group_size
-            confidence *= waiting.hops_confidence
+            confidence *= waiting.claims_confidence * waiting.hops_confidence
             join = Join(traces, method, confidence, group_size)
             self.counts["lookups_joined"] += 1
         else:
@@ -553,8 +562,3 @@ def _order(joined: JoinedTrace) -> tuple[int, bytes]:
 
 def _size_of(waiting: WaitingLookup) -> int:
     return len(waiting.lookup.span.raw) + _LOOKUP_BYTES + _SLOT_BYTES * len(waiting.candidates)
-
-
-def _carries_context(waiting: WaitingTrace) -> bool:
-    """Whether its query says whose it is: then it is not for guesses, whoever that may be."""
-    return any(message.context is not None for message in waiting.messages)
