@@ -1,10 +1,10 @@
 """Lookups made of server traces alone: which of them were one lookup, and what that tells."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import permutations
 
 import pytest
+from msgspec.structs import replace
 
 from otel_dns.join import Joiner, JoinSettings, Released
 from otel_dns.join.annotate import encode
