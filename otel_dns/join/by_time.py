@@ -241,10 +241,13 @@ class ByTime:
 
     def _learn(self, waiting: WaitingLookup, given: list[tuple[WaitingTrace, int]]) -> None:
         lookup = waiting.lookup
+        if not waiting.candidates:
+            return  # nothing of it was to be found here
         headers = [
             (trace.header, candidate) for trace, candidate in given if trace.header is not None
         ]
-        self._completeness.learn(lookup, headers)
+        exact = [(one.trace, one.candidate) for one in waiting.traces if not one.hop]
+        self._completeness.learn(lookup, exact + headers)
         self._timing.learn(lookup, headers)
 
 
