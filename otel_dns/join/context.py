@@ -7,9 +7,10 @@ know: such a root gets an id of its own, below the one it shared.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from hashlib import blake2b
 from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.join.recognise import server_trace_of
@@ -111,6 +112,6 @@ def _unshared(spans: tuple[Span, ...]) -> tuple[Span, ...]:
     span_id = blake2b(shared, digest_size=8, person=b"otel-dns served").digest()
     raw = otlp.with_span_id(root.raw, span_id)
     return (
-        root._replace(span_id=span_id, parent_id=shared, raw=raw),
-        *(one._replace(parent_id=span_id) if one.parent_id == shared else one for one in others),
+        replace(root, span_id=span_id, parent_id=shared, raw=raw),
+        *(replace(one, parent_id=span_id) if one.parent_id == shared else one for one in others),
     )

@@ -1,10 +1,10 @@
 """Which spans concern us, and what they say: lookup spans and CoreDNS's server spans."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from otel_dns import marks, names, semconv
 from otel_dns.model import ClientQuery, Lookup, ServerTrace, Span

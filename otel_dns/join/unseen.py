@@ -12,9 +12,10 @@ the query never came to a server, or none was needed. What tells them apart:
 """
 
 from collections import OrderedDict
-from dataclasses import replace
 from ipaddress import ip_address
 from typing import Final
+
+from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.join.breakdown import TIMEOUT_NS

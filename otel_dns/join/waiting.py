@@ -6,8 +6,10 @@ A lookup asks each of its candidates once for each type. Each (client address, n
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.join import exchange

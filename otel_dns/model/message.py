@@ -1,7 +1,8 @@
 """One DNS message as a server saw it: what dnstap and log lines tell."""
 
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 MessageKind = Literal["CQ", "CR", "FQ", "FR"]
 """Client query, client response, forwarder query, forwarder response: dnstap's words."""
@@ -10,8 +11,7 @@ _CLIENTS_TRACE_ID: Final = 16
 """Bytes. Those that CoreDNS makes itself have 8."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True, gc=False):
     """A DNS message that passed a server, from dnstap or from a line of its log."""
 
     kind: MessageKind

@@ -5,13 +5,14 @@ there: spans, dnstap messages, both, with or without CoreDNS's trace id; of some
 told its own queries.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from otel_dns.join import Joiner, JoinSettings, Outcome, Released
 from otel_dns.join.joiner import Late
@@ -146,7 +147,7 @@ def test_order_split_and_duplicates_within_the_wait_change_nothing(data, things)
 @given(st.data(), scenes())
 def test_nothing_that_went_in_is_unaccounted_for(data, things) -> None:
     """At any time: received = left by some counted way + held."""
-    settings = replace(
+    settings = dataclasses.replace(
         SETTINGS,
         settle_ns=data.draw(st.sampled_from([0, SECOND])),
         trace_wait_ns=data.draw(st.sampled_from([0, 2 * SECOND])),
@@ -228,7 +229,7 @@ def test_time_only_moves_forward(data, things) -> None:
 
 @given(scenes(), st.integers(2_000, 20_000))
 def test_bytes_are_bounded_too(things, most) -> None:
-    joiner = Joiner(replace(SETTINGS, max_bytes=most))
+    joiner = Joiner(dataclasses.replace(SETTINGS, max_bytes=most))
     for thing in things:
         feed(joiner, thing, 0)
         assert joiner.waiting_bytes <= most

@@ -1,10 +1,10 @@
 """Rung ``context``: spans and messages of queries that told the server the client's trace."""
 
 from collections import Counter
-from dataclasses import replace
 from itertools import permutations
 
 import pytest
+from msgspec.structs import replace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from otel_dns import semconv
@@ -46,7 +46,7 @@ def served(asked: Lookup, above: bytes, start_ns: int = MS, *, shared: bool = Fa
     )  # fmt: skip
     if shared:
         raw = otlp.with_span_id(root.raw, above)
-        root = root._replace(span_id=above, parent_id=b"", raw=raw)
+        root = replace(root, span_id=above, parent_id=b"", raw=raw)
     return [root, *nested(root, ("log", "cache"))]
 
 
@@ -220,7 +220,7 @@ def test_what_is_exact_needs_neither_name_nor_address(
 
 def test_without_a_name_candidates_are_what_servers_saw() -> None:
     asked, sent = unnamed("dns.question.name")
-    again = sent._replace(span_id=new_id(), start_ns=T0 + 5 * MS, dns_id=8)
+    again = replace(sent, span_id=new_id(), start_ns=T0 + 5 * MS, dns_id=8)
     pairs = [
         *exchange(6 * MS, 7 * MS, name="db.", dns_id=8),
         *exchange(MS, 2 * MS, name="db.shop.", rcode="NXDOMAIN"),
