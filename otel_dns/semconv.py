@@ -207,6 +207,29 @@ LATENCY_CLASS: Final = "otel_dns.latency.class"
 """How long the lookup took, in one word to search for: ``under_1ms``, ``under_10ms``,
 ``under_100ms``, ``under_1s`` or ``over_1s``."""
 
+# -- why something of a lookup was not seen (ours) ---------------------------------------------
+
+JOIN_UNSEEN: Final = "otel_dns.join.unseen"
+"""On a lookup of which no server trace is there, or none with CoreDNS's own spans: why.
+``not_sampled``: CoreDNS's trace plugin left it out (``every``); dnstap or the log may tell of it
+nevertheless. ``lost``: a server handled it, and its spans did not come. ``not_arrived``: the client
+waited for its timeout, and no server saw the query, or none before. ``no_query``: /etc/hosts, a
+cache or the name itself answered. ``not_traced``: only dnstap or the log tell of it, as CoreDNS
+does not trace. ``unknown``: nothing was ever seen from this client's address, or the evidence does
+not tell."""
+UNSEEN_NOT_SAMPLED: Final = "not_sampled"
+UNSEEN_LOST: Final = "lost"
+UNSEEN_NOT_ARRIVED: Final = "not_arrived"
+UNSEEN_NO_QUERY: Final = "no_query"
+UNSEEN_NOT_TRACED: Final = "not_traced"
+UNSEEN_UNKNOWN: Final = "unknown"
+UNSEEN: Final = (
+    UNSEEN_NOT_SAMPLED, UNSEEN_LOST, UNSEEN_NOT_ARRIVED, UNSEEN_NO_QUERY, UNSEEN_NOT_TRACED,
+    UNSEEN_UNKNOWN,
+)  # fmt: skip
+BESIDES_CACHE: Final = "cache"
+"""Beside nsswitch.conf(5)'s names: the resolver's own cache answered."""
+
 METHOD_CONTEXT: Final = "context"
 METHOD_EDNS: Final = "edns"
 METHOD_ID: Final = "id"
@@ -228,6 +251,19 @@ OUTCOME_ERROR: Final = "error"
 
 CACHE_HIT: Final = "hit"
 CACHE_MISS: Final = "miss"
+
+# -- what people search for, on the lookup span and on its servedns spans alike (ours) ------------
+
+# A search of Jaeger's is for tags of one span of one service, by equality. So each of these is a
+# single string on both, as are dns.question.name, otel_dns.lookup.outcome, otel_dns.bottleneck,
+# otel_dns.latency.class and otel_dns.join.method: one search works from the application's side and
+# from the server's.
+SEARCH_POD: Final = "otel_dns.pod"
+"""The Pod whose application made the lookup."""
+SEARCH_NAMESPACE: Final = "otel_dns.namespace"
+"""Its namespace."""
+SEARCH_NODE: Final = "otel_dns.node"
+"""The node that it runs on."""
 
 # -- segments of a breakdown (ours) --------------------------------------------------------------
 
@@ -337,9 +373,11 @@ METRIC_OVERFLOWED: Final = "otel_dns.metrics.overflowed"
 SEGMENT: Final = "otel_dns.segment"
 """Which segment of a breakdown."""
 PLUGIN: Final = "otel_dns.plugin"
-"""Which plugin of CoreDNS; ``servedns`` is the server around them."""
+"""Which plugin of CoreDNS; ``servedns`` is the server around them. On spans, to search for: the one
+that took most of the lookup's time at servers."""
 SERVER_INSTANCE: Final = "otel_dns.server"
-"""Which DNS server: its Pod or dnstap identity where known, else its service."""
+"""Which DNS server: its Pod or dnstap identity where known, else its service. On spans, to search
+for: on servedns its own, on the lookup the one asked first."""
 JOINED: Final = "otel_dns.joined"
 """``true`` where the query belongs to a known lookup, else ``false``."""
 METRIC: Final = "otel_dns.metric"

@@ -8,19 +8,23 @@ bounded by age, count and bytes, and everything that leaves is counted under a n
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeAlias
+
+from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.join import context
 from otel_dns.join.breakdown import break_down
+from otel_dns.join.by_case import ByCase
 from otel_dns.join.by_time import ByTime, Decision
 from otel_dns.join.early import MAX_QUERIES, EarlyQueries
 from otel_dns.join.hops import MAX_HOPS, Hops, spliced
 from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
 from otel_dns.join.timeline import timeline
+from otel_dns.join.unseen import Unseen, explained
 from otel_dns.join.waiting import Slots, WaitingLookup, WaitingTrace
 from otel_dns.model import (
     ClientQuery,
@@ -110,9 +114,11 @@ class Joiner:
         self._lookups: OrderedDict[tuple[bytes, bytes], WaitingLookup] = OrderedDict()
         self._traces: OrderedDict[Hashable, WaitingTrace] = OrderedDict()
         self._slots = Slots()
-        self._ladder = Ladder()
+        self._by_case = ByCase(self._slots, self.settings.tolerance_ns)
+        self._ladder = Ladder(self._by_case)
         self._hops = Hops(self._slots, self.settings.tolerance_ns)
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
+        self._unseen = Unseen()
         self._early_queries = EarlyQueries(self.settings.trace_wait_ns, self.settings.max_lookups)
         self._server_spans = 0
         self._bytes = 0
@@ -209,6 +215,8 @@ class Joiner:
 
     def add_message(self, message: Message, now_ns: int) -> None:
         """Take in a message of dnstap or of a log."""
+        if message.trace_id:
+            self._unseen.traced(message.server)
         waiting = self._trace_of(message, now_ns)
         if waiting is None:
             self.counts["messages_late"] += 1
@@ -222,7 +230,7 @@ class Joiner:
         waiting.add_message(message)
         self._hold(waiting, _MESSAGE_BYTES)
         self._ladder.add_message(waiting, message)
-        if waiting.claim is None and not _carries_context(waiting):
+        if waiting.claim is None and not waiting.carries_context:
             if message.kind in {"CQ", "CR"}:
                 self._slots.add_trace(waiting)
         else:
@@ -294,7 +302,7 @@ class Joiner:
         except MalformedError:
             self.counts["bad_root"] += 1
             return
-        if waiting.claim is None and not _carries_context(waiting):
+        if waiting.claim is None and not waiting.carries_context:
             self._slots.add_trace(waiting)
 
     def _keep_bounds(self) -> None:
@@ -320,6 +328,11 @@ class Joiner:
             for trace, claim in list(waiting.claimed.items()):
                 if trace.header is not None:
                     candidate = waiting.candidate_of(trace.header.name)
+                    if claim.method == semconv.METHOD_CASE:
+                        # One mark on all of them: what is wrong with one is with the others.
+                        waiting.claims_confidence = min(
+                            waiting.claims_confidence, self._by_case.confidence(trace)
+                        )
                     self._join(waiting, trace, candidate, claim.method, claim.query)
             self._join_own_trace(waiting)
         decisions = []
@@ -365,6 +378,7 @@ class Joiner:
         query: ClientQuery | None,
     ) -> None:
         trace = waiting.complete()
+        owner.spans_lost = owner.spans_lost or waiting.spans_lost
         parent = query.span_id if query else b""
         self._send_along(owner, waiting, parent or owner.lookup.span.span_id)
         joined = JoinedTrace(trace, candidate, timeline(trace), method, parent, query=query)
@@ -416,15 +430,19 @@ class Joiner:
             confidence, group_size = 1.0, 1
             if decision.given:
                 confidence, group_size = decision.confidence, decision.group_size
-            confidence *= waiting.hops_confidence
+            confidence *= waiting.claims_confidence * waiting.hops_confidence
             join = Join(traces, method, confidence, group_size)
             self.counts["lookups_joined"] += 1
         else:
             join = Join((), semconv.METHOD_NONE, 0.0)
             self.counts["lookups_unjoined"] += 1
-        self._outcomes.append(
-            Resolution(lookup, join, break_down(lookup, join), outcome_of(lookup, join))
+        unseen = self._unseen.reason(
+            lookup, join, self._by_time.seen, spans_lost=waiting.spans_lost
         )
+        if unseen:
+            self.counts[f"lookups_{unseen}"] += 1
+        breakdown = explained(break_down(lookup, join), unseen)
+        self._outcomes.append(Resolution(lookup, join, breakdown, outcome_of(lookup, join), unseen))
 
     def _remember(self, trace_id: bytes, span_id: bytes) -> None:
         """Remember a span that is sent on with what was found: it is not sent a second time."""
@@ -482,8 +500,3 @@ def _order(joined: JoinedTrace) -> tuple[int, bytes]:
 
 def _size_of(waiting: WaitingLookup) -> int:
     return len(waiting.lookup.span.raw) + _LOOKUP_BYTES + _SLOT_BYTES * len(waiting.candidates)
-
-
-def _carries_context(waiting: WaitingTrace) -> bool:
-    """Whether its query says whose it is: then it is not for guesses, whoever that may be."""
-    return any(message.context is not None for message in waiting.messages)

@@ -210,7 +210,7 @@ class Knot:
                 continue
             base, ready_ns = self._base(slot, member, place), self._ready(member, place)
             for at, column in enumerate(left):
-                if self._reaches(member, {place: column}):
+                if self._possible(member, {place: column}):
                     gain = base + self._fit(member, place, column, ready_ns)
                     if gain > 0:
                         pairs.append((gain, row, at))
@@ -383,7 +383,7 @@ class Knot:
             here = scores[one] + scores[other]
             odds = 0.0
             for mine, yours in self._alternatives(first, second):
-                if not (self._reaches(first, mine) and self._reaches(second, yours)):
+                if not (self._possible(first, mine) and self._possible(second, yours)):
                     continue
                 there = self._score(first, mine) + self._score(second, yours)
                 if improve and there > here + _LIKELIER:
@@ -410,10 +410,10 @@ class Knot:
                     column.owner, column.place = member, place
         return changed
 
-    def _reaches(self, member: Member, edges: dict[Place, Column]) -> bool:
-        """Whether a lookup ran when these queries were sent, as far as the clocks tell."""
+    def _possible(self, member: Member, edges: dict[Place, Column]) -> bool:
+        """Whether a lookup ran when these were sent, and the wire does not contradict it."""
         low, high = member.start_ns - self._tolerance_ns, member.end_ns + self._tolerance_ns
-        return all(
+        return not _contradicted(member, edges) and all(
             low <= column.start_ns and column.last_start_ns() <= high for column in edges.values()
         )
 
@@ -435,7 +435,7 @@ class Knot:
                 if (
                     spare.owner is None
                     and self._fit(member, place, spare, ready_ns) - fit > _NEGLIGIBLE
-                    and self._reaches(member, {place: spare})
+                    and self._possible(member, {place: spare})
                 ):
                     there = self._score(member, {**member.edges, place: spare})
                     odds += exp(min(there - score, _MAX_EXPONENT))
@@ -457,8 +457,7 @@ class Knot:
                 (member, place)
                 for member, place in self._rows[slot]
                 if place in member.edges
-                and self._reaches(member, {place: column})
-                and not member.waiting.excludes(column.trace)
+                and self._possible(member, {place: column})
             ]
             asked_again = [
                 (member, place)
@@ -672,6 +671,14 @@ def alike(one: Member, other: Member) -> bool:
     """Whether two lookups ask the same: then it does not matter for a breakdown whose is whose."""
     mine, yours = one.waiting.lookup, other.waiting.lookup
     return mine.candidates == yours.candidates and mine.types == yours.types
+
+
+def _contradicted(member: Member, edges: dict[Place, Column]) -> bool:
+    """Whether the wire says that a lookup did not have these server traces."""
+    waiting = member.waiting
+    return bool(waiting.lookup.marked or waiting.queries) and any(
+        waiting.excludes(column.trace) for column in edges.values()
+    )
 
 
 def _unite(one: Member, other: Member) -> None:

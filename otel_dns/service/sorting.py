@@ -35,13 +35,15 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
     Spans that travel on together with ours are looked at too: a backend refuses a whole request for
     one span with ids of a wrong length. Without any of ours a request stays as its sender made it.
 
+    A broken span among good ones is refused alone: a Collector throws away all that it has gathered
+    of many senders when it is told that its request is broken.
+
     Raises:
-        MalformedError: the request is not OTLP, or a span in it is broken.
+        MalformedError: the request is not OTLP, or no span in it is sound.
     """
-    otlp.check(request)
     sorted_ = Incoming([], [], [], Refusals())
     others: list[otlp.SpanGroup] = []
-    for group in otlp.cut(request):
+    for group in _sound(request, sorted_.refused):
         origin, spans = group
         scope = otlp.scope_name(origin.scope)
         rule = foreign.rule_of(scope)
@@ -74,6 +76,34 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
             else:
                 sorted_.others.append((origin, raw))
     return sorted_
+
+
+def _sound(request: bytes, refused: Refusals) -> list[otlp.SpanGroup]:
+    """Cut a request, without what protobuf cannot parse of it: text that is no UTF-8, most often.
+
+    Raises:
+        MalformedError: the request is not OTLP, or nothing in it is sound.
+    """
+    try:
+        otlp.check(request)
+    except MalformedError as error:
+        groups = [_sound_spans(group, refused) for group in otlp.cut(request)]
+        if not any(group.spans for group in groups):
+            raise error from None
+        return groups
+    return otlp.cut(request)
+
+
+def _sound_spans(group: otlp.SpanGroup, refused: Refusals) -> otlp.SpanGroup:
+    sound = []
+    for raw in group.spans:
+        try:
+            otlp.check(otlp.build([(group.origin, raw)]))
+        except MalformedError as error:
+            refused.add(str(error))
+        else:
+            sound.append(raw)
+    return group._replace(spans=sound)
 
 
 def _without_tagged(group: otlp.SpanGroup, sorted_: Incoming) -> otlp.SpanGroup:
