@@ -456,8 +456,7 @@ class Knot:
             running = [
                 (member, place)
                 for member, place in self._rows[slot]
-                if place in member.edges
-                and self._possible(member, {place: column})
+                if place in member.edges and self._possible(member, {place: column})
             ]
             asked_again = [
                 (member, place)
