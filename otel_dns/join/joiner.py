@@ -426,12 +426,12 @@ class Joiner:
         if owner.lookup.inferred:
             self.counts["server_spans_inferred"] += len(waiting.spans)
             self.counts["messages_inferred"] += len(waiting.messages)
-            self._forget(waiting, None)
-            return
-        self.counts["server_spans_joined"] += len(waiting.spans)
-        if waiting.messages:
+        else:
+            self.counts["server_spans_joined"] += len(waiting.spans)
             self.counts["messages_joined"] += len(waiting.messages)
-        destination = _Destination(owner.lookup.span.trace_id, parent, not waiting.rooted)
+        destination = None
+        if owner.lookup.recorded:  # else there is no trace to go with
+            destination = _Destination(owner.lookup.span.trace_id, parent, not waiting.rooted)
         self._forget(waiting, destination)
 
     def _resolve(self, decision: Decision) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from otel_dns import semconv
 from otel_dns.join import Joiner, JoinSettings, Outcome, Released
 from otel_dns.join.joiner import Late
 from otel_dns.model import ClientQuery, Lookup, Message, Resolution, Span
@@ -202,7 +203,13 @@ def spans_of(outcomes: Iterable[Outcome]) -> Counter[bytes]:
     for one in outcomes:
         if isinstance(one, Resolution):
             found[one.lookup.span.span_id] += not one.lookup.inferred
-            found.update(span.span_id for each in one.join.traces for span in each.trace.spans)
+            found.update(
+                span.span_id
+                for each in one.join.traces
+                # Where there is no lookup span nothing is made of messages.
+                if one.lookup.recorded or each.trace.source == semconv.SOURCE_TRACE
+                for span in each.trace.spans
+            )
         elif isinstance(one, Released):
             found.update(span.span_id for span in one.spans)
         elif isinstance(one, Late):
