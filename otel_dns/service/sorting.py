@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from otel_dns import semconv
 from otel_dns.join import foreign
-from otel_dns.model import Message, Origin, Span
+from otel_dns.model import Message, Span
 from otel_dns.wire import MalformedError, Refusals, otlp
 
 _SCOPE_AS_TAG: Final = semconv.OTEL_SCOPE_NAME.encode()
 """How spans of jaeger-client say it: Thrift has no scopes, and the Collector's receiver makes none
 of the tag."""
 _CLIENT_SCOPE: Final = otlp.encode_scope(semconv.CLIENT_SCOPE)
+
+_Group: TypeAlias = tuple[otlp.SpanGroup, Sequence[otlp.ProtoSpan]]
+"""Spans as bytes, and as protobuf read them."""
 
 
 class Incoming(NamedTuple):
@@ -21,12 +24,17 @@ class Incoming(NamedTuple):
     lookups: list[Span]
     """Of clients: their lookups, and their queries under them."""
     server_spans: list[Span]
-    others: list[tuple[Origin, bytes]]
+    others: list[otlp.SpanGroup]
     """Spans that are not ours: they pass through, unchanged to the byte."""
     refused: Refusals
     """Spans that cannot be sent on."""
     messages: Sequence[Message] = ()
     """DNS messages that servers saw: dnstap, log lines."""
+
+    @property
+    def other_spans(self) -> int:
+        """How many spans are not ours."""
+        return sum(len(group.spans) for group in self.others)
 
 
 def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
@@ -38,10 +46,10 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
     Raises:
         MalformedError: the request is not OTLP, or a span in it is broken.
     """
-    otlp.check(request)
     sorted_ = Incoming([], [], [], Refusals())
-    others: list[otlp.SpanGroup] = []
-    for group in otlp.cut(request):
+    others: list[_Group] = []
+    tagged = _SCOPE_AS_TAG in request
+    for group, parsed in otlp.read(request):
         origin, spans = group
         scope = otlp.scope_name(origin.scope)
         rule = foreign.rule_of(scope)
@@ -50,12 +58,12 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
         elif otlp.service_name(origin.resource) in coredns_services:
             ours = sorted_.server_spans
         else:
-            tagged = not scope and any(_SCOPE_AS_TAG in raw for raw in spans)
-            others.append(_without_tagged(group, sorted_) if tagged else group)
+            another: _Group = group, parsed
+            others.append(_without_tagged(another, sorted_) if tagged and not scope else another)
             continue
-        for raw in spans:
+        for read, raw in zip(parsed, spans, strict=True):
             try:
-                span = otlp.read_span(raw, origin)
+                span = otlp.span_of(read, raw, origin)
             except MalformedError as error:
                 sorted_.refused.add(str(error))
                 continue
@@ -64,34 +72,42 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
             else:
                 ours.append(span)
     mixed = bool(sorted_.lookups or sorted_.server_spans or sorted_.refused)
-    for origin, spans in others:
-        for raw in spans:
-            try:
-                if mixed:
-                    otlp.read_span(raw, origin)
-            except MalformedError as error:
-                sorted_.refused.add(str(error))
-            else:
-                sorted_.others.append((origin, raw))
+    for another in others:
+        sorted_.others.append(_acceptable(another, sorted_.refused) if mixed else another[0])
     return sorted_
 
 
-def _without_tagged(group: otlp.SpanGroup, sorted_: Incoming) -> otlp.SpanGroup:
+def _acceptable(another: _Group, refused: Refusals) -> otlp.SpanGroup:
+    """Leave out of a group what a backend would refuse together with ours."""
+    group, parsed = another
+    wrong = list(map(otlp.wrong_ids, parsed))
+    if not any(wrong):
+        return group
+    for why in filter(None, wrong):
+        refused.add(why)
+    kept = [raw for raw, why in zip(group.spans, wrong, strict=True) if not why]
+    return group._replace(spans=kept)
+
+
+def _without_tagged(another: _Group, sorted_: Incoming) -> _Group:
     """Take a client's lookups out of spans that have a tag in place of a scope."""
+    group, parsed = another
     ours = group.origin._replace(scope=_CLIENT_SCOPE)
-    rest = []
-    for raw in group.spans:
-        try:
-            if (
-                _SCOPE_AS_TAG in raw
-                and otlp.attributes_of(raw).get(semconv.OTEL_SCOPE_NAME) == semconv.CLIENT_SCOPE
-            ):
-                sorted_.lookups.append(otlp.read_span(raw, ours))
-            else:
-                rest.append(raw)
-        except MalformedError as error:
-            sorted_.refused.add(str(error))
-    return group._replace(spans=rest)
+    rest: list[bytes] = []
+    rest_parsed: list[otlp.ProtoSpan] = []
+    for read, raw in zip(parsed, group.spans, strict=True):
+        if (
+            _SCOPE_AS_TAG in raw
+            and otlp.attributes_of(raw).get(semconv.OTEL_SCOPE_NAME) == semconv.CLIENT_SCOPE
+        ):
+            try:
+                sorted_.lookups.append(otlp.span_of(read, raw, ours))
+            except MalformedError as error:
+                sorted_.refused.add(str(error))
+        else:
+            rest.append(raw)
+            rest_parsed.append(read)
+    return group._replace(spans=rest), rest_parsed
 
 
 def _sort_foreign(span: Span, rule: foreign.Rule, sorted_: Incoming) -> None:
@@ -101,7 +117,7 @@ def _sort_foreign(span: Span, rule: foreign.Rule, sorted_: Incoming) -> None:
     except MalformedError:
         lookup = None
     if lookup is None:
-        sorted_.others.append((span.origin, span.raw))
+        sorted_.others.append(otlp.SpanGroup(span.origin, (span.raw,)))
     else:
         sorted_.lookups.append(lookup)
 
@@ -115,5 +131,5 @@ def sort_spans(
         if otlp.service_name(span.origin.resource) in coredns_services:
             sorted_.server_spans.append(span)
         else:
-            sorted_.others.append((span.origin, span.raw))
+            sorted_.others.append(otlp.SpanGroup(span.origin, (span.raw,)))
     return sorted_
