@@ -1,12 +1,12 @@
 """What has come in, sorted by what is to be done with it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple, TypeAlias
 
 from otel_dns import semconv
 from otel_dns.join import foreign
-from otel_dns.model import Message, Span
+from otel_dns.model import Message, Origin, Span
 from otel_dns.wire import MalformedError, Refusals, otlp
 
 _SCOPE_AS_TAG: Final = semconv.OTEL_SCOPE_NAME.encode()
@@ -43,13 +43,16 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
     Spans that travel on together with ours are looked at too: a backend refuses a whole request for
     one span with ids of a wrong length. Without any of ours a request stays as its sender made it.
 
+    A broken span among good ones is refused alone: a Collector throws away all that it has gathered
+    of many senders when it is told that its request is broken.
+
     Raises:
-        MalformedError: the request is not OTLP, or a span in it is broken.
+        MalformedError: the request is not OTLP, or no span in it is sound.
     """
     sorted_ = Incoming([], [], [], Refusals())
     others: list[_Group] = []
     tagged = _SCOPE_AS_TAG in request
-    for group, parsed in otlp.read(request):
+    for group, parsed in _sound(request, sorted_.refused):
         origin, spans = group
         scope = otlp.scope_name(origin.scope)
         rule = foreign.rule_of(scope)
@@ -75,6 +78,35 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
     for another in others:
         sorted_.others.append(_acceptable(another, sorted_.refused) if mixed else another[0])
     return sorted_
+
+
+def _sound(request: bytes, refused: Refusals) -> Iterable[_Group]:
+    """Read a request, without what protobuf cannot parse of it: text that is no UTF-8, most often.
+
+    Raises:
+        MalformedError: the request is not OTLP, or nothing in it is sound.
+    """
+    try:
+        return otlp.read(request)
+    except MalformedError:
+        sound = [
+            (group.origin, raw)
+            for group in otlp.cut(request)
+            for raw in group.spans
+            if _is_sound(group.origin, raw, refused)
+        ]
+        if not sound:
+            raise
+        return otlp.read(otlp.build(sound))
+
+
+def _is_sound(origin: Origin, raw: bytes, refused: Refusals) -> bool:
+    try:
+        otlp.read(otlp.build([(origin, raw)]))
+    except MalformedError as error:
+        refused.add(str(error))
+        return False
+    return True
 
 
 def _acceptable(another: _Group, refused: Refusals) -> otlp.SpanGroup:
