@@ -262,6 +262,18 @@ def rewrite(span: Span, trace_id: bytes, parent_id: bytes, attributes: bytes = b
     return b"".join((_TRACE_SPAN_IDS[0], trace_id, _PARENT_ID, parent_id, kept, attributes))
 
 
+def with_span_id(raw: bytes, span_id: bytes) -> bytes:
+    """Encode a span again under another id; all else stays.
+
+    Raises:
+        MalformedError: broken fields.
+    """
+    return b"".join(
+        b"\x12\x08" + span_id if tag == 0x12 else raw[start:end]
+        for tag, _, start, end in _fields(raw)
+    )
+
+
 def with_kind(raw: bytes, kind: int, instead_of: int) -> bytes:
     """Encode a span again with one ``SpanKind`` instead of another; all else stays.
 
