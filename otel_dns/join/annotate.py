@@ -78,6 +78,8 @@ def _server_spans(lookup: Lookup, joined: JoinedTrace) -> Iterator[tuple[Origin,
             attributes += string_attribute(semconv.ORIGINAL_TRACE_ID, span.trace_id.hex())
             attributes += string_attribute(semconv.ORIGINAL_SPAN_ID, span.span_id.hex())
             attributes += int_attribute(semconv.CANDIDATE_INDEX, joined.candidate)
+            if joined.skew_ns:
+                attributes += int_attribute(semconv.SKEW, joined.skew_ns)
             if joined.hop:
                 attributes += int_attribute(semconv.HOP, joined.hop)
             parent_id = above

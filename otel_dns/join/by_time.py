@@ -98,7 +98,7 @@ class ByTime:
         if contested:
             return None
         if given:
-            first_ns = min(trace.start_ns for trace, _ in given) - lookup.start_ns
+            first_ns = min(trace.at_ns for trace, _ in given) - lookup.start_ns
             if first_ns > _PLAUSIBLE_NS or self._completeness.seen < 0.5:
                 return None
         self.counts["alone"] += 1
@@ -135,7 +135,7 @@ class ByTime:
         knot.solve(
             {
                 slot: (
-                    [(trace, 0) for trace in slot.traces_between(start_ns, end_ns)],
+                    slot.traces_between(start_ns, end_ns),
                     self._completeness.strangers_hz(slot, until_ns),
                 )
                 for slot in slots
@@ -228,7 +228,9 @@ class ByTime:
     def _learn(self, waiting: WaitingLookup, given: list[tuple[WaitingTrace, int]]) -> None:
         lookup = waiting.lookup
         headers = [
-            (trace.header, candidate) for trace, candidate in given if trace.header is not None
+            (trace.header, candidate, trace.skew_ns)
+            for trace, candidate in given
+            if trace.header is not None
         ]
         self._completeness.learn(lookup, headers)
         self._timing.learn(lookup, headers)

@@ -98,7 +98,7 @@ class Hops:
             trust = peer.trust(one.slot.key[0]) if one.slot is not None else 0.0
             # An address not known yet is taken only if it fits without any tolerance.
             if trust == 1 or (trust and self._fits(one, connect, _ROUNDING_NS)):
-                trusted.append((-trust, abs(one.start_ns - connect.start_ns), str(one.key), one))
+                trusted.append((-trust, abs(one.at_ns - connect.start_ns), str(one.key), one))
         if not trusted:
             return None
         trust, _, _, nearest = min(trusted)
@@ -115,14 +115,13 @@ class Hops:
         return Below(connect, nearest, -trust)
 
     def _fits(self, waiting: WaitingTrace, connect: Span, tolerance_ns: int | None = None) -> bool:
-        header = waiting.header
+        header, skew_ns = waiting.header, waiting.skew_ns
         if tolerance_ns is None:
             tolerance_ns = self._tolerance_ns
         return (
             header is not None
-            and connect.start_ns - tolerance_ns <= header.root.start_ns
-            and header.root.start_ns <= connect.end_ns
-            and header.answer_ns <= connect.end_ns + tolerance_ns
+            and connect.start_ns - tolerance_ns <= header.root.start_ns + skew_ns <= connect.end_ns
+            and header.answer_ns + skew_ns <= connect.end_ns + tolerance_ns
         )
 
     @staticmethod

@@ -19,8 +19,9 @@ from otel_dns.join.by_time import ByTime, Decision
 from otel_dns.join.hops import MAX_HOPS, Hops, spliced
 from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
+from otel_dns.join.skew import Skew, bounds_of, moved, node_of
 from otel_dns.join.timeline import timeline
-from otel_dns.join.waiting import Slots, WaitingLookup, WaitingTrace
+from otel_dns.join.waiting import Slot, Slots, WaitingLookup, WaitingTrace
 from otel_dns.model import (
     ClientQuery,
     Join,
@@ -31,11 +32,14 @@ from otel_dns.model import (
     Slice,
     Span,
 )
-from otel_dns.wire import MalformedError
+from otel_dns.wire import MalformedError, otlp
 
 SECOND: Final = 1_000_000_000
 _OWN_TRACE: Final = bytes(8)
 """How a trace id begins that CoreDNS gave: its own have 64 bits."""
+_NEW_CLIENT_LOOKUPS: Final = 128
+_LOOKED_AT: Final = 10_000
+"""Waiting lookups that are looked at for a client whose clock is not known yet."""
 _MAX_QUERIES: Final = 64
 """Queries of one lookup that are kept: it tries each candidate at each nameserver a few times."""
 _LOOKUP_BYTES: Final = 1_200
@@ -94,6 +98,7 @@ class _Destination:
     parent_id: bytes
     root_sent: bool
     """A root of its id is out already: made of messages, if CoreDNS's own had not come."""
+    skew_ns: int
 
 
 class Joiner:
@@ -110,6 +115,8 @@ class Joiner:
         self._traces: OrderedDict[Hashable, WaitingTrace] = OrderedDict()
         self._slots = Slots()
         self._ladder = Ladder()
+        self._skew = Skew()
+        self._nodes: OrderedDict[str, str] = OrderedDict()
         self._hops = Hops(self._slots, self.settings.tolerance_ns)
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
         self._early_queries: OrderedDict[tuple[bytes, bytes], list[ClientQuery]] = OrderedDict()
@@ -213,7 +220,7 @@ class Joiner:
         self._ladder.add_message(waiting, message)
         if waiting.claim is None and not _carries_context(waiting):
             if message.kind in {"CQ", "CR"}:
-                self._slots.add_trace(waiting)
+                self._place(waiting)
         else:
             self._slots.remove_trace(waiting)
         if self._server_spans > self.settings.max_server_spans:
@@ -283,7 +290,15 @@ class Joiner:
             self.counts["bad_root"] += 1
             return
         if waiting.claim is None and not _carries_context(waiting):
-            self._slots.add_trace(waiting)
+            self._place(waiting)
+
+    def _place(self, waiting: WaitingTrace) -> None:
+        self._slots.add_trace(waiting)
+        if self._skew.corrects and waiting.slot is not None:
+            skew_ns = self._skew_of(waiting.slot.key[0], waiting)
+            if skew_ns != waiting.skew_ns:
+                waiting.skew_ns = skew_ns
+                waiting.slot.resort()
 
     def _evict(self) -> None:
         self._release(next(iter(self._traces.values())), "evicted")
@@ -292,6 +307,7 @@ class Joiner:
 
     def _settle(self, due: list[WaitingLookup]) -> None:
         """Resolve lookups that have waited long enough, together: they share slots fairly."""
+        self._learn_skew(due)
         for waiting in due:
             for trace, claim in list(waiting.claimed.items()):
                 if trace.header is not None:
@@ -307,6 +323,52 @@ class Joiner:
         decisions.sort(key=_end_order)
         for decision in decisions:
             self._resolve(decision)
+
+    def _learn_skew(self, due: list[WaitingLookup]) -> None:
+        """Follow the clocks: by one lookup of so many, and by all that wait of a new client."""
+        changed = set()
+        new = set()
+        for waiting in due:
+            client = waiting.lookup.client
+            if client not in self._nodes:
+                self._nodes[client] = node_of(waiting.lookup)
+                new.add(client)
+                if len(self._nodes) > self.settings.max_remembered:
+                    self._nodes.popitem(last=False)
+            elif self._skew.sample():
+                changed |= self._sample_skew(waiting)
+        if new:
+            left = dict.fromkeys(new, _NEW_CLIENT_LOOKUPS)
+            for waiting in islice(self._lookups.values(), _LOOKED_AT):
+                client = waiting.lookup.client
+                if left.get(client):
+                    left[client] -= 1
+                    changed |= self._sample_skew(waiting)
+        if changed:
+            self._move(changed)
+
+    def _sample_skew(self, waiting: WaitingLookup) -> set[tuple[str, str]]:
+        slot = next(iter(self._slots.of(waiting)), None)
+        if slot is None or not slot.traces:
+            return set()
+        return self._skew.learn(self._nodes[waiting.lookup.client], waiting, slot)
+
+    def _move(self, changed: set[tuple[str, str]]) -> None:
+        """Move the server traces that wait to what is now known of the clocks."""
+        slots: dict[Slot, None] = {}
+        for trace in self._traces.values():
+            slot = trace.slot
+            if slot is not None:
+                key = (self._nodes.get(slot.key[0], slot.key[0]), trace.server)
+                if key in changed:
+                    trace.skew_ns = self._skew.of(key)
+                    slots[slot] = None
+        for slot in slots:
+            slot.resort()
+        self.counts["clock_corrections"] += len(changed)
+
+    def _skew_of(self, client: str, waiting: WaitingTrace) -> int:
+        return self._skew.of((self._nodes.get(client, client), waiting.server))
 
     def _join_own_trace(self, waiting: WaitingLookup) -> None:
         """Join what servers wrote into the lookup's own trace."""
@@ -341,10 +403,26 @@ class Joiner:
         query: ClientQuery | None,
     ) -> None:
         trace = waiting.complete()
+        if query is not None:
+            self._learn_exact(owner, waiting, bounds_of(trace, query.start_ns, query.end_ns))
+        if self._skew.corrects and method != semconv.METHOD_TIME:
+            waiting.skew_ns = self._skew_of(owner.lookup.client, waiting)
+        if waiting.skew_ns:
+            trace = moved(trace, waiting.skew_ns)
         parent = query.span_id if query else b""
         self._send_along(owner, waiting, parent or owner.lookup.span.span_id)
-        joined = JoinedTrace(trace, candidate, timeline(trace), method, parent, query=query)
+        joined = JoinedTrace(
+            trace, candidate, timeline(trace), method, parent, skew_ns=waiting.skew_ns, query=query
+        )  # fmt: skip
         owner.traces.append(self._with_hops(owner, joined))
+
+    def _learn_exact(
+        self, owner: WaitingLookup, waiting: WaitingTrace, bounds: tuple[int, int]
+    ) -> None:
+        client = owner.lookup.client
+        key = (self._nodes.get(client, client), waiting.server)
+        if self._skew.learn_exact(key, bounds):
+            self._move({key})
 
     def _with_hops(self, owner: WaitingLookup, joined: JoinedTrace) -> JoinedTrace:
         """Join what the server's own queries caused; return the server's trace with its time."""
@@ -371,7 +449,9 @@ class Joiner:
         self.counts["server_spans_joined"] += len(waiting.spans)
         if waiting.messages:
             self.counts["messages_joined"] += len(waiting.messages)
-        destination = _Destination(owner.lookup.span.trace_id, parent, not waiting.rooted)
+        destination = _Destination(
+            owner.lookup.span.trace_id, parent, not waiting.rooted, waiting.skew_ns
+        )
         self._forget(waiting, destination)
 
     def _resolve(self, decision: Decision) -> None:
@@ -435,6 +515,8 @@ class Joiner:
     def _follow(self, span: Span) -> None:
         self.counts["server_spans_late"] += 1
         destination = self._left[span.trace_id]
+        if destination is not None and destination.skew_ns:
+            span = otlp.move(span, destination.skew_ns)
         if destination is None:
             self._outcomes.append(Released((span,), "late"))
         elif span.parent_id:

@@ -13,6 +13,7 @@ from otel_dns import semconv
 from otel_dns.join import exchange
 from otel_dns.join.recognise import server_trace_of
 from otel_dns.model import ClientQuery, JoinedTrace, Lookup, Message, ServerTrace, Span
+from otel_dns.wire import otlp
 
 SlotKey = tuple[str, str, str]
 """Client address, normalised name, type."""
@@ -91,6 +92,8 @@ class WaitingTrace:
     """Several lookups could have caused it as a retry: it is none's, now and later."""
     size: int = 0
     """Bytes held, about."""
+    skew_ns: int = 0
+    """What is added to its times to bring them to its client's clock."""
     _rooted: ServerTrace | None = None
     _header: ServerTrace | None = None
 
@@ -137,6 +140,19 @@ class WaitingTrace:
         header = self.header
         assert header is not None
         return header.root.start_ns
+
+    @property
+    def at_ns(self) -> int:
+        """Start by its client's clock."""
+        return self.start_ns + self.skew_ns
+
+    @property
+    def server(self) -> str:
+        """Which server's clock its times are by."""
+        header = self.header
+        if header is None:
+            return ""
+        return header.server or instance_of(header.root.origin.resource)
 
     def complete(self) -> ServerTrace:
         """Return the trace with all that has come."""
@@ -188,7 +204,7 @@ class Slot:
             return 0, 0, 0
         traces = self._sorted_traces()
         number = bisect_right(traces, end_ns, key=_trace_start)
-        span_ns = traces[number - 1].start_ns - traces[0].start_ns if number else 0
+        span_ns = traces[number - 1].at_ns - traces[0].at_ns if number else 0
         if len(self.lookups) == 1:
             return number, 1, span_ns
         return number, bisect_right(self._sorted_lookups(), end_ns, key=_lookup_start), span_ns
@@ -197,6 +213,18 @@ class Slot:
         """Return how many more server traces than lookups there are up to a time."""
         traces, lookups, _ = self.until(end_ns)
         return traces - lookups
+
+    def by_server_time(self) -> list[WaitingTrace]:
+        """Return all server traces in order of start, by the servers' clocks."""
+        found = self._sorted_traces()
+        if any(trace.skew_ns for trace in found):
+            return sorted(found, key=_server_start)
+        return found
+
+    def resort(self) -> None:
+        """Server traces have been moved in time."""
+        self._traces_sorted = None
+        self.version += 1
 
     def _sorted_lookups(self) -> list[WaitingLookup]:
         found = self._lookups_sorted
@@ -314,7 +342,21 @@ def _lookup_start(waiting: WaitingLookup) -> int:
 
 
 def _trace_start(waiting: WaitingTrace) -> int:
+    return waiting.at_ns
+
+
+def _server_start(waiting: WaitingTrace) -> int:
     return waiting.start_ns
+
+
+def instance_of(resource: bytes) -> str:
+    """Return which server wrote spans under an encoded resource, as far as that tells."""
+    attributes = otlp.resource_attributes(resource)
+    for key in (semconv.K8S_POD_NAME, semconv.K8S_POD_IP, semconv.K8S_NODE_NAME):
+        value = attributes.get(key)
+        if isinstance(value, str) and value:
+            return value
+    return otlp.service_name(resource)
 
 
 def _span_order(span: Span) -> tuple[int, bytes]:
