@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-transparency check bench-client bench-coredns format docs dashboards lock clean
+.PHONY: help demo test test-transparency check bench-client bench-coredns bench-page bench-processor format docs dashboards lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,13 @@ bench-client: .venv/bench ## what the client costs an application, beside other 
 bench-coredns: .venv/ready ## what each evidence level costs CoreDNS, its receiver well and ill (needs dnsperf)
 	@$(BIN)/otel-dns programs get coredns
 	@$(BIN)/python -m bench.coredns $(BENCH_ARGS)
+
+bench-processor: .venv/ready ## what a span costs in the processor, beside the real Collector
+	@$(BIN)/otel-dns programs get otelcol
+	@$(BIN)/python -m bench.processor $(BENCH_ARGS)
+
+bench-page: .venv/ready ## what those who look at the page wait for
+	@$(BIN)/python -m bench.page $(BENCH_ARGS)
 
 format: .venv/ready ## format the code, mend what the linter can
 	@$(BIN)/ruff format .

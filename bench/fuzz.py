@@ -6,8 +6,10 @@ tests/wire/found/, where a test goes through all of them for ever after.
 """
 
 import argparse
+import base64
 import json
 import random
+import re
 import sys
 import time
 from collections import Counter
@@ -17,7 +19,9 @@ from typing import Final
 
 import dns.edns
 import dns.message
+from google.protobuf import json_format
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 import otel_dns.lab
 from otel_dns.lab import delimited
@@ -29,12 +33,15 @@ from otel_dns.wire import (
     dnstap,
     frame_streams,
     otlp,
+    otlp_json,
     otlp_logs,
     zipkin,
 )
 
 _RECORDING: Final = Path(otel_dns.lab.__file__).parent / "recordings" / "demo"
 FOUND: Final = Path(__file__).parent.parent / "tests" / "wire" / "found"
+
+_IN_BASE64: Final = re.compile(r'"(traceId|spanId|parentSpanId)": "([^"]+)"')
 
 Decode = Callable[[bytes], object]
 
@@ -62,6 +69,7 @@ DECODERS: Final[dict[str, Decode]] = {
     "span": _span,
     "otlp_logs": lambda raw: list(otlp_logs.messages(raw)),
     "zipkin": zipkin.decode,
+    "otlp_json": otlp_json.traces,
     "recordings": kind_of,
 }
 _KEPT: Final = 3
@@ -106,12 +114,19 @@ def seeds() -> dict[str, list[bytes]]:
     logs = ExportLogsServiceRequest(
         resource_logs=[{"scope_logs": [{"log_records": records}]}]
     ).SerializeToString()
+    as_json = [
+        _IN_BASE64.sub(
+            lambda id_: f'"{id_[1]}": "{base64.b64decode(id_[2]).hex()}"',
+            json.dumps(json_format.MessageToDict(ExportTraceServiceRequest.FromString(one))),
+        ).encode()
+        for one in requests
+    ]
     spans = [span for one in requests for group in otlp.cut(one) for span in group.spans]
     spans += [span.raw for body in bodies[:1] for span in zipkin.decode(body)[0]]
     return {
         "dnstap": payloads, "dns_message": [one for one in messages if one],
         "frame_streams": [stream[:600]], "coredns_log": lines, "otlp": requests, "span": spans,
-        "otlp_logs": [logs], "zipkin": short,
+        "otlp_logs": [logs], "zipkin": short, "otlp_json": as_json,
         "recordings": [stream[:400], requests[0][:400], short[0][:400], lines[4], b""],
     }  # fmt: skip
 

@@ -23,14 +23,13 @@ CLOCK_SKEW: Final = prometheus_name(semconv.METRIC_CLOCK_SKEW, "s")
 OVERFLOWED: Final = prometheus_name(semconv.METRIC_OVERFLOWED, "{measurement}") + "_total"
 
 LOSSES: Final = {
-    "spans given up at the output": "otel_dns_spans_given_up_total",
-    "spans refused by the output": "otel_dns_spans_refused_partially_total",
+    "spans lost at an output": "otel_dns_spans_lost_total",
     "server spans evicted": "otel_dns_server_spans_evicted_total",
     "lookups settled before their time": "otel_dns_lookups_settled_early_total",
     "requests turned away": "otel_dns_requests_turned_away_total",
     "Zipkin spans dropped": "otel_dns_zipkin_spans_dropped_full_total",
 }
-"""What the processor lost or sent back; each is there once it happened."""
+"""What the processor lost, sent back, or let go before its time."""
 
 NAMESPACE: Final = semconv.K8S_NAMESPACE_NAME.replace(".", "_")
 POD: Final = semconv.K8S_POD_NAME.replace(".", "_")
@@ -66,10 +65,3 @@ def quantile(of: float, histogram: str, *by: str, matchers: str = "") -> str:
     """A quantile of a histogram's recent measurements."""
     buckets = total(rate(f"{histogram}_bucket", matchers), "le", *by)
     return f"histogram_quantile({of}, {buckets})"
-
-
-def mean(histogram: str, *by: str, matchers: str = "") -> str:
-    """A histogram's recent mean."""
-    sums = total(rate(f"{histogram}_sum", matchers), *by)
-    counts = total(rate(f"{histogram}_count", matchers), *by)
-    return f"{sums} / {counts}"

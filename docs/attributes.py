@@ -6,7 +6,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "otel_dns" / "semconv.py"
 PAGE = Path(__file__).with_suffix(".md")
-VALUES = re.compile("(METHOD|CERTAINTY|OUTCOME)_")
+VALUES = re.compile("(METHOD|CERTAINTY|OUTCOME)_|CACHE_(HIT|MISS)$")
 HEADING = re.compile(r"^# -- (.+?) -+$", re.MULTILINE)
 
 

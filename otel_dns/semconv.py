@@ -21,6 +21,9 @@ LOOKUP_SPAN: Final = "dns.lookup"
 SERVEDNS_SPAN: Final = "servedns"
 """CoreDNS plugin/trace/trace.go: the root span of one server's handling of one query."""
 
+CACHE_SPAN: Final = "cache"
+"""CoreDNS plugin/cache: a child within it means that the cache had no answer."""
+
 CONNECT_SPAN: Final = "connect"
 """CoreDNS plugin/forward/forward.go: one exchange with one upstream."""
 
@@ -64,6 +67,11 @@ K8S_NODE_NAME: Final = "k8s.node.name"
 """Semantic conventions, on the resource."""
 K8S_CONTAINER_NAME: Final = "k8s.container.name"
 """Semantic conventions, on the resource."""
+K8S_NODE_IP: Final = "k8s.node.ip"
+"""As the OpenTelemetry Operator's OTEL_NODE_IP has it, on the resource; semantic conventions have
+no name for it yet."""
+CONTAINER_ID: Final = "container.id"
+"""Semantic conventions, on the resource."""
 HOST_NAME: Final = "host.name"
 """Semantic conventions, on the resource."""
 K8S_CLUSTER_NAME: Final = "k8s.cluster.name"
@@ -83,6 +91,15 @@ RESOLVER_SEARCH: Final = "otel_dns.resolver.search"
 """string[]: the search list in force for this lookup, in order."""
 RESOLVER_NDOTS: Final = "otel_dns.resolver.ndots"
 """int: resolv.conf(5) ``ndots``."""
+RESOLVER_OPTIONS: Final = "otel_dns.resolver.options"
+"""string[]: other options of resolv.conf(5) and RES_OPTIONS, as written; ``timeout`` and
+``attempts`` where they are not the defaults."""
+RESOLVER_CLIENT_ADDRESSES: Final = "otel_dns.resolver.client_addresses"
+"""string[] beside the nameservers, where queries to them come from different addresses: the source
+address towards each, empty where there is no route."""
+LOOKUP_BESIDES_DNS: Final = "otel_dns.lookup.besides_dns"
+"""string[], where there are any: who could have answered without a query, by their names in
+nsswitch.conf(5): ``files`` if /etc/hosts has the name, ``myhostname``, ``nscd``, ..."""
 LOOKUP_CACHED: Final = "otel_dns.lookup.cached"
 """bool, where the resolver has a cache of its own: whether that answered, without any query."""
 LOOKUP_MARKED: Final = "otel_dns.lookup.marked"
@@ -94,8 +111,8 @@ span id and name, as far as the name that was asked for reaches; the search list
 # dns.response_code, server.address and server.port, client.address and client.port, error.type.
 
 QUERY_SPAN: Final = "dns.query"
-"""Ours. Name of a query's span: a child of the lookup's, or on its own where the application sent
-the query by itself. Same scope as lookups."""
+"""Ours. Name of a query's span: a child of the lookup's, in the same scope. A query that the
+application sent by itself is a lookup too, and says so by otel_dns.lookup.api."""
 QUERY_TRANSPORT: Final = "otel_dns.query.transport"
 """``udp``, ``tcp``, ``tls``, ``https`` or ``quic``; HTTP/3 is ``https``."""
 QUERY_TRUNCATED: Final = "otel_dns.query.truncated"
@@ -161,6 +178,10 @@ BOTTLENECK: Final = "otel_dns.bottleneck"
 ``plugin:<name>`` for one plugin's own time."""
 WASTE_QUERIES: Final = "otel_dns.search.waste_queries"
 """int: queries spent on candidates of the search list before the one that gave the answer."""
+WASTE_TIME: Final = "otel_dns.search.waste_ns"
+"""int nanoseconds until the first query for the candidate that gave the answer."""
+LOOKUP_RETRIES: Final = "otel_dns.lookup.retries"
+"""int: queries that repeated one which got no answer, or none that was of use."""
 QUERIES: Final = "otel_dns.queries"
 """int: queries that servers saw for this lookup."""
 BREAKDOWN_PREFIX: Final = "otel_dns.breakdown."
@@ -192,6 +213,9 @@ OUTCOME_NOT_FOUND: Final = "not_found"
 OUTCOME_TIMEOUT: Final = "timeout"
 OUTCOME_SERVER_FAILURE: Final = "server_failure"
 OUTCOME_ERROR: Final = "error"
+
+CACHE_HIT: Final = "hit"
+CACHE_MISS: Final = "miss"
 
 # -- segments of a breakdown (ours) --------------------------------------------------------------
 
@@ -233,6 +257,15 @@ OWN_TIME: Final = "otel_dns.own_ns"
 """int nanoseconds spent in this span and in none of its children."""
 CANDIDATE_INDEX: Final = "otel_dns.candidate.index"
 """int on servedns: place of the queried name in the lookup's candidates, from 0."""
+
+# -- OpenTelemetry in other formats ---------------------------------------------------------------
+
+OTEL_SCOPE_NAME: Final = "otel.scope.name"
+"""OpenTelemetry to non-OTLP formats (stable): the scope, as a tag of a Jaeger span."""
+OTEL_SCOPE_VERSION: Final = "otel.scope.version"
+"""OpenTelemetry to non-OTLP formats (stable)."""
+OTEL_STATUS_DESCRIPTION: Final = "otel.status_description"
+"""OpenTelemetry to non-OTLP formats (stable)."""
 
 # -- metrics ----------------------------------------------------------------------------------
 

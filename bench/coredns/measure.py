@@ -64,10 +64,8 @@ def corefile(level: int, zone: Path, receiver: str) -> str:
             f'dnstap tcp://{receiver}:6000 full {{\n        extra "{EXTRA_FORMAT}"\n    }}',
         ]
     if level >= 3:
-        every = 1 if level == 4 else 100
-        lines.append(
-            f"trace zipkin http://{receiver}:9411/api/v2/spans {{\n        every {every}\n    }}"
-        )
+        rate = "every 1" if level == 4 else "every 100\n        zipkin_max_backlog_size 200"
+        lines.append(f"trace zipkin http://{receiver}:9411/api/v2/spans {{\n        {rate}\n    }}")
     lines += ["loadbalance", "cache 30", f'file "{zone}" cluster.local']
     return ".:53 {\n    " + "\n    ".join(lines) + "\n}\n"
 

@@ -11,8 +11,9 @@ from typing import Final
 
 TUNING_SEEDS: Final = (1, 2, 3)
 """Open to whoever tunes the join."""
-HELD_OUT_SEEDS: Final = (101, 102, 103)
-"""For figures only: nothing is tuned on them."""
+HELD_OUT_SEEDS: Final = (102, 103)
+"""For figures only: nothing is tuned on them. 101 was one of them until its failures were looked at
+while the join was tuned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class View:
 
     dnstap: bool = False
     """Messages come too: ports and ids of queries, when answers were out."""
+    ids: bool = False
+    """Clients tell port and id of their queries, as dnspython's do; here they are dnstap's."""
     skew_ms: float = 0
     """The server's clock is ahead by so much."""
     drift_ppm: float = 0
@@ -88,18 +91,19 @@ class View:
 VIEWS: Final[Mapping[str, View]] = {
     "spans": View(),
     "dnstap": View(dnstap=True),
+    "ids": View(dnstap=True, ids=True),
     "skew 2 ms": View(skew_ms=2),
     "skew -20 ms": View(skew_ms=-20),
     "skew 20 ms": View(skew_ms=20),
     "skew 200 ms": View(skew_ms=200),
     "drift": View(skew_ms=20, drift_ppm=500),
     "step": View(skew_ms=2, step_ms=20),
-    "sampled 10%, told": View(sampled=0.1, told=True),
-    "sampled 1%, told": View(sampled=0.01, told=True),
+    "sampled 10% told": View(sampled=0.1, told=True),
+    "sampled 1% told": View(sampled=0.01, told=True),
     "sampled 10%": View(sampled=0.1),
-    "sampled 10%, dnstap": View(sampled=0.1, dnstap=True),
+    "sampled 10% + dnstap": View(sampled=0.1, dnstap=True),
     "every 10": View(every=10),
-    "every 10, dnstap": View(every=10, dnstap=True),
+    "every 10 + dnstap": View(every=10, dnstap=True),
     "lost 10%": View(lost=0.1),
-    "lost 10%, dnstap": View(lost=0.1, dnstap=True),
+    "lost 10% + dnstap": View(lost=0.1, dnstap=True),
 }

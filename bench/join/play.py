@@ -9,7 +9,7 @@ from typing import Final
 
 from bench.join.baselines import BASELINES, Candidate
 from bench.join.conditions import VIEWS
-from bench.join.recording import Recording, Traced, load
+from bench.join.recording import Asked, Recording, Traced, load
 from bench.join.score import Score, Verdict
 from bench.join.views import SECOND, Seen, number_of, see
 from otel_dns import semconv
@@ -54,6 +54,7 @@ def run_view(recording: Recording, name: str) -> Cell:
     key_of = _Keys(recording, seen)
     uncertain = {one.trace_id for one in recording.traces.values() if not one.certain}
     score = cell.scores["join"] = Score()
+    verdicts: dict[int, Verdict] = {}
     for one in seen.scored:
         resolution = resolutions.get(one.number)
         verdict = Verdict(frozenset(), true[one.number])
@@ -65,8 +66,8 @@ def run_view(recording: Recording, name: str) -> Cell:
                 join.method in _EXACT,
             )  # fmt: skip
         score.add(verdict)
-        if verdict.certainty == semconv.CERTAINTY_SURE and not verdict.right:
-            cell.failures.append(_in_words(recording, one.number, verdict))
+        verdicts[one.number] = verdict
+    cell.failures += _in_words(recording, verdicts)
     _run_baselines(recording, seen, true, cell)
     return cell
 
@@ -83,6 +84,8 @@ def play(seen: Seen) -> tuple[dict[int, Resolution], Mapping[str, int]]:
             outcomes += joiner.advance(now_ns)
         if event.kind == "lookup":
             joiner.add_lookup(event.item, event.at_ns)
+        elif event.kind == "query":
+            joiner.add_query(*event.item, event.at_ns)
         elif event.kind == "span":
             joiner.add_server_span(event.item, event.at_ns)
         else:
@@ -151,21 +154,31 @@ def _run_baselines(
             score.add(Verdict(frozenset(joined.get(asked.number, ())), own))
 
 
-def _in_words(recording: Recording, number: int, verdict: Verdict) -> str:
-    asked = recording.asked[number]
+def _in_words(recording: Recording, verdicts: Mapping[int, Verdict]) -> list[str]:
+    """Describe the sure joins that are wrong."""
+    given = {trace_id: number for number, one in verdicts.items() for trace_id in one.joined}
 
-    def tell(trace_id: str) -> str:
+    def tell(trace_id: str, asked: Asked) -> str:
         trace = recording.traces.get(trace_id)
         if trace is None:
             return trace_id
         name, type_ = trace.slot
         after_us = (trace.start_ns - asked.start_ns) / 1000
-        return f"{trace_id} {name} {type_} +{after_us:.0f}us (lookup {trace.owner}'s)"
+        return (
+            f"{trace_id} {name} {type_} at +{after_us:.0f} us, lookup {trace.owner}'s, "
+            f"given to {given.get(trace_id)}"
+        )
 
-    foreign = "; ".join(tell(one) for one in sorted(verdict.joined - verdict.true))
-    missing = "; ".join(tell(one) for one in sorted(verdict.true - verdict.joined))
-    took_us = (asked.end_ns - asked.start_ns) / 1000
-    return (
-        f"lookup {number} {asked.name} start {asked.start_ns} took {took_us:.0f}us, confidence "
-        f"{verdict.confidence:.4f}: foreign [{foreign}] missing [{missing}]"
-    )
+    lines = []
+    for number, verdict in verdicts.items():
+        if verdict.certainty != semconv.CERTAINTY_SURE or verdict.right:
+            continue
+        asked = recording.asked[number]
+        foreign = "; ".join(tell(one, asked) for one in sorted(verdict.joined - verdict.true))
+        missing = "; ".join(tell(one, asked) for one in sorted(verdict.true - verdict.joined))
+        took_us = (asked.end_ns - asked.start_ns) / 1000
+        lines.append(
+            f"lookup {number} {asked.name} took {took_us:.0f} us, confidence "
+            f"{verdict.confidence:.4f}: foreign [{foreign}], missing [{missing}]"
+        )
+    return lines

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from bench.join import play, record
-from bench.join.conditions import VIEWS
+from bench.join.conditions import CONDITIONS, VIEWS
 from bench.join.play import Cell
 
-EVERYWHERE: Final = ("spans", "dnstap")
+EVERYWHERE: Final = ("spans", "dnstap", "ids")
 """Views of every condition."""
 ALL_VIEWS_OF: Final = ("many-32", "zipf-16")
 """Conditions of which every view is played."""
@@ -18,8 +18,11 @@ ALL_VIEWS_OF: Final = ("many-32", "zipf-16")
 
 def views_of(condition: str, wanted: Sequence[str] = ()) -> tuple[str, ...]:
     """Return which views of a condition are played."""
-    views = tuple(VIEWS) if condition in ALL_VIEWS_OF else EVERYWHERE
-    return tuple(wanted) or views
+    if wanted:
+        return tuple(wanted)
+    if CONDITIONS[condition].node_local:
+        return EVERYWHERE[:1]  # what a node's cache is asked, dnstap does not show
+    return tuple(VIEWS) if condition in ALL_VIEWS_OF else EVERYWHERE
 
 
 def captures(
@@ -57,7 +60,7 @@ def run(
 
     Args:
         paths: directories of captures.
-        views: which; empty: both usual ones of every condition, all of ``ALL_VIEWS_OF``.
+        views: which; empty: the usual ones of every condition, all of ``ALL_VIEWS_OF``.
         jobs: processes; 0: one a core.
         progress: told of each capture.
     """

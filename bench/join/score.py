@@ -52,7 +52,7 @@ class Score:
     queries_joined: int = 0
     queries_right: int = 0
     deciles: list[list[float]] = field(default_factory=lambda: [[0, 0, 0] for _ in range(DECILES)])
-    """Joins, their confidence added up, those that are right."""
+    """Joins by time: how many, their confidence added up, those that are right."""
 
     def add(self, verdict: Verdict) -> None:
         """Take one lookup in; one of which nothing arrived or was joined tells nothing."""
@@ -75,7 +75,7 @@ class Score:
             self.grouped += 1
             self.grouped_right += verdict.right
             self.grouped_expected += verdict.confidence
-        if verdict.certainty:
+        if verdict.certainty and not verdict.exact:
             decile = self.deciles[min(int(verdict.confidence * DECILES), DECILES - 1)]
             decile[0] += 1
             decile[1] += verdict.confidence

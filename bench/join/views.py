@@ -5,6 +5,7 @@ spans or 1 s, dnstap is flushed every second; each with a phase of its own.
 """
 
 import random
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, NamedTuple
@@ -12,10 +13,11 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from bench.join.conditions import View
-from bench.join.recording import POD, Asked, Recording
+from bench.join.recording import POD, Asked, Recording, Traced
 from otel_dns import semconv
 from otel_dns.join.recognise import lookup_of
-from otel_dns.model import Lookup, Message, Origin, Span
+from otel_dns.lab import addresses
+from otel_dns.model import ClientQuery, Lookup, Message, Origin, Span
 from otel_dns.wire import otlp, zipkin
 
 SECOND: Final = 1_000_000_000
@@ -23,6 +25,7 @@ _CLIENT_EVERY_NS: Final = 5 * SECOND
 _SERVER_EVERY_NS: Final = SECOND
 _BATCH: Final = 100
 _WAY_NS: Final = 20_000_000
+_WIRE_NS: Final = 50_000
 _APPLICATION: Final = Origin(
     otlp.string_attribute(semconv.SERVICE_NAME, "shop", field=1),
     b"\x0a" + bytes((len(semconv.CLIENT_SCOPE),)) + semconv.CLIENT_SCOPE.encode(),
@@ -34,7 +37,7 @@ class Event(NamedTuple):
     """Something that arrives."""
 
     at_ns: int
-    kind: Literal["lookup", "span", "message"]
+    kind: Literal["lookup", "query", "span", "message"]
     item: Any
 
 
@@ -76,6 +79,10 @@ def see(recording: Recording, view: View) -> Seen:
     clock = Clock(view, first_ns, max(one.end_ns for one in recording.asked))
     events: list[Event] = []
     scored, known = [], []
+    of_lookup: dict[int | None, list[Traced]] = defaultdict(list)
+    for trace in recording.traces.values():
+        if trace.wire is not None and trace.hop == 0:
+            of_lookup[trace.owner].append(trace)
     client_phase = rng.randrange(_CLIENT_EVERY_NS)
     for one in recording.asked:
         kept = view.sampled == 1 or rng.random() < view.sampled
@@ -89,6 +96,12 @@ def see(recording: Recording, view: View) -> Seen:
             lookup = replace(lookup, recorded=False)
         at_ns = _next(one.end_ns, _CLIENT_EVERY_NS, client_phase) + _WAY_NS
         events.append(Event(at_ns, "lookup", lookup))
+        if view.ids:
+            identity = lookup.span.trace_id, lookup.span.span_id
+            events += (
+                Event(at_ns, "query", (identity, _query(traced)))
+                for traced in of_lookup[one.number]
+            )
     in_order = sorted(recording.traces.values(), key=lambda one: one.start_ns)
     traced = {one.trace_id for one in in_order[:: view.every]}
     arrived: set[str] = set()
@@ -134,6 +147,18 @@ def lookup_span(asked: Asked, tail: bytes) -> Span:
         name=semconv.LOOKUP_SPAN, kind=3, start_ns=asked.start_ns, end_ns=asked.end_ns, tail=tail,
     )  # fmt: skip
     return otlp.read_span(raw, _APPLICATION)
+
+
+def _query(traced: Traced) -> ClientQuery:
+    """Make of a server trace's query what the client that sent it would have told."""
+    assert traced.wire is not None
+    port, dns_id, name, type_ = traced.wire
+    start_ns = traced.start_ns - _WIRE_NS
+    end_ns = start_ns + int(traced.root["duration"]) * 1000
+    span_id = bytes.fromhex(traced.trace_id)
+    return ClientQuery(
+        span_id, start_ns, end_ns, name, type_, addresses.CLUSTER_DNS, 53, port, dns_id, "udp"
+    )
 
 
 def number_of(lookup: Lookup) -> int:

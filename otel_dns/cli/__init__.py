@@ -8,7 +8,8 @@ import click
 import otel_dns
 
 _COMMANDS: Final = (
-    "bench", "check-corefile", "demo", "lab", "page", "programs", "replay", "serve",
+    "bench", "check-corefile", "completion", "demo", "export", "lab", "page", "programs", "query",
+    "replay", "report", "serve", "show", "slow", "top", "watch",
 )  # fmt: skip
 """Each is the function of its name in the module of its name, `_` for `-`."""
 

@@ -1,12 +1,17 @@
 """``otel-dns demo``: joined DNS traces from real programs, in a lab on this machine."""
 
+import contextlib
 import json
+import os
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import click
 from rich.console import Console
 
+from otel_dns.cli.demo_page import ROUNDS, show_page
 from otel_dns.cli.joined import joined_lookups
 from otel_dns.cli.progress import Steps
 from otel_dns.cli.waterfall import legend, summary, waterfall
@@ -30,7 +35,13 @@ Where to look next
 
 @click.command()
 @click.option("--replay", "replayed", is_flag=True, help="Show the recording; start nothing.")
-def demo(replayed: bool) -> None:
+@click.option(
+    "--page/--no-page",
+    "paged",
+    default=None,
+    help="End with the page open to browse, until Ctrl-C; by default on a terminal.",
+)
+def demo(replayed: bool, paged: bool | None) -> None:
     """Show joined DNS traces: an application's lookups with the DNS server's own spans.
 
     Starts real programs in namespaces of their own (as root or as an ordinary user), runs an
@@ -41,9 +52,22 @@ def demo(replayed: bool) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, 100)
-    spans = None if replayed else _live()
-    if spans is None:
-        spans = _replayed(console)
+    if paged is None:
+        paged = sys.stdin.isatty() and sys.stdout.isatty() and not os.environ.get("CI")
+    with contextlib.ExitStack() as kept:
+        history = None
+        if paged and not replayed:
+            directory = kept.enter_context(tempfile.TemporaryDirectory(prefix="otel-dns-demo-"))
+            history = Path(directory)
+        spans = None if replayed else _live(history)
+        if spans is None:
+            spans, history = _replayed(console), None
+        _show(console, spans)
+        if history is not None:
+            show_page(console, history)
+
+
+def _show(console: Console, spans: list[SpanView]) -> None:
     lookups = joined_lookups(spans)
     for lookup in lookups:
         console.print()
@@ -56,14 +80,14 @@ def demo(replayed: bool) -> None:
     console.print(_NEXT, markup=False)
 
 
-def _live() -> list[SpanView] | None:
+def _live(history: Path | None) -> list[SpanView] | None:
     """Run the storefront in a lab; None, and a line that says why, where there can be none."""
     try:
         with Steps() as steps:
             steps.step("looking for namespaces")
             reason = available()
             if reason is None:
-                return _in_the_lab(steps)
+                return _in_the_lab(steps, history)
     except (LabError, programs.ProgramMissing, programs.BuildFailed) as error:
         raise click.ClickException(str(error)) from None
     except subprocess.TimeoutExpired as error:
@@ -72,13 +96,20 @@ def _live() -> list[SpanView] | None:
     return None
 
 
-def _in_the_lab(steps: Steps) -> list[SpanView]:
-    """Run the storefront in the lab, and take the spans that the processor sends out."""
+def _in_the_lab(steps: Steps, history: Path | None) -> list[SpanView]:
+    """Run the storefront in the lab, and take the spans that the processor sends out.
+
+    With a history, run it some more for the page to have something to show.
+    """
     programs.get("coredns", steps.builds)
     steps.step("making the lab")
     with Lab(progress=steps.step) as lab:
         output = lab.capture("joined", zipkin_port=None, dnstap_port=None)
-        processor = lab.processor(["--settle", str(_SETTLE_S)], output=output.otlp)
+        processor = lab.processor(
+            ["--settle", str(_SETTLE_S), *(["--history", str(history)] if history else [])],
+            output=output.otlp,
+            env={"OTEL_DNS__PAGE__LISTEN": "null"},  # shown when the lab is down
+        )
         lab.upstream_dns()
         lab.cluster_dns(zipkin=processor.zipkin_url)
         lab.web_server()
@@ -102,6 +133,15 @@ def _in_the_lab(steps: Steps) -> list[SpanView]:
             f"{scenarios.STOREFRONT_LOOKUPS} joined lookups",
         )
         spans = joined()
+        if history is not None:
+            steps.step("running it some more, for the page")
+            pod.run(
+                scenarios.instrumented([*scenarios.storefront(), "--times", str(ROUNDS)]),
+                env=scenarios.client_env(processor.otlp),
+                timeout=120,
+            )
+            wanted = scenarios.STOREFRONT_LOOKUPS * (ROUNDS + 1)
+            output.wait_until(lambda: len(joined_lookups(joined())) >= wanted, "all joined lookups")
         steps.step("taking the lab down")
     return spans
 

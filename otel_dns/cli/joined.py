@@ -3,10 +3,12 @@
 Whatever shows a lookup starts here, so what is shown is what was exported, and nothing else.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from otel_dns import semconv
+from otel_dns.history.answers import HopTime, Kept
 from otel_dns.wire.otlp import AttributeValue, SpanView
 
 
@@ -47,6 +49,8 @@ class JoinedLookup:
     queries: tuple[JoinedQuery, ...]
     segments: Mapping[str, int]
     plugins: Mapping[str, int]
+    plugins_are: str = "on the critical path"
+    """Which own times of plugins these are: the history keeps them of all queries."""
 
     @property
     def name(self) -> str:
@@ -92,11 +96,7 @@ def _joined_lookup(span: SpanView, trace: list[SpanView]) -> JoinedLookup:
     for other in trace:
         children.setdefault(other.parent_id, []).append(other)
     prefix = semconv.BREAKDOWN_PREFIX
-    queries = [
-        _query(child, children)
-        for child in children.get(span.span_id, ())
-        if child.name == semconv.SERVEDNS_SPAN
-    ]
+    queries = [_query(root, children) for root in _servers_asked(span, children)]
     return JoinedLookup(
         span=span,
         caller=next((other for other in trace if other.span_id == span.parent_id), None),
@@ -111,6 +111,21 @@ def _joined_lookup(span: SpanView, trace: list[SpanView]) -> JoinedLookup:
             if key.startswith(semconv.BREAKDOWN_PLUGIN_PREFIX)
         },
     )
+
+
+def _servers_asked(
+    lookup: SpanView, children: Mapping[bytes, list[SpanView]]
+) -> Iterator[SpanView]:
+    """Find the servers' root spans: under the lookup, or under a query that its client saw."""
+    for child in children.get(lookup.span_id, ()):
+        if child.name == semconv.SERVEDNS_SPAN:
+            yield child
+        elif child.scope == semconv.CLIENT_SCOPE:
+            yield from (
+                server
+                for server in children.get(child.span_id, ())
+                if server.name == semconv.SERVEDNS_SPAN
+            )
 
 
 def _query(root: SpanView, children: Mapping[bytes, list[SpanView]]) -> JoinedQuery:
@@ -140,3 +155,65 @@ def _query(root: SpanView, children: Mapping[bytes, list[SpanView]]) -> JoinedQu
         server=text(root.resource.get(semconv.SERVICE_NAME)),
         plugins=tuple(plugins),
     )
+
+
+def kept_lookup(kept: Kept) -> JoinedLookup:
+    """Read a lookup back from the history: the same as from the spans that were sent out."""
+    row = kept.row
+    start_ns = row["start_ns"]
+    attributes: dict[str, AttributeValue] = {
+        attribute: row[column] for attribute, column in _ATTRIBUTES.items()
+    }
+    resource = {semconv.SERVICE_NAME: row["service"], semconv.K8S_POD_NAME: row["pod"]}
+    span = SpanView(
+        bytes.fromhex(row["trace_id"]), bytes.fromhex(row["span_id"]), b"", semconv.LOOKUP_SPAN, 3,
+        start_ns, start_ns + row["duration_ns"], attributes, resource, semconv.CLIENT_SCOPE,
+        bool(row["error_type"]),
+    )  # fmt: skip
+    return JoinedLookup(
+        span=span,
+        caller=None,
+        queries=tuple(_kept_query(hop, start_ns) for hop in kept.hops),
+        segments=kept.segments,
+        plugins={
+            plugin: spent
+            for plugin, spent in kept.plugins.items()
+            if plugin != semconv.CONNECT_SPAN  # the upstream's
+        },
+        plugins_are="over all queries",
+    )
+
+
+def _kept_query(hop: HopTime, zero_ns: int) -> JoinedQuery:
+    return JoinedQuery(
+        name=hop.name,
+        type=hop.type,
+        rcode=hop.rcode,
+        start_ns=zero_ns + hop.start_ns,
+        end_ns=zero_ns + hop.start_ns + hop.duration_ns,
+        server=hop.server,
+        plugins=tuple(
+            PluginTime(
+                span.name,
+                zero_ns + span.start_ns,
+                zero_ns + span.start_ns + span.duration_ns,
+                span.own_ns,
+                span.peer,
+            )
+            for span in hop.spans
+        ),
+    )
+
+
+_ATTRIBUTES: Final = {
+    semconv.DNS_QUESTION_NAME: "name",
+    semconv.LOOKUP_API: "api",
+    semconv.LOOKUP_OUTCOME: "outcome",
+    semconv.BOTTLENECK: "bottleneck",
+    semconv.JOIN_METHOD: "method",
+    semconv.JOIN_CERTAINTY: "certainty",
+    semconv.QUERIES: "queries",
+    semconv.WASTE_QUERIES: "waste_queries",
+    semconv.AFTER_ANSWER: "after_answer_ns",
+}
+"""The attributes of a lookup span that are columns of the history."""

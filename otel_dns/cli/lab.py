@@ -29,7 +29,7 @@ _FORWARDED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUI
 
 @click.group()
 def lab() -> None:
-    r"""A real DNS test bed on this machine: Pods, DNS servers, telemetry programs.
+    """A real DNS test bed on this machine: Pods, DNS servers, telemetry programs.
 
     Needs Linux, no root, and nothing of it is left after `down`.
 
@@ -84,7 +84,7 @@ def up(
     with_node_local_dns: bool,
     upstream_delay: str,
 ) -> None:
-    r"""Start a lab that runs until `otel-dns lab down`.
+    """Start a lab that runs until `otel-dns lab down`.
 
     It has a cluster DNS server (10.96.0.10), an upstream server (192.0.2.53) and a web server; on
     request telemetry programs, on the node (10.244.0.1).
@@ -185,7 +185,7 @@ def _published(made: Lab, port: int) -> str:
 @click.argument("pod")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(name: str, namespace: str | None, pod: str, command: tuple[str, ...]) -> None:
-    r"""Run COMMAND in the Pod named POD; make the Pod if there is none of the name.
+    """Run COMMAND in the Pod named POD; make the Pod if there is none of the name.
 
     POD is NAME or NAMESPACE/NAME; `node` is the node itself. Input, output and exit code are the
     command's own (128 + number for a signal); Ctrl-C goes to it. It is killed when this ends.
@@ -295,7 +295,7 @@ def down(name: str) -> None:
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def record_(userns: bool, scenario: str, directory: Path, command: Sequence[str]) -> None:
-    r"""Record into DIRECTORY what all parts send while an application runs.
+    """Record into DIRECTORY what all parts send while an application runs.
 
     COMMAND is a Python program with its arguments (app.py, or python -m app), run in a Pod under
     opentelemetry-instrument; without one, examples/storefront. The files are listed in

@@ -100,7 +100,7 @@ def page(
     memory: int,
     tied: bool,
 ) -> None:
-    r"""Serve the page on a history: what is slow, for whom, since when, because of what.
+    """Serve the page on a history: what is slow, for whom, since when, because of what.
 
     It only reads, so it can run beside `otel-dns serve` (which starts it by itself) or on a copy of
     the files anywhere. Its questions have their own limits on threads and memory.

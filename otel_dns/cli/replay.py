@@ -1,6 +1,7 @@
 """``otel-dns replay``: recordings through the same core as the running processor."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,7 +85,7 @@ def replay(
             click.echo(json.dumps(as_object(lookup), ensure_ascii=False))
     else:
         _draw(lookups)
-    _report(reading, replayed.counts["lookups_settled_early"], len(lookups))
+    _report(reading, replayed.counts, len(lookups))
     if reading.damaged:
         raise SystemExit(1)
 
@@ -138,7 +139,7 @@ def _draw(lookups: list[JoinedLookup]) -> None:
         console.print(summary(lookups))
 
 
-def _report(reading: Reading, early: int, shown: int) -> None:
+def _report(reading: Reading, joined: Counter[str], shown: int) -> None:
     """Say on stderr what was read, what was not, and what is missing for more."""
 
     def say(text: str) -> None:
@@ -154,8 +155,11 @@ def _report(reading: Reading, early: int, shown: int) -> None:
             f"{without} log lines have no time and are left out: "
             "`kubectl logs --timestamps` and container runtimes write one"
         )
-    if early:
+    if early := joined["lookups_settled_early"]:
         say(f"{early} lookups were joined before all was read: give fewer files at once")
+    for what in ("server_spans", "messages"):
+        if left := joined[f"{what}_unmatched"] + joined[f"{what}_no_root"]:
+            say(f"{left} {what.replace('_', ' ')} belong to no lookup that is here")
     if not shown:
         say("no lookups: is there a file with the applications' spans (scope otel_dns.client)?")
     for line in reading.damaged:

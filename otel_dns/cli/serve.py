@@ -16,7 +16,7 @@ import msgspec
 
 from otel_dns.cli.directories import default_history
 from otel_dns.cli.page_child import page_of
-from otel_dns.service import ServeSettings, Service, configuration
+from otel_dns.service import ServeSettings, Service, configuration, own_log
 
 _LOOK_S = 0.5
 _DEFAULTS = ServeSettings()
@@ -196,11 +196,7 @@ def _overrides(options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _run(settings: ServeSettings) -> None:
-    logging.basicConfig(
-        level=settings.telemetry.log.level.upper(),
-        format="%(asctime)s %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
+    own_log.set_up(settings.telemetry.log)
     # What gRPC's core has to say of a busy port comes as an error of ours too.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -48,6 +48,12 @@ def printable(name: str, longest: int = _LONGEST_NAME) -> str:
     return safe if len(safe) <= longest else f"{safe[: longest - 1]}…"
 
 
+def meaning(segment: str) -> str:
+    """Say what a segment is, in a few words."""
+    known = _MARKS.get(segment)
+    return known[2] if known else segment.replace("_", " ")
+
+
 def legend() -> Text:
     """Explain the marks."""
     line = Text()
@@ -198,7 +204,7 @@ def _breakdown(lookup: JoinedLookup, width: int) -> Iterator[Text]:
     if lookup.plugins:
         plugins = sorted(lookup.plugins.items(), key=lambda item: -item[1])
         shown = ", ".join(f"{printable(name, 20)} {duration(spent)}" for name, spent in plugins)
-        yield Text("DNS server, on the critical path: ", "cyan").append(shown, "default")
+        yield Text(f"DNS server, {lookup.plugins_are}: ", "cyan").append(shown, "default")
     after = number(lookup.attribute(semconv.AFTER_ANSWER))
     if after > total * _AFTER_SHARE:
         yield Text(
@@ -207,4 +213,4 @@ def _breakdown(lookup: JoinedLookup, width: int) -> Iterator[Text]:
         )
 
 
-__all__ = ["duration", "legend", "printable", "summary", "waterfall"]
+__all__ = ["duration", "legend", "meaning", "printable", "summary", "waterfall"]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from opentelemetry.util.types import AttributeValue
 
 from otel_dns import semconv
+from otel_dns.client.name_sources import DNS_ONLY, NameSources
 from otel_dns.client.names_bound import sendable
 
 Attributes = dict[str, AttributeValue]
@@ -30,6 +31,12 @@ class Resolver:
     """The source address towards the first nameserver."""
     caches: bool = False
     """Whether it has a cache of its own: a lookup may need no query."""
+    options: tuple[str, ...] = ()
+    """``semconv.RESOLVER_OPTIONS``."""
+    client_addresses: tuple[str, ...] = ()
+    """``semconv.RESOLVER_CLIENT_ADDRESSES``."""
+    sources: NameSources = DNS_ONLY
+    """Who else than DNS could answer."""
     attributes: Mapping[str, AttributeValue] = field(init=False, repr=False, compare=False)
     _prepared: dict[tuple[str, str | None, str | None], dict[str, AttributeValue]] = field(
         init=False, repr=False, compare=False
@@ -46,6 +53,10 @@ class Resolver:
             attributes[semconv.SERVER_ADDRESS] = self.nameservers[0]
         if self.client_address is not None:
             attributes[semconv.CLIENT_ADDRESS] = self.client_address
+        if self.options:
+            attributes[semconv.RESOLVER_OPTIONS] = self.options
+        if len(set(self.client_addresses)) > 1:
+            attributes[semconv.RESOLVER_CLIENT_ADDRESSES] = self.client_addresses
         object.__setattr__(self, "attributes", attributes)
         object.__setattr__(self, "_prepared", {})
 
@@ -89,6 +100,9 @@ class Lookup(NamedTuple):
         """Return a new dictionary of what the lookup's span tells from the start."""
         attributes = self.resolver.prepared(self.api, self.family, self.question_type)
         attributes[semconv.DNS_QUESTION_NAME] = sendable(self.name)
+        besides = self.resolver.sources.besides_dns(self.name)
+        if besides:
+            attributes[semconv.LOOKUP_BESIDES_DNS] = besides
         return attributes
 
 

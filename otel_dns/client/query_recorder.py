@@ -39,6 +39,10 @@ class Query(NamedTuple):
     server: str
     """Address, or the name in a URL."""
     port: int
+    api: str
+    """The function called, by its public name."""
+    kind: str
+    """``semconv.RESOLVER_KIND``'s value."""
 
 
 class Response(NamedTuple):
@@ -164,6 +168,9 @@ class QueryRecorder:
             semconv.SERVER_PORT: query.port,
         }
         if lookup is None:
+            # The application's own, so it is a lookup too: the processor joins it as one.
+            attributes[semconv.LOOKUP_API] = query.api
+            attributes[semconv.RESOLVER_KIND] = query.kind
             questions = _direct.get()
         else:
             if lookup.questions is None:

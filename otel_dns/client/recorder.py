@@ -130,7 +130,7 @@ class Recorder:
         # From here on, so that a sampler or a span processor that looks up names starts nothing.
         ongoing.token = _current.set(ongoing)
         try:
-            if settings.require_parent and not get_current_span().get_span_context().is_valid:
+            if settings.require_parent and not self.has_parent():
                 ongoing.span = INVALID_SPAN
                 return ongoing
             span = ongoing.span = self.spans.start(lookup, ongoing.started_at)
@@ -143,6 +143,10 @@ class Recorder:
             self.failed(error)
             return None
         return ongoing
+
+    def has_parent(self) -> bool:
+        """Tell whether a span is active here."""
+        return get_current_span().get_span_context().is_valid
 
     def _call(self, hook: Callable[..., object], *args: object) -> None:
         try:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Protocol
 
+from otel_dns.client import name_sources
 from otel_dns.client.details import Resolver
 from otel_dns.resolv_conf import Reader, ResolvConf
 
@@ -17,6 +18,7 @@ _ADDRESS_SECONDS = 30.0
 """Routes may change without resolv.conf changing; rarely, so this need not be soon."""
 _LOOK_SECONDS = 1.0
 _MAX_ADDRESSES = 64
+_DEFAULTS = ResolvConf()
 
 
 @cache
@@ -76,6 +78,7 @@ class Stub:
         addresses: SourceAddresses | None = None,
         libc: str | None = None,
         clock: Callable[[], float] = time.monotonic,
+        sources: name_sources.Reader | None = None,
     ) -> None:
         """Prepare to read; nothing is read before the first `current`.
 
@@ -84,6 +87,7 @@ class Stub:
             addresses: The source addresses.
             libc: Whose rules to follow; those of this process's C library if not given.
             clock: Monotonic seconds.
+            sources: Who else than DNS is asked; that of this machine if not given.
         """
         self._kind = kind() if libc is None else libc
         if reader is None:
@@ -95,7 +99,8 @@ class Stub:
             )
         self._reader = reader
         self._addresses = addresses or SourceAddresses()
-        self._made: tuple[ResolvConf, Resolver] | None = None
+        self._sources = sources or name_sources.Reader(self._kind)
+        self._made: tuple[ResolvConf, name_sources.NameSources, Resolver] | None = None
         self._clock = clock
         self._good: tuple[float, Resolver] | None = None
 
@@ -111,12 +116,37 @@ class Stub:
 
     def _look(self) -> Resolver:
         conf = self._reader.current()
-        address = self._addresses.towards(conf.nameservers[0]) if conf.nameservers else None
+        sources = self._sources.current()
+        addresses = tuple(
+            [self._addresses.towards(nameserver) or "" for nameserver in conf.nameservers]
+        )
         made = self._made
-        if made is not None and made[0] is conf and made[1].client_address == address:
-            return made[1]
-        resolver = Resolver(self._kind, conf.nameservers, conf.search, conf.ndots, address)
-        self._made = (conf, resolver)
+        if (
+            made is not None
+            and made[0] is conf
+            and made[1] is sources
+            and made[2].client_addresses == addresses
+        ):
+            return made[2]
+        options = [
+            f"{name}:{value}"
+            for name, value, default in (
+                ("timeout", conf.timeout, _DEFAULTS.timeout),
+                ("attempts", conf.attempts, _DEFAULTS.attempts),
+            )
+            if value != default
+        ]
+        resolver = Resolver(
+            self._kind,
+            conf.nameservers,
+            conf.search,
+            conf.ndots,
+            (addresses[0] or None) if addresses else None,
+            options=(*options, *conf.options),
+            client_addresses=addresses,
+            sources=sources,
+        )
+        self._made = (conf, sources, resolver)
         return resolver
 
 

@@ -131,6 +131,23 @@ class History(Questions):
             )
         return plain(answered)
 
+    def batches(self, where: Where = EVERYTHING) -> pa.RecordBatchReader:
+        """Give whole rows, in order of time, a batch after the other; nothing else meanwhile.
+
+        Raises:
+            HistoryError: it cannot; the message is DuckDB's.
+        """
+        query = str(ibis.to_sql(self.lookups(where).order_by("start_ns"), dialect="duckdb"))
+        files = self.files(where)
+        source = _read(files) if files else _NOTHING
+        with self._lock:
+            try:
+                return self._connection.sql(
+                    query.replace(f'"{self._name}"', source)
+                ).to_arrow_reader(1000)
+            except duckdb.Error as error:
+                raise HistoryError(str(error)) from None
+
     def _try(self, ask: Callable[[str], pa.Table], where: Where) -> pa.Table:
         """Ask of the files as they are; again without what turns out damaged, or is gone."""
         for attempt in range(_ATTEMPTS):

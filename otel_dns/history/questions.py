@@ -159,8 +159,8 @@ class Questions:
         """
         if dimension not in DIMENSIONS:
             raise ValueError(f"no dimension {dimension!r}; there are {', '.join(DIMENSIONS)}")
-        if order not in _ORDERS_OF_GROUP:
-            raise ValueError(f"no order {order!r}; there are {', '.join(_ORDERS_OF_GROUP)}")
+        if order not in ORDERS:
+            raise ValueError(f"no order {order!r}; there are {', '.join(ORDERS)}")
         kept = self.lookups(where).filter(lambda table: ~table.inferred)
         answer = (
             kept.group_by(key=kept[dimension])
@@ -454,7 +454,8 @@ _COUNTS_OF_TOTALS: Final = (
 )  # fmt: skip
 _COUNTS_OF_POINT: Final = ("at", "lookups", "failed", "not_found", "queries", "waste_queries")
 _COUNTS_OF_GROUP: Final = tuple(name for name in Group.__dataclass_fields__ if name != "latency")
-_ORDERS_OF_GROUP: Final = (*_COUNTS_OF_GROUP[1:], *_QUANTILES, "max_ns")
+ORDERS: Final = (*_COUNTS_OF_GROUP[1:], *_QUANTILES, "max_ns")
+"""What groups can be ordered by."""
 
 
 def plain(answer: pa.Table) -> list[dict[str, Any]]:
@@ -510,4 +511,4 @@ def _any_of(texts: ir.ArrayValue, wanted: Iterable[str]) -> ir.BooleanValue:
     return found
 
 
-__all__ = ["EVERYTHING", "HEAT_BOUNDS", "MAX_ROWS", "Questions", "plain"]
+__all__ = ["EVERYTHING", "HEAT_BOUNDS", "MAX_ROWS", "ORDERS", "Questions", "plain"]

@@ -7,13 +7,24 @@ equality.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from otel_dns import semconv
 from otel_dns.join.joiner import Late, Outcome, Released
 from otel_dns.join.timeline import own_times
 from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution
 from otel_dns.model.latency import latency_class
-from otel_dns.wire.otlp import double_attribute, int_attribute, rewrite, string_attribute
+from otel_dns.wire.otlp import (
+    double_attribute,
+    hex_attribute,
+    int_attribute,
+    rewrite,
+    word_attribute,
+)
+
+_SEGMENT_KEYS: Final = {
+    segment: f"{semconv.BREAKDOWN_PREFIX}{segment}_ns" for segment in semconv.SEGMENTS
+}
 
 
 def encode(outcome: Outcome, *, servers: bool = True) -> Iterator[tuple[Origin, bytes]]:
@@ -41,24 +52,26 @@ def encode(outcome: Outcome, *, servers: bool = True) -> Iterator[tuple[Origin, 
 def _lookup_span(resolution: Resolution) -> bytes:
     join, breakdown = resolution.join, resolution.breakdown
     parts = [
-        string_attribute(semconv.JOIN_METHOD, join.method),
-        string_attribute(semconv.LOOKUP_OUTCOME, resolution.outcome),
-        string_attribute(semconv.BOTTLENECK, breakdown.bottleneck),
-        string_attribute(semconv.LATENCY_CLASS, latency_class(breakdown.total_ns)),
+        word_attribute(semconv.JOIN_METHOD, join.method),
+        word_attribute(semconv.LOOKUP_OUTCOME, resolution.outcome),
+        word_attribute(semconv.BOTTLENECK, breakdown.bottleneck),
+        word_attribute(semconv.LATENCY_CLASS, latency_class(breakdown.total_ns)),
         int_attribute(semconv.QUERIES, sum(not one.hop for one in join.traces)),
     ]
     if join.certainty:
-        parts.append(string_attribute(semconv.JOIN_CERTAINTY, join.certainty))
+        parts.append(word_attribute(semconv.JOIN_CERTAINTY, join.certainty))
         parts.append(double_attribute(semconv.JOIN_CONFIDENCE, join.confidence))
     if join.group_size > 1:
         parts.append(int_attribute(semconv.JOIN_GROUP_SIZE, join.group_size))
     if join.traces:
         parts += [
             int_attribute(semconv.WASTE_QUERIES, breakdown.waste_queries),
+            int_attribute(semconv.WASTE_TIME, breakdown.waste_ns),
+            int_attribute(semconv.LOOKUP_RETRIES, breakdown.retries),
             int_attribute(semconv.AFTER_ANSWER, breakdown.after_answer_ns),
         ]
     parts += [
-        int_attribute(f"{semconv.BREAKDOWN_PREFIX}{segment}_ns", nanoseconds)
+        int_attribute(_SEGMENT_KEYS[segment], nanoseconds)
         for segment, nanoseconds in breakdown.segments.items()
     ]
     parts += [
@@ -75,8 +88,8 @@ def _server_spans(lookup: Lookup, joined: JoinedTrace) -> Iterator[tuple[Origin,
     for span in trace.spans:
         attributes = int_attribute(semconv.OWN_TIME, own.get(span.span_id, 0))
         if span is trace.root:
-            attributes += string_attribute(semconv.ORIGINAL_TRACE_ID, span.trace_id.hex())
-            attributes += string_attribute(semconv.ORIGINAL_SPAN_ID, span.span_id.hex())
+            attributes += hex_attribute(semconv.ORIGINAL_TRACE_ID, span.trace_id)
+            attributes += hex_attribute(semconv.ORIGINAL_SPAN_ID, span.span_id)
             attributes += int_attribute(semconv.CANDIDATE_INDEX, joined.candidate)
             if joined.skew_ns:
                 attributes += int_attribute(semconv.SKEW, joined.skew_ns)

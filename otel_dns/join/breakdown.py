@@ -47,7 +47,10 @@ class _Account:
     def server(self, slices: Sequence[Slice], start_ns: int, end_ns: int) -> None:
         """The part of a server's timeline from ``start_ns`` to ``end_ns``."""
         for slice_start, slice_end, span in slices:
-            nanoseconds = min(slice_end, end_ns) - max(slice_start, start_ns)
+            # Not min and max: this runs for every span.
+            until_ns = slice_end if slice_end < end_ns else end_ns  # noqa: FURB136
+            since_ns = slice_start if slice_start > start_ns else start_ns  # noqa: FURB136
+            nanoseconds = until_ns - since_ns
             if nanoseconds <= 0:
                 continue
             if span.name == semconv.CONNECT_SPAN:
@@ -80,12 +83,15 @@ def break_down(lookup: Lookup, join: Join) -> Breakdown:
             account.server(trace.timeline, start_ns, end_ns)
             position, entered = end_ns, True
     account.gap(end - position, explained=gaps.explained_at_end(end - position))
+    waste_queries, waste_ns = _waste(lookup, join)
     return Breakdown(
         segments=account.segments,
         plugins=account.plugins,
         after_answer_ns=after_answer,
         bottleneck=_bottleneck(account),
-        waste_queries=_waste(lookup, join),
+        waste_queries=waste_queries,
+        waste_ns=waste_ns,
+        retries=_retries(join),
     )
 
 
@@ -175,12 +181,30 @@ def _start(joined: JoinedTrace) -> int:
     return joined.trace.root.start_ns
 
 
-def _waste(lookup: Lookup, join: Join) -> int:
-    """Count the queries for candidates before the last one tried: the search list's price."""
-    last = max((joined.candidate for joined in join.traces), default=0)
-    if lookup.error_type:
-        return 0  # nothing was found: no query was less useful than another
-    return sum(joined.candidate < last for joined in join.traces if not joined.hop)
+def _waste(lookup: Lookup, join: Join) -> tuple[int, int]:
+    """Count the queries for candidates before the last one tried, and the time until that."""
+    asked = [joined for joined in join.traces if not joined.hop]
+    if lookup.error_type or not asked:
+        return 0, 0  # nothing was found: no query was less useful than another
+    last = max(joined.candidate for joined in asked)
+    wasted = sum(joined.candidate < last for joined in asked)
+    if not wasted:
+        return 0, 0
+    began = min(_start(joined) for joined in asked if joined.candidate == last)
+    return wasted, max(min(began, lookup.end_ns) - lookup.start_ns, 0)
+
+
+def _retries(join: Join) -> int:
+    """Count queries that came again: for one candidate and type, beside the first of each way.
+
+    TCP after truncation is no repetition, and neither are nameservers asked side by side.
+    """
+    asked = [
+        (joined.candidate, joined.trace.type, joined.trace.proto, joined.trace.server)
+        for joined in join.traces
+        if not joined.hop
+    ]
+    return len(asked) - len(set(asked))
 
 
 def _bottleneck(account: _Account) -> str:

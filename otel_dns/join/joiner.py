@@ -157,11 +157,10 @@ class Joiner:
         self._bytes += _size_of(waiting)
         self._slots.add_lookup(waiting)
         self._ladder.add_lookup(waiting)
+        self._reserve(waiting)
         if len(self._lookups) > self.settings.max_lookups or self._bytes > self.settings.max_bytes:
-            # Several at once: what they share is then worked out once, not once for each.
-            early = list(islice(self._lookups.values(), 1 + len(self._lookups) // 100))
-            self.counts["lookups_settled_early"] += len(early)
-            self._settle(early)
+            self._settle_early()
+            self._keep_bounds()
 
     def add_query(self, lookup: tuple[bytes, bytes], query: ClientQuery, now_ns: int) -> None:
         """Take in what a client saw of one of its queries.
@@ -175,6 +174,7 @@ class Joiner:
         waiting = self._lookups.get(lookup)
         if waiting is not None:
             self._ladder.add_query(waiting, query)
+            self._reserve(waiting)
             return
         if lookup in self._resolved:
             self.counts["queries_late"] += 1
@@ -185,6 +185,11 @@ class Joiner:
         if len(self._early_queries) > self.settings.max_lookups:
             self._early_queries.popitem(last=False)
             self.counts["queries_evicted"] += 1
+
+    def _reserve(self, waiting: WaitingLookup) -> None:
+        """Take what is a lookup's for sure from the slots: it is not for guesses any more."""
+        for trace in waiting.claimed:
+            self._slots.remove_trace(trace)
 
     def add_server_span(self, span: Span, now_ns: int) -> None:
         """Take one of CoreDNS's spans in."""
@@ -203,8 +208,7 @@ class Joiner:
         self._hold(waiting, len(span.raw) + _SPAN_BYTES)
         if span.name == semconv.SERVEDNS_SPAN and not span.parent_id and not waiting.rooted:
             self._show(waiting, span)
-        if self._server_spans > self.settings.max_server_spans:
-            self._evict()
+        self._keep_bounds()
 
     def add_message(self, message: Message, now_ns: int) -> None:
         """Take in a message of dnstap or of a log."""
@@ -223,8 +227,7 @@ class Joiner:
                 self._place(waiting)
         else:
             self._slots.remove_trace(waiting)
-        if self._server_spans > self.settings.max_server_spans:
-            self._evict()
+        self._keep_bounds()
 
     # -- out ----------------------------------------------------------------------------------
 
@@ -300,8 +303,20 @@ class Joiner:
                 waiting.skew_ns = skew_ns
                 waiting.slot.resort()
 
-    def _evict(self) -> None:
-        self._release(next(iter(self._traces.values())), "evicted")
+    def _keep_bounds(self) -> None:
+        while self._traces and (
+            self._server_spans > self.settings.max_server_spans
+            or self._bytes > self.settings.max_bytes
+        ):
+            self._release(next(iter(self._traces.values())), "evicted")
+        while self._lookups and self._bytes > self.settings.max_bytes:
+            self._settle_early()
+
+    def _settle_early(self) -> None:
+        # Several at once: what they share is then worked out once, not once for each.
+        early = list(islice(self._lookups.values(), 1 + len(self._lookups) // 100))
+        self.counts["lookups_settled_early"] += len(early)
+        self._settle(early)
 
     # -- lookups that are due -----------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from otel_dns import names, semconv
-from otel_dns.model import Lookup, ServerTrace, Span
+from otel_dns.model import ClientQuery, Lookup, ServerTrace, Span
 from otel_dns.wire import otlp
 
 _TYPES_OF_FAMILY: Final = {"any": ("A", "AAAA"), "inet": ("A",), "inet6": ("AAAA",)}
@@ -11,6 +11,8 @@ _MAX_SEARCH: Final = 32
 """Domains of a search list that are looked at, Kubernetes' own bound: each costs memory."""
 _MAX_NAME: Final = 1024
 """Characters of a name that are looked at: no name is as long, escapes included."""
+_MAX_PORT: Final = 65_535
+"""Ports and message ids."""
 
 
 def lookup_of(span: Span) -> Lookup | None:
@@ -27,6 +29,9 @@ def lookup_of(span: Span) -> Lookup | None:
     if not isinstance(name, str) or not isinstance(client, str) or not client:
         return None
     search = attributes.get(semconv.RESOLVER_SEARCH)
+    if isinstance(search, str):
+        # A tag of a Jaeger span, which is a single value: written as in resolv.conf.
+        search = tuple(search.split())
     ndots = attributes.get(semconv.RESOLVER_NDOTS)
     said_kind = attributes.get(semconv.RESOLVER_KIND)
     kind = said_kind if isinstance(said_kind, str) else "other"
@@ -52,6 +57,48 @@ def lookup_of(span: Span) -> Lookup | None:
         kind=kind,
         name=name,
     )
+
+
+def query_of(span: Span) -> ClientQuery | None:
+    """Read a query from its span, or None when it lacks name, type or server.
+
+    Raises:
+        MalformedError: the span's attributes are broken.
+    """
+    attributes = otlp.attributes_of(span.raw)
+
+    def text(key: str) -> str:
+        value = attributes.get(key)
+        return value if isinstance(value, str) else ""
+
+    def number(key: str, limit: int) -> int | None:
+        value = attributes.get(key)
+        return value if type(value) is int and 0 <= value <= limit else None
+
+    name, kind = text(semconv.DNS_QUESTION_NAME), text(semconv.DNS_QUESTION_TYPE)
+    if not name or not kind:
+        return None
+    return ClientQuery(
+        span_id=span.span_id,
+        start_ns=span.start_ns,
+        end_ns=span.end_ns,
+        name=names.normalise(name[: _MAX_NAME + 1]),
+        type=kind,
+        server=text(semconv.SERVER_ADDRESS),
+        server_port=number(semconv.SERVER_PORT, _MAX_PORT) or 0,
+        client_port=number(semconv.CLIENT_PORT, _MAX_PORT) or 0,
+        dns_id=number(semconv.DNS_ID, _MAX_PORT),
+        transport=text(semconv.QUERY_TRANSPORT),
+    )
+
+
+def is_lookup(span: Span) -> bool:
+    """Whether a query's span is also a lookup's: the application sent the query by itself.
+
+    Raises:
+        MalformedError: the span's attributes are broken.
+    """
+    return semconv.LOOKUP_API in otlp.attributes_of(span.raw)
 
 
 def _candidates(

@@ -6,7 +6,7 @@ a child may outlive its parent (prefetch, serve_stale), siblings may overlap, a 
 The line settles each such case once, so that own times always add up to the root's duration.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from otel_dns.model import ServerTrace, Slice, Span
 
@@ -18,6 +18,8 @@ def timeline(trace: ServerTrace) -> list[Slice]:
     siblings the earlier keeps what it has; a span whose parent is not there belongs to the root.
     """
     root = trace.root
+    if (nested := _nested(trace.spans)) is not None:
+        return nested
     known = {span.span_id for span in trace.spans}
     children: dict[bytes, list[Span]] = {}
     for span in trace.spans[1:]:
@@ -45,6 +47,32 @@ def timeline(trace: ServerTrace) -> list[Slice]:
             position = child_start
         open_spans.append((child, iter(children.pop(child.span_id, ())), child_end))
     return slices
+
+
+def _nested(spans: Sequence[Span]) -> list[Slice] | None:
+    """Lay out a trace in which each span is called by the one before, and ends within it.
+
+    That is nearly every trace; None for any other. The same as the general way, at a fraction.
+    """
+    down: list[Slice] = []
+    up: list[Slice] = []
+    parent = spans[0]
+    for span in spans[1:]:
+        start_ns, end_ns = span.start_ns, span.end_ns
+        if not (
+            span.parent_id == parent.span_id
+            and parent.start_ns <= start_ns < end_ns <= parent.end_ns
+        ):
+            return None
+        if start_ns > parent.start_ns:
+            down.append(Slice(parent.start_ns, start_ns, parent))
+        if end_ns < parent.end_ns:
+            up.append(Slice(end_ns, parent.end_ns, parent))
+        parent = span
+    if parent.end_ns > parent.start_ns:
+        down.append(Slice(parent.start_ns, parent.end_ns, parent))
+    up.reverse()
+    return down + up
 
 
 def own_times(slices: Iterable[Slice]) -> dict[bytes, int]:

@@ -36,12 +36,27 @@ class JoinedTrace:
     before it. Empty: the lookup itself."""
     hop: int = 0
     """0: the server that the client asked; 1: the one which that server asked; and so on."""
-    cache: str = ""
-    """``hit`` or ``miss`` at this hop, empty where its spans do not tell."""
     skew_ns: int = 0
     """What was added to this server's times to bring them to the client's clock."""
     query: ClientQuery | None = None
     """The client's own sight of this query, where it has one."""
+
+    @property
+    def cache(self) -> str:
+        """``hit`` or ``miss`` at this hop; empty where its spans do not tell.
+
+        CoreDNS's cache answers by itself or calls the next plugin, whose span is then within its
+        own. What runs on after the answer (prefetch, serve_stale) began after it and is no miss.
+        """
+        root = self.trace.root
+        found = ""
+        for span in self.trace.spans:
+            if span.name == semconv.CACHE_SPAN:
+                found = semconv.CACHE_HIT
+                cache_id = span.span_id
+            elif found and span.parent_id == cache_id and span.start_ns < root.end_ns:
+                return semconv.CACHE_MISS
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,12 @@ _CHUNK: Final = 1 << 16
 _HOLD_S: Final = 5.0
 """A sender is held so long while the pipeline is full."""
 _POLL_S: Final = 0.05
+_MAX_ANSWERS: Final = 4096
+"""Bytes of answers to one sender that wait to be read by it; an answer has 42."""
+_MAX_FRAME: Final = 160 << 10
+"""Bytes of a frame that is not whole yet: twice what the largest DNS message makes."""
+_MAX_DECODING: Final = 64
+"""Senders whose messages may be decoded and waiting for the pipeline; the others are not read."""
 _MAX_SENDERS: Final = 1024
 """Connections at one time; a CoreDNS has one for each of its server blocks."""
 
@@ -65,6 +71,7 @@ class DnstapReceiver:
         """Where it listens, once started, with the ports that were chosen where they were 0."""
         self._loop: asyncio.AbstractEventLoop
         self._servers: list[asyncio.Server] = []
+        self._decoding = asyncio.Semaphore(_MAX_DECODING)
         self._senders: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="otel-dns-dnstap", daemon=True)
         self._warned: set[str] = set()
@@ -175,23 +182,8 @@ class DnstapReceiver:
                 if decoder.held:
                     self.counts.add(dnstap_connections_broken=1)
                 return
-            messages: list[Message] = []
-            stopped = False
-            try:
-                for frame in decoder.feed(data):
-                    if isinstance(frame, Data):
-                        if not started:
-                            raise FrameError("a data frame before START")
-                        self._decode(frame.payload, sender, messages)
-                    elif frame.type is ControlType.START:
-                        _check_content(frame)
-                        started = True
-                    else:
-                        stopped = _answer(frame, writer) or stopped
-            finally:
-                # Also what came before the frame that is broken.
-                if messages:
-                    await self._hand_on(messages)
+            async with self._decoding:
+                stopped, started = await self._feed(decoder, data, writer, sender, started)
             if stopped:
                 async with asyncio.timeout(self._handshake_s):
                     await writer.drain()
@@ -200,6 +192,36 @@ class DnstapReceiver:
                     async with asyncio.timeout(1.0):
                         await writer.wait_closed()
                 return
+
+    async def _feed(
+        self,
+        decoder: Decoder,
+        data: bytes,
+        writer: asyncio.StreamWriter,
+        sender: str,
+        started: bool,
+    ) -> tuple[bool, bool]:
+        """Take bytes of a stream; whether it has stopped, and whether it has started."""
+        messages: list[Message] = []
+        stopped = False
+        try:
+            for frame in decoder.feed(data):
+                if isinstance(frame, Data):
+                    if not started:
+                        raise FrameError("a data frame before START")
+                    self._decode(frame.payload, sender, messages)
+                elif frame.type is ControlType.START:
+                    _check_content(frame)
+                    started = True
+                else:
+                    stopped = _answer(frame, writer) or stopped
+            if decoder.held > _MAX_FRAME:
+                raise FrameError(f"a frame of more than {_MAX_FRAME} bytes")
+        finally:
+            # Also what came before the frame that is broken.
+            if messages:
+                await self._hand_on(messages)
+        return stopped, started
 
     def _decode(self, payload: bytes, sender: str, messages: list[Message]) -> None:
         try:
@@ -236,6 +258,8 @@ async def _next_rounds() -> None:
 
 def _answer(control: Control, writer: asyncio.StreamWriter) -> bool:
     """Answer a control frame; True when the sender has come to its end."""
+    if writer.transport.get_write_buffer_size() > _MAX_ANSWERS:
+        raise FrameError("its sender asks and asks, and does not read the answers")
     if control.type is ControlType.READY:
         _check_content(control)
         writer.write(frame_streams.encode_control(Control(ControlType.ACCEPT, _CONTENT_TYPES)))

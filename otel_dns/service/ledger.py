@@ -12,7 +12,9 @@ _RECEIVED: Final = (
     "lookup_spans", "server_spans", "other_spans", "zipkin_server_spans", "zipkin_other_spans",
 )  # fmt: skip
 _HELD: Final = ("waiting_lookups", "waiting_server_spans", "input_queue_spans")
-_OUTPUT_ENDS: Final = ("spans_sent", "spans_given_up", "spans_dropped_full")
+_LOST: Final = ("spans_given_up", "spans_dropped_full")
+_REFUSED: Final = "spans_refused_"
+"""How the count of spans begins that an output refused; the status follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,13 @@ class Ledger:
     """Spans that were made of messages here, and so never received."""
     unaccounted: Mapping[str, int]
     """What is missing (or too much, when negative), by gate: ``join``, or an output's name."""
+
+
+def lost(counts: Mapping[str, int]) -> int:
+    """Add up the spans that outputs took and did not deliver, for whatever reason."""
+    return sum(
+        value for name, value in counts.items() if name in _LOST or name.startswith(_REFUSED)
+    )
 
 
 def reading(
@@ -51,9 +60,6 @@ def reading(
     made = counts.get("server_spans_made", 0)
     missing = {"join": received + made - handed - held - left_out}
     for name, (own, queued) in outputs.items():
-        ended = sum(own.get(end, 0) for end in _OUTPUT_ENDS) + sum(
-            value for end, value in own.items() if end.startswith("spans_refused_")
-        )
-        missing[name] = handed - ended - queued
+        missing[name] = handed - own.get("spans_sent", 0) - lost(own) - queued
     unaccounted = {name: value for name, value in missing.items() if value}
     return Ledger(received, handed, held, left_out, made, unaccounted)

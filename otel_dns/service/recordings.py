@@ -7,7 +7,6 @@ in it, such as a recording of ``otel-dns lab record``. What is damaged is set as
 is whole is read.
 """
 
-import base64
 import gzip
 import zlib
 from collections import Counter
@@ -15,13 +14,10 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import IO, Final, cast
 
 import msgspec
-from google.protobuf import json_format
 from google.protobuf.message import DecodeError
-from google.protobuf.message import Message as ProtoMessage
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
@@ -30,7 +26,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otel_dns.model import Message
 from otel_dns.service.log_sorting import sort_logs
 from otel_dns.service.sorting import Incoming, sort_otlp, sort_spans
-from otel_dns.wire import MalformedError, Refusals, Unused, coredns_log, dnstap, zipkin
+from otel_dns.wire import MalformedError, Refusals, Unused, coredns_log, dnstap, otlp_json, zipkin
 from otel_dns.wire.frame_streams import Data, Decoder, FrameError
 
 _CHUNK: Final = 1 << 20
@@ -40,13 +36,7 @@ _LOOKED_AT: Final = 1 << 16
 """Bytes at the beginning by which a kind is told."""
 _BATCH: Final = 1_000
 
-_JSON_ROOTS: Final[dict[str, type[ProtoMessage]]] = {
-    "resourceSpans": ExportTraceServiceRequest,
-    "resourceLogs": ExportLogsServiceRequest,
-    "resourceMetrics": ExportMetricsServiceRequest,
-}
-_HEX_KEYS: Final = frozenset({"traceId", "spanId", "parentSpanId"})
-"""OTLP/JSON has these in hex, where protobuf's JSON mapping has base64."""
+_JSON_ROOTS: Final = {"resourceSpans": otlp_json.traces, "resourceLogs": otlp_json.logs}
 
 KINDS: Final = {
     "dnstap": "dnstap frames",
@@ -157,7 +147,9 @@ def kind_of(head: bytes) -> str | None:
         return "zipkin"
     first = text.split(b"\n", 1)[0]
     if text[:1] == b"{":
-        if any(b'"%s"' % root.encode() in first[:200] for root in _JSON_ROOTS):
+        if any(
+            root in first[:200] for root in (b'"resourceSpans"', b'"resourceLogs"', b'"resourceM')
+        ):
             return "otlp_json"
         if b'"traceId"' in first and b'"id"' in first:
             return "zipkin"
@@ -380,7 +372,7 @@ def _lines(file: IO[bytes], broken: _Broken) -> Iterator[bytes]:
 def _sorted_json(line: bytes, reading: Reading) -> Incoming:
     try:
         decoded = msgspec.json.decode(line)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError(f"not JSON: {error}") from None
     if isinstance(decoded, list) or (isinstance(decoded, dict) and "traceId" in decoded):
         body = line if isinstance(decoded, list) else b"[" + line + b"]"
@@ -388,41 +380,13 @@ def _sorted_json(line: bytes, reading: Reading) -> Incoming:
         spans, refused = zipkin.decode(body)
         return sort_spans(spans, refused, reading.coredns_services)
     if isinstance(decoded, dict):
-        for root, request in _JSON_ROOTS.items():
+        if "resourceMetrics" in decoded:
+            reading.counts["unused_metric_requests"] += 1
+            return _of([])
+        for root, encode in _JSON_ROOTS.items():
             if root in decoded:
-                return _sorted_request(decoded, request, reading)
+                return _sorted_otlp(encode(line), reading)
     raise MalformedError("neither an OTLP request nor a Zipkin span")
-
-
-def _sorted_request(
-    decoded: dict[str, Any], kind: type[ProtoMessage], reading: Reading
-) -> Incoming:
-    if kind is ExportMetricsServiceRequest:
-        reading.counts["unused_metric_requests"] += 1
-        return _of([])
-    try:
-        request = json_format.ParseDict(_in_base64(decoded), kind(), ignore_unknown_fields=True)
-    except (json_format.ParseError, ValueError, TypeError, RecursionError) as error:
-        raise MalformedError(f"not OTLP: {error}") from None
-    return _sorted_otlp(request.SerializeToString(), reading)
-
-
-def _in_base64(value: Any) -> Any:
-    """Rewrite ids from hex to what protobuf's own JSON mapping takes."""
-    if isinstance(value, dict):
-        return {
-            key: _base64_of(inner)
-            if key in _HEX_KEYS and isinstance(inner, str)
-            else _in_base64(inner)
-            for key, inner in value.items()
-        }
-    if isinstance(value, list):
-        return [_in_base64(inner) for inner in value]
-    return value
-
-
-def _base64_of(text: str) -> str:
-    return base64.b64encode(bytes.fromhex(text)).decode("ascii")
 
 
 __all__ = ["KINDS", "Reading", "kind_of", "read"]

@@ -21,7 +21,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -33,7 +33,7 @@ from otel_dns.service.dnstap_receiver import DnstapReceiver
 from otel_dns.service.history_part import HistoryPart
 from otel_dns.service.http_receiver import HttpReceiver
 from otel_dns.service.intake import OtlpIntake
-from otel_dns.service.ledger import Ledger, reading
+from otel_dns.service.ledger import Ledger, lost, reading
 from otel_dns.service.memory import MemoryGuard, limited, resident
 from otel_dns.service.metrics import MetricsPush, ResolutionMetrics, SeriesCollector
 from otel_dns.service.otlp_receiver import OtlpReceiver
@@ -44,6 +44,13 @@ from otel_dns.service.sorting import Incoming
 from otel_dns.service.stream import Observer, Stream
 
 _log = logging.getLogger(__name__)
+
+
+_FROM_THE_START: Final = (
+    "lookups_settled_early", "requests_turned_away", "server_spans_evicted",
+    "zipkin_spans_dropped_full",
+)  # fmt: skip
+"""Shown before anything is counted: an alert on a first loss needs to see it grow from nothing."""
 
 
 class Part(Protocol):
@@ -182,7 +189,9 @@ class Service(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Give the counts to the Prometheus client."""
-        for name, value in sorted(self.counts().items()):
+        counted = self.counts()
+        shown = dict.fromkeys(_FROM_THE_START, 0) | counted | {"spans_lost": lost(counted)}
+        for name, value in sorted(shown.items()):
             yield CounterMetricFamily(f"otel_dns_{name}", f"Processor: {name}.", value=value)
         for name, value in self.gauges().items():
             yield GaugeMetricFamily(f"otel_dns_{name}", f"Processor: {name}, now.", value=value)

@@ -2,18 +2,24 @@
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from otel_dns import semconv
 from otel_dns.join import foreign
 from otel_dns.model import Message, Origin, Span
 from otel_dns.wire import MalformedError, Refusals, otlp
 
+_SCOPE_AS_TAG: Final = semconv.OTEL_SCOPE_NAME.encode()
+"""How spans of jaeger-client say it: Thrift has no scopes, and the Collector's receiver makes none
+of the tag."""
+_CLIENT_SCOPE: Final = otlp.encode_scope(semconv.CLIENT_SCOPE)
+
 
 class Incoming(NamedTuple):
     """What one request, or one piece of a stream, brought."""
 
     lookups: list[Span]
+    """Of clients: their lookups, and their queries under them."""
     server_spans: list[Span]
     others: list[tuple[Origin, bytes]]
     """Spans that are not ours: they pass through, unchanged to the byte."""
@@ -44,7 +50,8 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
         elif otlp.service_name(origin.resource) in coredns_services:
             ours = sorted_.server_spans
         else:
-            others.append(group)
+            tagged = not scope and any(_SCOPE_AS_TAG in raw for raw in spans)
+            others.append(_without_tagged(group, sorted_) if tagged else group)
             continue
         for raw in spans:
             try:
@@ -54,8 +61,6 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
                 continue
             if rule is not None:
                 _sort_foreign(span, rule, sorted_)
-            elif span.name == semconv.QUERY_SPAN and ours is sorted_.lookups:
-                sorted_.others.append((origin, raw))
             else:
                 ours.append(span)
     mixed = bool(sorted_.lookups or sorted_.server_spans or sorted_.refused)
@@ -69,6 +74,24 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
             else:
                 sorted_.others.append((origin, raw))
     return sorted_
+
+
+def _without_tagged(group: otlp.SpanGroup, sorted_: Incoming) -> otlp.SpanGroup:
+    """Take a client's lookups out of spans that have a tag in place of a scope."""
+    ours = group.origin._replace(scope=_CLIENT_SCOPE)
+    rest = []
+    for raw in group.spans:
+        try:
+            if (
+                _SCOPE_AS_TAG in raw
+                and otlp.attributes_of(raw).get(semconv.OTEL_SCOPE_NAME) == semconv.CLIENT_SCOPE
+            ):
+                sorted_.lookups.append(otlp.read_span(raw, ours))
+            else:
+                rest.append(raw)
+        except MalformedError as error:
+            sorted_.refused.add(str(error))
+    return group._replace(spans=rest)
 
 
 def _sort_foreign(span: Span, rule: foreign.Rule, sorted_: Incoming) -> None:

@@ -6,11 +6,13 @@ replayed through the very same.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
+from otel_dns import semconv
 from otel_dns.join import Joiner, JoinSettings, Outcome
-from otel_dns.join.recognise import lookup_of
-from otel_dns.model import Origin
+from otel_dns.join.recognise import is_lookup, lookup_of, query_of
+from otel_dns.model import Origin, Span
 from otel_dns.service.export import ExportPolicy
 from otel_dns.service.settings import Export
 from otel_dns.service.sorting import Incoming
@@ -69,6 +71,7 @@ class Stream:
         return {
             "waiting_lookups": self._joiner.waiting_lookups,
             "waiting_server_spans": self._joiner.waiting_server_spans,
+            "waiting_bytes": self._joiner.waiting_bytes,
         }
 
     def take(self, incoming: Incoming, now_ns: int) -> None:
@@ -78,6 +81,9 @@ class Stream:
         for message in incoming.messages:
             self._joiner.add_message(message, now_ns)
         for span in incoming.lookups:
+            if span.name == semconv.QUERY_SPAN:
+                self._take_query(span, now_ns)
+                continue
             try:
                 lookup = lookup_of(span)
             except MalformedError:
@@ -91,6 +97,20 @@ class Stream:
             self._add(origin, raw)
         if incoming.others:
             self._flush()  # what is not ours is not held up
+
+    def _take_query(self, span: Span, now_ns: int) -> None:
+        """Take a client's query: part of a lookup, or one that is a lookup itself."""
+        try:
+            query = query_of(span)
+            lookup = lookup_of(span) if query is not None and is_lookup(span) else None
+        except MalformedError:
+            query = lookup = None
+        if lookup is not None and query is not None:
+            self._joiner.add_lookup(replace(lookup, queries=(query,)), now_ns)
+            return
+        if query is not None and span.parent_id:
+            self._joiner.add_query((span.trace_id, span.parent_id), query, now_ns)
+        self._add(span.origin, span.raw)
 
     def advance(self, now_ns: int) -> None:
         """Let time pass, and send what is due."""

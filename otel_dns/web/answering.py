@@ -47,8 +47,13 @@ class Answering:
         self._lock = threading.Lock()
         self._answers: OrderedDict[Hashable, tuple[float, Future[Any]]] = OrderedDict()
 
-    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+    def once(self, key: Hashable, make: Callable[[], T], keep_s: float = 0) -> T:
         """Give the answer made for this key a moment ago, or being made by another; else make it.
+
+        Args:
+            key: what is asked, and by whom.
+            make: answers.
+            keep_s: how long the answer is good, where that is longer than usual.
 
         Raises:
             BusyError: see :meth:`rows`.
@@ -56,7 +61,7 @@ class Answering:
         now = time.monotonic()
         with self._lock:
             known = self._answers.get(key)
-            mine = known is None or now - known[0] >= self._settings.cache_s
+            mine = known is None or now - known[0] >= max(keep_s, self._settings.cache_s)
             future: Future[Any] = Future() if mine or known is None else known[1]
             if mine:
                 self._answers[key] = (now, future)

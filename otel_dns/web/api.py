@@ -113,9 +113,16 @@ def _answer(
 ) -> T:
     answering: Answering = request.app.state.answering
     try:
-        return answering.once((request.url.path, asked, *more), lambda: make(answering))
+        return answering.once(
+            (request.url.path, asked, *more), lambda: make(answering), _keep_s(asked)
+        )
     except BusyError as error:
         raise HTTPException(503, str(error), {"Retry-After": "5"}) from None
+
+
+def _keep_s(asked: Asked | Scope) -> float:
+    """How long an answer is good: no longer than a third of a column of its chart."""
+    return asked.window.step_s / 3 if isinstance(asked, Asked) else 0
 
 
 @router.get("/about")
@@ -124,14 +131,25 @@ def about(request: Request, scope: ScopeOf) -> shapes.About:
     live = _live(request)
 
     def make(answering: Answering) -> shapes.About:
-        (row,) = answering.rows(
-            "SELECT min(start_ns) AS first, max(start_ns) AS last, count(*) AS n FROM lookups",
-            Asked(Window(-(1 << 62), 1 << 62), scope),
-        )
-        last = row["last"]
+        everything = Window(-(1 << 62), 1 << 62)
+        whole_s = 60.0
+
+        def bounds(window: Window) -> dict[str, Any]:
+            (row,) = answering.rows(
+                "SELECT min(start_ns) AS first, max(start_ns) AS last, count(*) AS n FROM lookups",
+                Asked(window, scope),
+            )
+            return row
+
+        row = answering.once(("bounds", scope), lambda: bounds(everything), whole_s)
+        # The end moves on, and is found in the last hours' files.
+        hour_ns = 3600 * SECOND
+        recent = bounds(Window((time.time_ns() // hour_ns - 1) * hour_ns, 1 << 62))
+        last = row["last"] if recent["last"] is None else recent["last"]
+        first = row["first"] if row["first"] is not None else recent["first"]
         return shapes.About(
             version=otel_dns.__version__,
-            first_us=None if last is None else row["first"] // 1000,
+            first_us=None if first is None else first // 1000,
             last_us=None if last is None else last // 1000,
             ended=last is not None
             and time.time() - last / SECOND > _ENDED_S

@@ -145,11 +145,11 @@ def _timeouts(seen: Situation) -> Iterator[Trouble]:
         ),
         since_s=since_failing(seen.timeouts.course),
         evidence=[
-            ("waited", duration(waited.total_ns)),
+            *([("waited", duration(waited.total_ns))] if waited.total_ns else []),
             ("Pods", str(seen.pods_with_timeouts)),
             *_before("before", waited.count, seen.timeouts.before.count),
         ],
-        filters={"bottleneck": "waiting"} if not waited.failed else {"outcome": "timeout"},
+        filters={"outcome": "timeout"} if waited.failed else {"min_ms": "900"},
     )
 
 
@@ -191,7 +191,7 @@ def _slow_upstreams(upstreams: Sequence[Seen], all_ns: int) -> Iterator[Trouble]
             title=f"Upstream {one.name} is slow",
             detail=(
                 f"One exchange in twenty takes {duration(one.now.p95_ns)} or more; {compared}."
-                f" {share(part)} of the time of all lookups is spent waiting for it."
+                f" All exchanges together took {duration(one.now.total_ns)}."
             ),
             since_s=since(one.course, max(_SLOW_NS, usual * _TIMES_SLOWER)),
             evidence=[
@@ -290,8 +290,8 @@ def _waste(seen: Situation) -> Iterator[Trouble]:
         ),
         detail=(
             f"The search list makes {plural(seen.waste_queries, 'query', 'queries')} of"
-            f" {seen.queries:,} before the one that counts, {duration(seen.waste_ns)} of lookups'"
-            " time."
+            f" {seen.queries:,} before the one that counts"
+            + (f", {duration(seen.waste_ns)} of lookups' time." if seen.waste_ns else ".")
         ),
         since_s=None,
         evidence=[

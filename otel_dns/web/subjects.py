@@ -86,25 +86,20 @@ def seen(answering: Answering, asked: Asked, kind: str) -> list[Seen]:
         asked.scope,
         asked.filters,
     )
-    boundary = asked.window.from_ns
-    figures = answering.rows(
+    # One scan for both: what follows is the same rows grouped in two ways.
+    rows = answering.rows(
         f"""
-        SELECT name, began >= {boundary} AS is_now, count(*) AS queries,
-            count(*) FILTER (failed) AS failed, sum(ns)::BIGINT AS total,
-            {PERCENTILES_SQL.format("ns")} AS q
-        FROM ({SOURCES[kind]}) WHERE name <> '' GROUP BY ALL
+        SELECT name, is_now, col, count(*) AS queries, count(*) FILTER (failed) AS failed,
+            sum(ns)::BIGINT AS total, {PERCENTILES_SQL.format("ns")} AS q
+        FROM (SELECT name, ns, failed, began >= {asked.window.from_ns} AS is_now,
+                began // {step_ns} AS col FROM ({SOURCES[kind]}) WHERE name <> '')
+        GROUP BY GROUPING SETS ((name, is_now), (name, col)) ORDER BY name, col
         """,
         both,
     )
-    columns = answering.rows(
-        f"""
-        SELECT name, began // {step_ns} AS col, count(*) AS queries,
-            count(*) FILTER (failed) AS failed,
-            approx_quantile(ns, 0.95) AS p95
-        FROM ({SOURCES[kind]}) WHERE name <> '' GROUP BY ALL ORDER BY name, col
-        """,
-        asked,
-    )
+    figures = [row for row in rows if row["is_now"] is not None]
+    first = asked.window.from_ns // step_ns
+    columns = [row for row in rows if row["is_now"] is None and row["col"] >= first]
     return [
         Seen(
             name=name,
@@ -127,7 +122,7 @@ def _course(rows: Sequence[dict[str, Any]], step_s: int) -> Course:
     return Course(
         times=[row["col"] * step_s for row in rows],
         counts=[row["queries"] for row in rows],
-        p95_ns=[round(row["p95"]) for row in rows],
+        p95_ns=[percentiles(row["q"])[1] for row in rows],
         failed=[row["failed"] for row in rows],
     )
 

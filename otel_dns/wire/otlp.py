@@ -300,11 +300,56 @@ def attributes_of(raw: bytes, field: int = 9) -> dict[str, AttributeValue]:
     """
     found: dict[str, AttributeValue] = {}
     wanted = field << 3 | 2
-    for tag, value, _, _ in _fields(raw):
+    at = _short_attributes(raw, wanted, found)
+    for tag, value, _, _ in _fields(raw[at:]) if at < len(raw) else ():
         if tag == wanted and isinstance(value, bytes):
             key, decoded = _short_text_attribute(value) or _attribute(value)
             found[key] = decoded
     return found
+
+
+def _short_attributes(raw: bytes, wanted: int, found: dict[str, AttributeValue]) -> int:
+    """Decode attributes of two short texts, and skip short fields, for as long as there are such.
+
+    Returns:
+        Where something else begins, for which the general way is there.
+    """
+    at, size = 0, len(raw)
+    try:
+        while at < size:
+            tag, length = raw[at], raw[at + 1]
+            if tag == wanted:
+                end = at + 2 + length
+                key_end = at + 4 + raw[at + 3]
+                if not (
+                    length < 0x80
+                    and end <= size
+                    and raw[at + 2] == 0x0A
+                    and raw[key_end] == 0x12
+                    and raw[key_end + 1] == end - key_end - 2
+                    and raw[key_end + 2] == 0x0A
+                    and raw[key_end + 3] == end - key_end - 4
+                ):
+                    return at
+                found[_text(raw[at + 4 : key_end])] = raw[key_end + 4 : end].decode(
+                    "utf-8", "replace"
+                )
+                at = end
+            elif tag & 7 == 2 and length < 0x80 and tag < 0x80:
+                if at + 2 + length > size:
+                    return at
+                at += 2 + length
+            elif tag in (_START_TAG, _END_TAG):
+                if at + 9 > size:
+                    return at
+                at += 9
+            elif tag & 7 == 0 and length < 0x80 and tag < 0x80:
+                at += 2
+            else:
+                return at
+    except IndexError:  # cut short: the general way says where
+        pass
+    return at
 
 
 def _short_text_attribute(raw: bytes) -> tuple[str, str] | None:
@@ -444,6 +489,12 @@ def scope_name(scope: bytes) -> str:
 
 
 @_cached
+def encode_scope(name: str) -> bytes:
+    """Encode an instrumentation scope of which only the name is known."""
+    text = name.encode()
+    return b"\x0a" + _varint(len(text)) + text
+
+
 def server_instance(resource: bytes) -> str:
     """Name the instance behind an encoded resource: its Pod, else its id, else its service.
 
@@ -486,13 +537,33 @@ def string_attribute(key: str, value: str, field: int = 9) -> bytes:
     return _key_value(key, field, b"\x0a" + _varint(len(text)) + text)
 
 
+@lru_cache(maxsize=1 << 12)
+def word_attribute(key: str, word: str) -> bytes:
+    """Encode one string attribute of a span whose values are few: it is remembered."""
+    return string_attribute(key, word)
+
+
+def hex_attribute(key: str, value: bytes) -> bytes:
+    """Encode one string attribute of a span: an id of up to 16 bytes, in hexadecimal."""
+    return _hex_prefix(key, len(value)) + value.hex().encode()
+
+
+@lru_cache(maxsize=64)
+def _hex_prefix(key: str, size: int) -> bytes:
+    return string_attribute(key, "0" * (2 * size))[: -2 * size or None]
+
+
 def double_attribute(key: str, value: float, field: int = 9) -> bytes:
     """Encode one floating-point attribute as a field of a span (9) or a resource (1)."""
     return _key_value(key, field, b"\x21" + struct.pack("<d", value))
 
 
+@lru_cache(maxsize=1 << 14)
 def int_attribute(key: str, value: int, field: int = 9) -> bytes:
-    """Encode one integer attribute as a field of a span (9) or a resource (1)."""
+    """Encode one integer attribute as a field of a span (9) or a resource (1).
+
+    The latest are remembered: CoreDNS's times are whole microseconds, so they come again and again.
+    """
     return _key_value(key, field, b"\x18" + _varint(value & 0xFFFF_FFFF_FFFF_FFFF))
 
 
@@ -660,7 +731,8 @@ def decode(request: bytes) -> list[SpanView]:
 
 __all__ = [
     "ERROR_STATUS", "AttributeValue", "SpanGroup", "SpanView", "attributes_of", "build",
-    "change_attributes", "check", "cut", "decode", "double_attribute", "encode_span", "event_field",
-    "int_attribute", "origin_of", "read_span", "resource_attributes", "rewrite", "scope_name",
-    "server_instance", "service_name", "string_attribute", "with_kind",
+    "change_attributes", "check", "cut", "decode", "double_attribute", "encode_scope",
+    "encode_span", "event_field", "hex_attribute", "int_attribute", "origin_of", "read_span",
+    "resource_attributes", "rewrite", "scope_name", "server_instance", "service_name",
+    "string_attribute", "with_kind", "word_attribute",
 ]  # fmt: skip

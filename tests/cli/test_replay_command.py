@@ -189,6 +189,8 @@ def test_no_lookups_is_said(tmp_path: Path) -> None:
     lookups, said = replayed(ZIPKIN)
     assert not lookups
     assert "no lookups: is there a file" in said
+    assert "server spans belong to no lookup that is here" in said
+    assert "52 messages belong to no lookup" in replayed(DNSTAP)[1]
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "application.txt", "coredns-metrics.txt"])

@@ -159,7 +159,10 @@ def coredns(directory: Path) -> Iterator[CoreDns]:
     ready = f"http://{addresses['health']}/health"
     del ports["health"]
     try:
-        with running(command, env={}, log=directory / "coredns.log", ready=ready):
+        log = directory / "coredns.log"
+        with running(command, env={}, log=log, ready=ready):
+            # Its health answers before its other sockets are bound; this it prints afterwards.
+            eventually(lambda: "CoreDNS-" in log.read_text(), "all of CoreDNS's sockets")
             yield CoreDns(**ports, authority=files["ca.pem"], directory=directory)
     finally:
         for server in (tap, zipkin):

@@ -107,6 +107,8 @@ def test_a_query_tells_what_the_server_sees(
             semconv.DNS_QUESTION_TYPE: "A",
             semconv.DNS_ID: seen.dns_id,
             semconv.DNS_RESPONSE_CODE: "NXDOMAIN",
+            semconv.LOOKUP_API: f"dns.{'query' if asking == 'sync' else 'asyncquery'}.{function}",
+            semconv.RESOLVER_KIND: "dnspython",
             semconv.QUERY_TRANSPORT: function,
             semconv.SERVER_ADDRESS: HERE,
             semconv.SERVER_PORT: getattr(server, port),
@@ -162,6 +164,7 @@ def lookup_with_queries(recorded: Telemetry) -> tuple[dict[str, Any], list[dict[
     assert lookup.context is not None
     queries = recorded.queries()
     assert {query.parent and query.parent.span_id for query in queries} <= {lookup.context.span_id}
+    assert not any(semconv.LOOKUP_API in attributes_of(query) for query in queries)
     return attributes_of(lookup), [attributes_of(query) for query in queries]
 
 

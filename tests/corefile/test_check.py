@@ -10,7 +10,9 @@ from otel_dns.corefile import check, parse
 
 EXTRA = 'extra "{/trace/traceid} {>id} {port}"'
 FULL = f"dnstap tcp://10.0.0.1:6000 full {{\n {EXTRA}\n }}"
-RATE = "trace zipkin http://10.0.0.1:9411/api/v2/spans {\n every %d\n }"
+RATE = (
+    "trace zipkin http://10.0.0.1:9411/api/v2/spans {\n every %d\n zipkin_max_backlog_size 200\n }"
+)
 
 
 def corefile(*lines: str, key: str = ".:53") -> str:
@@ -55,9 +57,10 @@ def test_dns_over_https_takes_the_clients_context() -> None:
         (["trace"], "note", 2, "without an endpoint"),
         (["trace 10.0.0.1:9411"], "warning", 2, "every query is traced"),
         ([RATE % 0], "warning", 2, "no query at all"),
-        ([RATE % 100, RATE % 100], "warning", 5, "second trace"),
+        ([RATE % 100, RATE % 100], "warning", 6, "second trace"),
         (["trace 10.0.0.1:9411 {\n every 100\n zipkin_max_backlog_size 200000\n}"], "warning", 4,
          "backlog of 200000"),
+        (["trace 10.0.0.1:9411 {\n every 100\n }"], "note", 2, "again and again"),
         (["trace 10.0.0.1:9411 {\n every 100\n client_server\n}"], "note", 2, "client_server"),
         (["dnstap tcp://otel-dns.obs.svc:6000 full"], "warning", 2, "is a name"),
         (["dnstap tcp://10.0.0.1:6000"], "warning", 2, "without `full`"),
@@ -86,7 +89,7 @@ def test_traps(lines: list[str], severity: str, line: int, said: str) -> None:
 def test_nothing_to_find_in_good_ones() -> None:
     for lines in (["log"], ["metadata", FULL], ["metadata", FULL, RATE % 100]):
         assert check(parse(corefile(*lines))).findings == ()
-    variable = "trace zipkin http://{$NODE_IP}:9411/api/v2/spans {\n every 100\n }"
+    variable = "trace zipkin http://{$NODE_IP}:9411/api/v2/spans {\n every 1000\n }"
     assert check(parse(corefile(variable))).findings == ()
 
 

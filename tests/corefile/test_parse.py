@@ -1,7 +1,7 @@
 """Corefiles taken apart as CoreDNS does it."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from otel_dns.corefile import CorefileError, Directive, ServerBlock, parse
@@ -78,6 +78,8 @@ def test_what_is_no_corefile(text: str, why: str) -> None:
         parse(text)
 
 
+@example(",")
+@example(". {\n {")
 @given(st.text(alphabet='. {}\n"#,\\abc(import)$', max_size=80) | st.text(max_size=80))
 def test_any_text_is_a_corefile_or_not(text: str) -> None:
     try:

@@ -1,9 +1,12 @@
 """What a newcomer sees first, as they see it."""
 
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -26,9 +29,34 @@ def test_demo_runs_and_leaves_nothing(tmp_path: Path) -> None:
     )  # fmt: skip
     shown = done.stdout
     assert re.search(r"^www\.example\.org  ok .* 8 queries, 6 of them waste", shown, re.MULTILINE)
-    assert re.search(r"^db  ok .* 2 queries, joined by time, sole", shown, re.MULTILINE)
+    assert re.search(r"^db  ok .* 2 queries, joined by time, sure", shown, re.MULTILINE)
     assert re.search(r"connect 192\.0\.2\.53:53 \d+\.\d\d ms", shown)
     assert "RECORDING" not in shown
+    assert not processes_with(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_demo_ends_with_the_page_until_ctrl_c(tmp_path: Path) -> None:
+    reason = available()
+    if reason is not None:
+        pytest.skip(f"no lab: {reason}")
+    require("coredns")
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    environment.pop("XDG_RUNTIME_DIR", None)
+    with subprocess.Popen(
+        [sys.executable, "-m", "otel_dns", "demo", "--page"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
+    ) as demo:  # fmt: skip
+        assert demo.stdout is not None
+        address = None
+        while address is None and (line := demo.stdout.readline()):
+            address = re.search(r"http://127\.0\.0\.1:\d+/", line)
+        assert address is not None
+        with urllib.request.urlopen(f"{address[0]}api/v1/about", timeout=20) as answer:
+            assert json.load(answer)["lookups"] == 5 * 16
+        demo.send_signal(signal.SIGINT)
+        demo.communicate(timeout=30)
+        assert demo.returncode == 0
     assert not processes_with(tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -1,5 +1,7 @@
 """Segments that add up to the lookup, and lie where the time was spent."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -172,6 +174,46 @@ def test_waste_is_what_was_asked_before_the_candidate_that_answered() -> None:
     assert break_down(took(0, 9, *names), join(*traces)).waste_queries == 6
     assert break_down(took(0, 9, *names, error_type="x"), join(*traces)).waste_queries == 0
     assert break_down(took(0, 9, *names), join()).waste_queries == 0
+
+
+def test_waste_lasts_until_the_candidate_that_answered_is_asked() -> None:
+    traces = [(server_trace(servedns(at * MS, at * MS + 1)), at // 2) for at in range(8)]
+    names = ("a.", "b.", "c.", "d.")
+    assert break_down(took(0, 9, *names), join(*traces)).waste_ns == 6 * MS
+    assert break_down(took(0, 9, *names), join(traces[0])).waste_ns == 0
+
+
+def test_a_query_that_comes_again_is_a_retry() -> None:
+    def asked(at: int, type_: str = "A", proto: str = "udp") -> tuple[ServerTrace, int]:
+        root = servedns(at * MS, at * MS + 1, type_=type_, proto=proto)
+        return replace(server_trace(root), proto=proto), 0
+
+    def retries(*traces: tuple[ServerTrace, int]) -> int:
+        return break_down(took(0, 9, "a."), join(*traces)).retries
+
+    assert retries(asked(1), asked(2, "AAAA")) == 0
+    assert retries(asked(1), asked(3), asked(5)) == 2
+    assert retries(asked(1), asked(3, proto="tcp")) == 0
+
+
+@pytest.mark.parametrize(
+    ("plugins", "late", "cache"),
+    [
+        (("cache", "forward"), (), "miss"),
+        (("log", "cache"), (), "hit"),
+        (("log", "file"), (), ""),
+        (("cache",), ("forward",), "hit"),  # prefetch
+    ],
+)
+def test_what_the_cache_did(plugins: tuple[str, ...], late: tuple[str, ...], cache: str) -> None:
+    root = servedns(0, MS)
+    spans = nested(root, plugins)
+    spans += [
+        span(name, 2 * MS, 3 * MS, trace_id=root.trace_id, parent_id=spans[-1].span_id)
+        for name in late
+    ]
+    trace = server_trace(root, spans)
+    assert JoinedTrace(trace, 0, timeline(trace)).cache == cache
 
 
 times = st.integers(-20, 60)

@@ -131,6 +131,21 @@ def test_what_port_and_id_tell_beats_time() -> None:
         assert join.traces[0].parent == asked.queries[0].span_id
 
 
+def test_what_port_and_id_tell_is_reserved_until_its_lookup_settles() -> None:
+    """Another lookup, due before, does not get it by time."""
+    owner = lookup(0, SECOND, queries=[query(100 * MS, 101 * MS)])
+    other = lookup(100 * MS - MS // 5, 101 * MS)
+    joiner = Joiner(JoinSettings())
+    feed(joiner, exchange(100 * MS, 101 * MS))
+    feed(joiner, [other])
+    feed(joiner, [owner], 5 * SECOND)
+
+    outcomes = joiner.advance(7 * SECOND) + joiner.advance(12 * SECOND)
+
+    methods = {one.lookup: one.join.method for one in outcomes if isinstance(one, Resolution)}
+    assert methods == {other: "none", owner: "id"}
+
+
 def test_a_lookup_that_knows_its_queries_takes_no_other() -> None:
     asked = lookup(0, 10 * MS, queries=[query(0, 9 * MS, port=1)], kind="dnspython")
 

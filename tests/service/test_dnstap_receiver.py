@@ -1,5 +1,6 @@
 """dnstap over sockets: the handshake, and senders that hang, are cut off or send rubbish."""
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -200,6 +201,28 @@ def test_no_dnstap_is_hung_up_on(receiving, connect, rubbish, count) -> None:
     sender.socket.sendall(rubbish)
     assert sender.hung_up()
     assert receiver.counts[count] == 1
+
+
+def test_a_frame_without_end_is_not_collected(receiving, connect, pipeline) -> None:
+    receiver = receiving("127.0.0.1:0")
+    sender = connect(receiver)
+    sender.start()
+    sender.socket.sendall(fs.encode_data(PAYLOADS[0]) + (1 << 20).to_bytes(4, "big"))
+    with contextlib.suppress(OSError):
+        sender.socket.sendall(bytes(1 << 19))
+    assert sender.hung_up()
+    assert receiver.counts["dnstap_streams_malformed"] == 1
+    assert len(pipeline.messages) == 1
+
+
+def test_who_asks_without_end_is_hung_up_on(receiving, connect) -> None:
+    receiver = receiving("127.0.0.1:0")
+    sender = connect(receiver)
+    ready = fs.encode_control(Control(ControlType.READY, CONTENT))
+    with contextlib.suppress(OSError):
+        for _ in range(2_000):  # 10 MB of answers: more than sockets hold
+            sender.socket.sendall(ready * 128)
+    eventually(lambda: receiver.counts["dnstap_streams_malformed"] == 1, "the stream cut off")
 
 
 def test_a_broken_message_costs_itself_only(receiving, connect, pipeline) -> None:

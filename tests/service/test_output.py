@@ -17,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otel_dns.wire import otlp
 from tests.service.support import (
     Backend,
+    get,
     post,
     refuses,
     serving,
@@ -96,6 +97,7 @@ def test_what_is_refused_for_good_is_dropped_counted_and_holds_up_nothing(code) 
         eventually(lambda: backend.names == ["good"], "the good span")
 
         assert running.count(f"spans_refused_{code.name.lower()}") == 2
+        assert "otel_dns_spans_lost_total 2.0" in get(f"{running.http}/metrics")[1]
         assert running.count("send_failures") == 0
 
 

@@ -88,6 +88,8 @@ def test_sigterm_is_a_good_end(tmp_path: Path) -> None:
 def test_without_a_history_there_is_no_page(tmp_path: Path) -> None:
     assert page_of(configuration.convert({}), {"http": "127.0.0.1:1"}) is None
     assert page_of(settings(tmp_path, listen=None), {"http": "127.0.0.1:1"}) is None
+    nothing = {"history": {"directory": str(tmp_path), "keep": False}}
+    assert page_of(configuration.convert(nothing), {"http": "127.0.0.1:1"}) is None
 
 
 def test_beyond_loopback_the_service_wants_tokens(tmp_path: Path) -> None:

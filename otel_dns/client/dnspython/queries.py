@@ -32,6 +32,7 @@ from otel_dns.client.query_recorder import (
     sending,
 )
 
+_KIND: Final = "dnspython"
 _FUNCTIONS: Final = {
     "udp": (semconv.TRANSPORT_UDP, 53),
     "tcp": (semconv.TRANSPORT_TCP, 53),
@@ -123,6 +124,7 @@ class _Reading(Replacement):
         self.transport = transport
         self.port = port
         self.recorder = recorder
+        self.api = f"{owner.__name__}.{name}"
         super().__init__(owner, name, self._wrap)
 
     def _wrap(self, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -133,7 +135,7 @@ class _Reading(Replacement):
         if not (self.live and recorder.awake):
             return None
         try:
-            query = _read(self.transport, self.port, *args, **kwargs)
+            query = _read(self.transport, self.port, self.api, *args, **kwargs)
         except Exception:  # noqa: BLE001 - wrong arguments: the original raises
             return None
         if query is None:
@@ -260,6 +262,7 @@ class _Ongoing:
 def _read(  # noqa: PLR0917 - the signatures read have these in common
     transport: str,
     default_port: int,
+    api: str,
     q: dns.message.Message,
     where: str,
     timeout: float | None = None,  # noqa: ARG001
@@ -281,6 +284,8 @@ def _read(  # noqa: PLR0917 - the signatures read have these in common
         transport,
         server,
         port,
+        api,
+        _KIND,
     )
 
 

@@ -40,7 +40,10 @@ function context(signal) {
 
 /** Where "the last hour" ends: now; or, where a history is no longer written, at its end. */
 function endOfTime() {
-  const now = Math.ceil(Date.now() / 5000) * 5;
+  // In steps, so that all who look at one range ask the same, and are answered once.
+  const length = seconds(current().query.get("last")) ?? 3600;
+  const step = Math.max(5, Math.round(length / 240));
+  const now = Math.ceil(Date.now() / 1000 / step) * step;
   const last = about?.last_us ? Math.ceil(about.last_us / 1e6) + 1 : now;
   return about?.ended ? last : Math.max(now, Math.min(last, now + 60));
 }

@@ -1,7 +1,7 @@
 // Charts over time: uPlot, dressed for this page. Legends are made here, of text nodes.
 
 import { h, fill } from "./dom.js";
-import { minute } from "./format.js";
+import { minute, moment } from "./format.js";
 
 const charts = new Set();
 const sync = () => uPlot.sync("time");
@@ -69,14 +69,16 @@ export function timeChart({ title, note, times, series, format, stacked = false,
       stroke: colour("--muted"), font: "11px system-ui, sans-serif",
       grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false },
     };
+    // On a logarithmic scale, a line and a label for each power of ten.
+    const powers = (_plot, splits) => splits.map((split) => (split > 0 && Number.isInteger(Math.log10(split)) ? split : null));
     chart.plot = new uPlot({
       width, height, padding: [8, 8, 0, 0],
       legend: { show: false },
       cursor: { sync: { key: sync().key }, points: { show: !stacked, size: 6 }, drag: { x: Boolean(onRange), y: false, setScale: false }, y: false },
       scales: { x: { time: true }, y: log ? { distr: 3 } : { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] } },
       axes: [
-        { ...axis, space: 72, values: (_plot, splits) => splits.map((split) => minute(split * 1e6).slice(-5)) },
-        { ...axis, size: 58, space: 34, values: (_plot, splits) => splits.map((split) => (split === null ? "" : format(split))) },
+        { ...axis, space: 72, values: (_plot, splits) => splits.map((split) => (times.at(-1) - times[0] < 600 ? moment(split * 1e6, { day: false }) : minute(split * 1e6).slice(-5))) },
+        { ...axis, size: 58, space: 34, ...(log ? { filter: powers, grid: { ...axis.grid, filter: powers } } : {}), values: (_plot, splits) => splits.map((split) => (split === null ? "" : format(split))) },
       ],
       series: [{}, ...order.map((index) => ({
         stroke: colour(series[index].colour),
@@ -122,9 +124,9 @@ function stack(series) {
   }));
 }
 
-/** A line needs two neighbours; values without any are drawn as points. */
+/** A line needs two neighbours; where a value has none, points are drawn. */
 function lonely(values) {
-  return values.every((value, at) => value === null || ((values[at - 1] ?? null) === null && (values[at + 1] ?? null) === null));
+  return values.some((value, at) => value !== null && (values[at - 1] ?? null) === null && (values[at + 1] ?? null) === null);
 }
 
 function mix(name) {

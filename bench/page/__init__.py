@@ -1,0 +1,1 @@
+"""The page's JSON API under load."""

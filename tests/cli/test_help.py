@@ -1,0 +1,29 @@
+"""Help texts, as a person reads them."""
+
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from otel_dns.cli import main
+
+
+def _commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield (*path, name)
+        if isinstance(command, click.Group):
+            yield from _commands(command, *path, name)
+
+
+@pytest.mark.parametrize("command", list(_commands(main)), ids=" ".join)
+def test_help_says_something_and_shows_examples_as_lines(command: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(main, [*command, "--help"])
+    assert done.exit_code == 0, done.output
+    usage, _, text = done.output.partition("\n\n")
+    assert usage.startswith("Usage: ")
+    assert text.split("Options:")[0].strip()
+    # click's mark for lines that stay as they are; in a raw string it is none, and is printed.
+    assert "\\b" not in done.output

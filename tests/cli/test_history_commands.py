@@ -1,0 +1,139 @@
+"""The commands that ask the history, on files as the processor writes them."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from otel_dns.cli import main
+from tests.history.support import forwarded, keep, lookup, resolution, searched
+from tests.support.spans import MS, SECOND
+
+HOSTILE = "evil\x1b[31m[bold]\u202e.example.org"
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("history")
+    failed = resolution(
+        lookup(60 * SECOND, 65 * SECOND, error_type="timeout"),
+        (forwarded(60 * SECOND, name="www.example.org."), 3),
+    )
+    hostile = searched(62 * SECOND)
+    hostile = dataclasses.replace(hostile, lookup=dataclasses.replace(hostile.lookup, name=HOSTILE))
+    keep(made, *(searched(n * SECOND) for n in range(12)), failed, hostile)
+    return made
+
+
+def _run(directory: Path, *arguments: str) -> Result:
+    done = CliRunner().invoke(main, [*arguments, "--history", str(directory)])
+    assert not isinstance(done.exception, (AssertionError, TypeError, ValueError)), done.exc_info
+    return done
+
+
+def test_slow_is_lines_when_piped(directory: Path) -> None:
+    done = _run(directory, "slow", "--since", "all", "-n", "2")
+    assert done.exit_code == 0
+    heading, first, _ = done.stdout.splitlines()
+    assert heading.split("\t")[:4] == ["start (UTC)", "took", "name", "outcome"]
+    assert first.split("\t")[1:4] == ["5.00 s", "www.example.org", "timeout"]
+    assert len(first.split("\t")[-1]) == 32
+
+
+def test_every_answer_has_a_json_form(directory: Path) -> None:
+    slow = json.loads(_run(directory, "slow", "--since", "all", "--json").stdout)
+    assert slow[0]["duration_ns"] == 5 * SECOND
+    shown = json.loads(_run(directory, "show", slow[0]["trace_id"], "--json").stdout)
+    assert shown[0]["hops"][0]["spans"][0]["name"] == "servedns"
+    (pod,) = json.loads(_run(directory, "top", "--since", "all", "--json").stdout)
+    assert (pod["key"], pod["lookups"], pod["latency"]["max_ns"]) == ("cart-1", 14, 5 * SECOND)
+    report = json.loads(_run(directory, "report", "--since", "all", "--json").stdout)
+    assert report["totals"]["lookups"] == 14
+    assert report["advice"][0]["ways"][0]["paste"][0] == "spec:"
+    asked = _run(directory, "query", "SELECT count(*) AS n FROM hops", "--since", "all", "--json")
+    assert json.loads(asked.stdout) == [{"n": 53}]
+
+
+def test_show_draws_the_waterfall_of_the_latest(directory: Path) -> None:
+    done = _run(directory, "show", "last")
+    assert "4 queries" in done.stdout
+    assert "connect 192.0.2.53:53 4.00 ms" in done.stdout
+    assert "pod cart-1" in done.stdout
+    (plugins,) = (line for line in done.stdout.splitlines() if "DNS server, over all" in line)
+    assert "connect" not in plugins
+
+
+@pytest.mark.parametrize("command", [["slow"], ["report"], ["top", "--by", "name"]])
+def test_hostile_names_are_shown_and_change_nothing(directory: Path, command: list[str]) -> None:
+    done = _run(directory, *command, "--since", "all")
+    assert "evil\\x1b[31m[bold]" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "\u202e" not in done.stdout
+
+
+def test_a_report_is_a_document(directory: Path, tmp_path: Path) -> None:
+    text = _run(directory, "report", "--since", "all").stdout
+    for part in ("Where the time of all lookups went", "Upstreams", "ndots", "The slowest lookups"):
+        assert part in text
+    file = tmp_path / "report.html"
+    done = _run(directory, "report", "--since", "all", "--format", "html", "-o", str(file))
+    assert done.exit_code == 0
+    assert "<html>" in file.read_text()
+    assert "[bold]" in file.read_text()
+
+
+def test_watch_tells_who_asked(directory: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names"
+    names.write_text("# a comment\nWWW.example.org.\n")
+    done = _run(directory, "watch", "--list", str(names), "--since", "all", "--json")
+    assert done.exit_code == 3, "somebody asked"
+    (asker, *_) = json.loads(done.stdout)
+    assert (asker["pod"], asker["node"]) == ("cart-1", "node-a")
+    assert _run(directory, "watch", "nobody.example", "--since", "all").exit_code == 0
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_export_has_every_lookup(directory: Path, tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "out"
+    done = _run(directory, "export", "--since", "all", "--format", kind, "-o", str(file))
+    assert done.exit_code == 0, done.output
+    if kind == "parquet":
+        assert pq.read_metadata(file).num_rows == 14
+    else:
+        assert len(file.read_text().splitlines()) == 14 + (kind == "csv")
+    if kind == "jsonl":
+        first = json.loads(file.read_text().splitlines()[0])
+        assert first["duration_ns"] == 26 * MS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["show", "zz"], "is no trace id"),
+        (["show", "0123456789abcdef"], "no lookup of trace"),
+        (["slow", "--since", "yesterday"], "is no time"),
+        (["query", "SELECT nonsense"], "nonsense"),
+        (["query", "COPY lookups TO '/tmp/x'"], "Permission"),
+        (["watch"], "no names"),
+        (["export", "--format", "parquet"], "-o FILE"),
+    ],
+)
+def test_errors_say_what_to_do(directory: Path, arguments: list[str], says: str) -> None:
+    done = _run(directory, *arguments)
+    assert done.exit_code
+    assert says in done.output
+
+
+def test_a_history_that_is_not_there(tmp_path: Path) -> None:
+    done = _run(tmp_path / "none", "slow")
+    assert done.exit_code == 1
+    assert "--history DIR" in done.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    done = CliRunner().invoke(main, ["completion", shell])
+    assert "_OTEL_DNS_COMPLETE" in done.output
