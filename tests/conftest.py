@@ -1,19 +1,15 @@
 """What all tests share: which skips are allowed, and no temporary files left behind."""
 
-import re
 import signal
 from pathlib import Path
 
 import pytest
 
+from tests.support import skips
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--allowed-skips",
-        type=Path,
-        metavar="FILE",
-        help="fail when a test is skipped for a reason that matches no line of FILE",
-    )
+    parser.addoption("--allowed-skips", type=Path, metavar="FILE", help=skips.HELP)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,16 +25,13 @@ class SkipReport:
 
     def __init__(self, allowed: Path | None) -> None:
         self.refused: list[str] = []
-        self.patterns = None
-        if allowed is not None:
-            lines = allowed.read_text().splitlines()
-            self.patterns = [re.compile(line) for line in lines if line and line[0] != "#"]
+        self.allowed = skips.AllowedSkips(allowed)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if not report.skipped or hasattr(report, "wasxfail") or self.patterns is None:
+        if not report.skipped or hasattr(report, "wasxfail"):
             return
         reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else "no reason"
-        if not any(pattern.search(reason) for pattern in self.patterns):
+        if not self.allowed.allow(reason):
             self.refused.append(f"{report.nodeid}: {reason}")
 
     @pytest.hookimpl(tryfirst=True)

@@ -89,7 +89,7 @@ class ByTime:
             if (
                 len(traces) > 1
                 or (len(slot.traces) > 1 and slot.surplus(end_ns) > 0)
-                or (len(slot.lookups) > 1 and len(slot.lookups_between(start_ns, end_ns)) > 1)
+                or (len(slot.lookups) > 1 and self._rivals(slot, traces[0]))
             ):
                 contested = True
                 break
@@ -107,6 +107,15 @@ class ByTime:
             self._until_learning = _LEARN_EVERY
             self._learn(waiting, given)
         return Decision(waiting, given, CERTAIN if given else 0.0)
+
+    def _rivals(self, slot: Slot, trace: WaitingTrace) -> bool:
+        """Tell whether more than one lookup ran when a server trace started.
+
+        One that only overlaps with the trace's owner is no rival: whether it is still here must
+        not matter.
+        """
+        start_ns, reach_ns = trace.start_ns, self._tolerance_ns
+        return len(slot.lookups_between(start_ns - reach_ns, start_ns + reach_ns)) > 1
 
     # -- knots ---------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@ import logging
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -224,6 +225,59 @@ def test_even_a_broken_counter_stays_inside(
         "opentelemetry.sdk.metrics._internal.instrument._Counter.add",
     ).on(recorded, monkeypatch)
     assert socket.getaddrinfo("localhost", 80) == BARE("localhost", 80)
+
+
+class RaisingExporter(SpanExporter):
+    """An exporter with a bug."""
+
+    def __init__(self) -> None:
+        self.called = threading.Event()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.called.set()
+        raise RuntimeError("broken exporter")
+
+
+class RaisingProcessor(SpanProcessor):
+    """A span processor with a bug, at the start of a span or at its end."""
+
+    def __init__(self, at: str) -> None:
+        self.at = at
+        self.called = threading.Event()
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        self.fail("start")
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.fail("end")
+
+    def fail(self, at: str) -> None:
+        if at == self.at:
+            self.called.set()
+            raise RuntimeError("broken processor")
+
+
+@pytest.mark.parametrize("broken", ["exporter", "exporter in batches", "start", "end"])
+def test_the_applications_own_telemetry_may_raise(
+    recorded: Telemetry, broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller gets the answer, or the error, that it gets without telemetry."""
+    part: RaisingExporter | RaisingProcessor
+    if broken.startswith("exporter"):
+        part = RaisingExporter()
+        wrap = BatchSpanProcessor if broken.endswith("batches") else SimpleSpanProcessor
+        recorded.tracer_provider.add_span_processor(wrap(part))
+    else:
+        part = RaisingProcessor(broken)
+        recorded.tracer_provider.add_span_processor(part)
+    with caplog.at_level(logging.CRITICAL):
+        assert socket.getaddrinfo("localhost", 80) == BARE("localhost", 80)
+        with pytest.raises(socket.gaierror) as raised:
+            socket.getaddrinfo("no such host", 80)
+        assert raised.value.__context__ is None
+        recorded.tracer_provider.force_flush()
+    assert part.called.is_set()
+    recorded.tracer_provider.shutdown()
 
 
 def test_interrupts_pass_and_leave_nothing_behind(

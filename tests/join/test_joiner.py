@@ -358,6 +358,17 @@ def test_order_and_split_within_the_wait_change_no_join(data: st.DataObject, thi
     assert joiner.counts["duplicate"] == len(duplicates)
 
 
+def test_a_neighbour_out_of_reach_changes_nothing_whenever_it_comes() -> None:
+    late, early = lookup(MS, MS, candidates=("a.",)), lookup(0, 0, candidates=("a.",))
+    root = servedns(3 * MS, 4 * MS, name="a.")
+    joiner = Joiner(SETTINGS)
+    feed(joiner, [late, root])
+    feed(joiner, [early], now_ns=1)
+    outcomes = joiner.advance(SETTINGS.settle_ns) + joiner.advance(SETTINGS.settle_ns + 1)
+    assert joined(outcomes) == joined(settled([late, early, root]))
+    assert joined(outcomes)[late] == ("sure", [(root.trace_id, 0)])
+
+
 @given(st.data(), scenes(), st.integers(1, 4), st.integers(1, 6))
 def test_bounds_hold_and_all_that_went_in_comes_out_once(data, things, lookups, spans) -> None:
     settings = JoinSettings(

@@ -2,7 +2,7 @@
 
 A test whose outcome differs is run again, alone, up to three times each way: suites of sockets and
 timers have tests that fail now and then, and what matters is whether they still can have the same
-outcome. Exit code 1 if one cannot.
+outcome. Exit code 1 if one cannot, or if a suite is skipped for a reason that is not allowed.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tests.support import skips
 from tests.transparency.suites import CPYTHON, SUITES, Suite
 
 ROOT = Path(__file__).parents[2]
@@ -124,10 +125,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.transparency", description=__doc__)
     names = [suite.name for suite in SUITES]
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(names)}")
-    wanted = parser.parse_args().suites or names
+    parser.add_argument("--allowed-skips", type=Path, metavar="FILE", help=skips.HELP)
+    asked = parser.parse_args()
+    wanted = asked.suites or names
     if unknown := set(wanted) - set(names):
         parser.error(f"no such suite: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    allowed = skips.AllowedSkips(asked.allowed_skips)
     failures: list[str] = []
+    skipped = 0
     for suite in SUITES:
         if suite.name not in wanted:
             continue
@@ -135,10 +140,15 @@ def main() -> int:
             try:
                 where = source(suite.kind, Path(directory))
             except UnavailableError as reason:
-                print(f"{suite.name}: SKIPPED: {reason}")
+                print(f"{suite.name}: SKIPPED: {reason}", flush=True)
+                skipped += 1
+                if not allowed.allow(str(reason)):
+                    failures.append(f"{suite.name}: skip not allowed: {reason}")
                 continue
             failures += compare(suite, where)
-    print("\n".join(failures) or "every test behaves the same")
+    if skipped:
+        print(f"suites skipped: {skipped}")
+    print("\n".join(failures) or "every test that ran behaves the same")
     return bool(failures)
 
 
