@@ -106,6 +106,18 @@ LOOKUP_MARKED: Final = "otel_dns.lookup.marked"
 """``case``: the name's letter case on the wire is `otel_dns.marks.cased` of this span's trace id,
 span id and name, as far as the name that was asked for reaches; the search list's part is bare."""
 
+# -- lookups that are not sampled, many in one span (ours) --------------------------------------
+# Beside these a record's span has what its lookups have in common: client.address, the resolver's
+# attributes, otel_dns.lookup.api and otel_dns.lookup.family or dns.question.type.
+
+UNSAMPLED_SPAN: Final = "dns.lookups.unsampled"
+"""Ours. Name of a record's span: a root from the first lookup's start to the last one's end. The
+processor reads it and does not send it on."""
+UNSAMPLED_LOOKUPS: Final = "otel_dns.unsampled.lookups"
+"""JSON text, since a list of an attribute costs a hundred times as much: for each lookup a list of
+the name as the application asked for it, nanoseconds from this span's start to the lookup's,
+nanoseconds that it took, and its error.type or an empty text."""
+
 # -- one query on the wire, as the client saw it (dnspython) ------------------------------------
 # Beside these a query's span has dns.question.name and dns.question.type, dns.id,
 # dns.response_code, server.address and server.port, client.address and client.port, error.type.

@@ -8,11 +8,13 @@ import sys
 from collections import defaultdict
 from typing import Any
 
-from bench.client.measure import CONFIGURATIONS
+from bench.client import postgres
+from bench.client.measure import CONFIGURATIONS, TOLD
 
-PEERS = ("sqlite3", "urllib3")
+PEERS = ("psycopg", "sqlite3", "urllib3") if postgres.programs() else ("sqlite3", "urllib3")
 CASES = [
     *((subject, how) for how in CONFIGURATIONS for subject in ("getaddrinfo", *PEERS)),
+    ("getaddrinfo", TOLD),
     ("getaddrinfo_numeric", "recording"),
     ("getaddrinfo_numeric", "no_sdk"),
 ]
@@ -48,7 +50,7 @@ def calls(turns: int, number: int, rounds: int) -> Flat:
     # All cases in turn, and again: a disturbance then meets all of them, not one.
     for _ in range(turns):
         for case in CASES:
-            some = number // 5 if case[0] == "urllib3" else number
+            some = number // 5 if case[0] in {"psycopg", "urllib3"} else number
             for kind, values in run("measure", *case, some, rounds).items():
                 results[case][kind] += values
     flat: Flat = {}
@@ -105,6 +107,8 @@ def table(flat: Flat) -> str:
         name = f"{what}.import_on_{on}"
         label = f"{what}, {'Python alone' if on == 'python' else 'the SDK'}"
         lines.append(f"{label:<44}{_cell(flat, name + '.ms')}{flat[name + '.kib']:>10.0f}")
+    if "psycopg" not in PEERS:
+        lines += ["", "without psycopg: there is no PostgreSQL server here"]
     return "\n".join(lines)
 
 

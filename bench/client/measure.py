@@ -17,6 +17,8 @@ from opentelemetry import trace
 from bench.client.subjects import SUBJECTS, Call
 
 CONFIGURATIONS = ("recording", "not_sampled", "no_sdk")
+TOLD = "not_sampled_but_told"
+"""Ours alone: compact records of the lookups that are not sampled."""
 
 
 def providers(configuration: str) -> dict[str, Any]:
@@ -38,7 +40,8 @@ def providers(configuration: str) -> dict[str, Any]:
     )
     tracer_provider.add_span_processor(BatchSpanProcessor(Discard(), max_queue_size=100_000))
     meter_provider = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
-    return {"tracer_provider": tracer_provider, "meter_provider": meter_provider}
+    found: dict[str, Any] = {"tracer_provider": tracer_provider, "meter_provider": meter_provider}
+    return found | ({"unsampled_records": True} if configuration == TOLD else {})
 
 
 def timed(call: Call, calls: int, flush: Call) -> tuple[float, float]:

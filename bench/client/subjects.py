@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from bench.client import postgres
+
 Call = Callable[[], object]
 HOST = "localhost"
 """In /etc/hosts everywhere, so that no server's time is in the measurement."""
@@ -45,6 +47,21 @@ def sqlite(providers: dict[str, Any]) -> Iterator[Pair]:
     bare, traced = connection.cursor(), instrumented.cursor()
     yield Pair(lambda: bare.execute("SELECT 1"), lambda: traced.execute("SELECT 1"))
     connection.close()
+
+
+@contextmanager
+def psycopg(providers: dict[str, Any]) -> Iterator[Pair]:
+    import psycopg as library
+    from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
+
+    with postgres.server() as directory:
+        where = f"host={directory} user=bench dbname=postgres"
+        with library.connect(where) as plain, library.connect(where) as other:
+            instrumented = PsycopgInstrumentor().instrument_connection(
+                other, providers.get("tracer_provider")
+            )
+            bare, traced = plain.cursor(), instrumented.cursor()
+            yield Pair(lambda: bare.execute("SELECT 1"), lambda: traced.execute("SELECT 1"))
 
 
 @contextmanager
@@ -102,6 +119,7 @@ def web_server() -> Iterator[int]:
 SUBJECTS: dict[str, Any] = {
     "getaddrinfo": getaddrinfo(HOST),
     "getaddrinfo_numeric": getaddrinfo("127.0.0.1"),
+    "psycopg": psycopg,
     "sqlite3": sqlite,
     "urllib3": urllib3,
 }

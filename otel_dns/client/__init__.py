@@ -15,13 +15,14 @@ from otel_dns.client.dnspython import DnspythonInstrumentor
 from otel_dns.client.event_loop import EventLoopInstrumentor
 from otel_dns.client.getaddrinfo import GetaddrinfoInstrumentor
 from otel_dns.client.gethostby import GethostbyInstrumentor
+from otel_dns.client.gevent import GeventInstrumentor
 from otel_dns.client.recorder import Recorder
 
 __all__ = ["instrument", "uninstrument"]
 
 
 def instrument(**options: Any) -> None:
-    """Record lookups of the socket module, of event loops, of dnspython and of c-ares.
+    """Record lookups of the socket module, of event loops, of dnspython, of c-ares and of gevent.
 
     What is switched on already stays as it is.
 
@@ -51,4 +52,5 @@ def _instrumentors() -> list[Any]:
         EventLoopInstrumentor(),
         DnspythonInstrumentor(),
         AiodnsInstrumentor(),
+        GeventInstrumentor(),
     ]

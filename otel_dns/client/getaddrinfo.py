@@ -39,11 +39,20 @@ class GetaddrinfoInstrumentor(LookupInstrumentor):
         return ()
 
     def _patch(self, recorder: Recorder) -> Iterable[Replacement]:
-        names = reading(of_this_process())
-        # Whoever has put something else there knows best what it takes.
-        if semconv.MARK_CASE in recorder.settings.marks and is_like_getaddrinfo(socket.getaddrinfo):
-            yield Replacement(socket, "getaddrinfo", marking)
-        yield Patch(socket, "getaddrinfo", names, recorder, numbers_first)
+        return patches(socket, recorder)
+
+
+def patches(module: Any, recorder: Recorder) -> Iterable[Replacement]:
+    """Replace a module's getaddrinfo.
+
+    Args:
+        module: The socket module, or one that takes its place.
+        recorder: Who records the lookups.
+    """
+    # Whoever has put something else there knows best what it takes.
+    if semconv.MARK_CASE in recorder.settings.marks and is_like_getaddrinfo(module.getaddrinfo):
+        yield Replacement(module, "getaddrinfo", marking)
+    yield Patch(module, "getaddrinfo", reading(of_this_process()), recorder, numbers_first)
 
 
 def numbers_first(original: Callable[..., Any], wrapper: Callable[..., Any]) -> Callable[..., Any]:

@@ -30,14 +30,24 @@ class GethostbyInstrumentor(LookupInstrumentor):
         return ()
 
     def _patch(self, recorder: Recorder) -> Iterable[Patch]:
-        stub = of_this_process()
-        readings = {
-            "gethostbyname": forward("socket.gethostbyname", stub, one_address),
-            "gethostbyname_ex": forward("socket.gethostbyname_ex", stub, addresses),
-            "gethostbyaddr": backward(stub),
-            "getnameinfo": of_socket_address("socket.getnameinfo", stub),
-        }
-        return [Patch(socket, name, reading, recorder) for name, reading in readings.items()]
+        return patches(socket, recorder)
+
+
+def patches(module: Any, recorder: Recorder) -> Iterable[Patch]:
+    """Replace a module's gethostbyname and its relatives.
+
+    Args:
+        module: The socket module, or one that takes its place.
+        recorder: Who records the lookups.
+    """
+    stub = of_this_process()
+    readings = {
+        "gethostbyname": forward("socket.gethostbyname", stub, one_address),
+        "gethostbyname_ex": forward("socket.gethostbyname_ex", stub, addresses),
+        "gethostbyaddr": backward(stub),
+        "getnameinfo": of_socket_address("socket.getnameinfo", stub),
+    }
+    return [Patch(module, name, reading, recorder) for name, reading in readings.items()]
 
 
 def forward(api: str, stub: Configured, answered: Any) -> Reading:

@@ -51,6 +51,7 @@ class OpenTracingRecorder(Recorder):
         self._given = tracer
         self.spans = _Spans(self)
         self.durations = _WithoutExemplars(self.durations)
+        self.unsampled = None  # a tag holds one value: there is no place for a record
 
     def wake(self) -> bool:
         """Find out whether there is a tracer."""

@@ -25,6 +25,7 @@ from opentelemetry.trace import (
     Span,
     Status,
     StatusCode,
+    Tracer,
     TracerProvider,
     get_current_span,
     get_tracer,
@@ -33,9 +34,16 @@ from opentelemetry.trace import (
 from otel_dns import __version__, semconv
 from otel_dns.client.api_path import ApiDurations, ApiSpans, DurationPath, SpanPath
 from otel_dns.client.details import Attributes, Lookup, Outcome
-from otel_dns.client.fast_path import durations_of, nobody_records, spans_of, suppressed
+from otel_dns.client.fast_path import (
+    always_sampling,
+    durations_of,
+    nobody_records,
+    spans_of,
+    suppressed,
+)
 from otel_dns.client.names_bound import NamesBound, sendable
 from otel_dns.client.settings import Settings
+from otel_dns.client.unsampled import UnsampledRecords
 
 _MAX_ANSWERS: Final = 32
 _SURELY_SENDABLE: Final = 1000
@@ -81,6 +89,12 @@ class Recorder:
         )
         self.settings = Settings.read(options)
         self.names = NamesBound(self.settings.max_metric_names, self.settings.metric_names)
+        self.unsampled = (
+            UnsampledRecords(self._always_sampling, self._unseen)
+            if self.settings.unsampled_records
+            else None
+        )
+        """Takes lookups without a span that is sent; nothing if nobody wants them."""
         self._failure_logged = False
         self.awake = False
         """Whether somebody is known to record. As long as it is not, ask `wake`."""
@@ -147,6 +161,17 @@ class Recorder:
     def has_parent(self) -> bool:
         """Tell whether a span is active here."""
         return get_current_span().get_span_context().is_valid
+
+    def _always_sampling(self) -> Tracer | None:
+        return always_sampling(self.tracer)
+
+    def _unseen(self, make_spans: Callable[[], None]) -> None:
+        """Make spans that are no lookups, in the application's thread or in one of our own."""
+        try:
+            # A span processor that looks names up must not start the next record with it.
+            quietly(None, make_spans)
+        except Exception as error:  # noqa: BLE001 - the application must not see it
+            self.failed(error)
 
     def _call(self, hook: Callable[..., object], *args: object) -> None:
         try:
@@ -229,12 +254,14 @@ class Ongoing:
         """
         elapsed = perf_counter_ns() - self._clock
         recorder, lookup, span = self._recorder, self.lookup, self.span
+        unsampled = recorder.unsampled
         try:
             error_type: str | None = None
             recording = span.is_recording()
-            if failed or recording:
+            cached: bool | None = False
+            if failed or recording or (unsampled is not None and lookup.resolver.caches):
                 how = outcome(subject)
-                error_type = how.error_type
+                error_type, cached = how.error_type, how.cached
                 if recording:
                     recorder.describe(lookup, how, subject, span)
             recorder.durations.record(
@@ -243,6 +270,12 @@ class Ongoing:
                 error_type,
                 span if recording else None,
             )
+            if (
+                unsampled is not None
+                and not (recording and span.get_span_context().trace_flags.sampled)
+                and not cached  # which asked nobody
+            ):
+                unsampled.add(lookup, self.started_at, elapsed, error_type)
         except Exception as error:  # noqa: BLE001 - the application must not see it
             recorder.failed(error)
         try:

@@ -20,6 +20,7 @@ REQUIRE_PARENT_VARIABLE: Final = "OTEL_DNS_CLIENT_REQUIRE_PARENT"
 EXCLUDED_NAMES_VARIABLE: Final = "OTEL_DNS_CLIENT_EXCLUDED_NAMES"
 FAST_PATH_VARIABLE: Final = "OTEL_DNS_CLIENT_FAST_PATH"
 MARKS_VARIABLE: Final = "OTEL_DNS_CLIENT_MARKS"
+UNSAMPLED_VARIABLE: Final = "OTEL_DNS_CLIENT_UNSAMPLED_RECORDS"
 DEFAULT_MAX_NAMES: Final = 100
 
 RequestHook = Callable[[Span, Lookup], object]
@@ -51,6 +52,8 @@ class Settings:
     """Whether spans and measurements may be made past OpenTelemetry's public API."""
     marks: frozenset[str] = frozenset()
     """What queries of sampled lookups carry on the wire: of ``semconv.MARKS``."""
+    unsampled_records: bool = False
+    """Whether compact records tell the processor of lookups that are not sampled."""
 
     @classmethod
     def read(
@@ -60,8 +63,8 @@ class Settings:
 
         Args:
             options: ``max_metric_names``, ``metric_names``, ``require_parent``, ``excluded_names``,
-                ``request_hook``, ``response_hook``, ``fast_path``, ``marks``; None is as if not
-                given.
+                ``request_hook``, ``response_hook``, ``fast_path``, ``marks``,
+                ``unsampled_records``; None is as if not given.
             environ: Where the environment variables are looked up.
         """
 
@@ -88,6 +91,7 @@ class Settings:
             options.get("response_hook"),
             setting("fast_path", FAST_PATH_VARIABLE, _yes_or_no, True),
             setting("marks", MARKS_VARIABLE, _marks, frozenset()),
+            setting("unsampled_records", UNSAMPLED_VARIABLE, _yes_or_no, False),
         )
 
 

@@ -16,6 +16,7 @@ from otel_dns import semconv
 from otel_dns.join import context
 from otel_dns.join.breakdown import break_down
 from otel_dns.join.by_time import ByTime, Decision
+from otel_dns.join.early import MAX_QUERIES, EarlyQueries
 from otel_dns.join.hops import MAX_HOPS, Hops, spliced
 from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
@@ -40,8 +41,8 @@ _OWN_TRACE: Final = bytes(8)
 _NEW_CLIENT_LOOKUPS: Final = 128
 _LOOKED_AT: Final = 10_000
 """Waiting lookups that are looked at for a client whose clock is not known yet."""
-_MAX_QUERIES: Final = 64
-"""Queries of one lookup that are kept: it tries each candidate at each nameserver a few times."""
+_MAX_MESSAGES: Final = 256
+"""Messages of one query that are kept: two of its own, two for every attempt at an upstream."""
 _LOOKUP_BYTES: Final = 1_200
 _SLOT_BYTES: Final = 250
 _SPAN_BYTES: Final = 300
@@ -119,7 +120,7 @@ class Joiner:
         self._nodes: OrderedDict[str, str] = OrderedDict()
         self._hops = Hops(self._slots, self.settings.tolerance_ns)
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
-        self._early_queries: OrderedDict[tuple[bytes, bytes], list[ClientQuery]] = OrderedDict()
+        self._early_queries = EarlyQueries(self.settings.trace_wait_ns, self.settings.max_lookups)
         self._server_spans = 0
         self._bytes = 0
         self._left: OrderedDict[Hashable, _Destination | None] = OrderedDict()
@@ -137,6 +138,11 @@ class Joiner:
         return self._server_spans
 
     @property
+    def waiting_queries(self) -> int:
+        """Number of clients' queries held whose lookup has not come."""
+        return len(self._early_queries)
+
+    @property
     def waiting_bytes(self) -> int:
         """Bytes held, about."""
         return self._bytes
@@ -152,7 +158,7 @@ class Joiner:
         waiting = WaitingLookup(lookup, now_ns + self.settings.settle_ns)
         self._lookups[identity] = waiting
         if self._early_queries:
-            for query in self._early_queries.pop(identity, ()):
+            for query in self._early_queries.take(identity):
                 waiting.queries[query.span_id] = query
         self._bytes += _size_of(waiting)
         self._slots.add_lookup(waiting)
@@ -170,21 +176,19 @@ class Joiner:
             query: the query; its span itself is sent on by whoever read it.
             now_ns: the time.
         """
-        del now_ns  # bounded by number: its lookup's span follows at once
         waiting = self._lookups.get(lookup)
-        if waiting is not None:
+        if waiting is None:
+            if lookup in self._resolved:
+                self.counts["queries_late"] += 1
+            else:
+                self._early_queries.add(lookup, query, now_ns, self.counts)
+        elif query.span_id in waiting.queries:
+            self.counts["queries_duplicate"] += 1
+        elif len(waiting.queries) >= MAX_QUERIES:
+            self.counts["queries_surplus"] += 1
+        else:
             self._ladder.add_query(waiting, query)
             self._reserve(waiting)
-            return
-        if lookup in self._resolved:
-            self.counts["queries_late"] += 1
-            return
-        queries = self._early_queries.setdefault(lookup, [])
-        if len(queries) < _MAX_QUERIES and all(one.span_id != query.span_id for one in queries):
-            queries.append(query)
-        if len(self._early_queries) > self.settings.max_lookups:
-            self._early_queries.popitem(last=False)
-            self.counts["queries_evicted"] += 1
 
     def _reserve(self, waiting: WaitingLookup) -> None:
         """Take what is a lookup's for sure from the slots: it is not for guesses any more."""
@@ -217,7 +221,10 @@ class Joiner:
             self.counts["messages_late"] += 1
             return
         if message in waiting.messages:
-            self.counts["duplicate"] += 1
+            self.counts["messages_duplicate"] += 1
+            return
+        if len(waiting.messages) >= _MAX_MESSAGES:
+            self.counts["messages_surplus"] += 1
             return
         waiting.add_message(message)
         self._hold(waiting, _MESSAGE_BYTES)
@@ -245,6 +252,8 @@ class Joiner:
             if oldest.expires_ns > now_ns:
                 break
             self._release(oldest, "unmatched" if oldest.header else "no_root")
+        if self._early_queries:
+            self._early_queries.expire(now_ns, self.counts)
         return self._take_outcomes()
 
     def drain(self) -> list[Outcome]:
@@ -252,7 +261,7 @@ class Joiner:
         self._settle(list(self._lookups.values()))
         for waiting in list(self._traces.values()):
             self._release(waiting, "unmatched" if waiting.header else "no_root")
-        self._early_queries.clear()
+        self._early_queries.drain(self.counts)
         return self._take_outcomes()
 
     def _take_outcomes(self) -> list[Outcome]:
@@ -475,6 +484,7 @@ class Joiner:
         if waiting.queries:
             queries = tuple(sorted(waiting.queries.values(), key=lambda one: one.start_ns))
             lookup = replace(lookup, queries=queries)
+            self.counts["queries_joined"] += len(queries)
         del self._lookups[waiting.identity]
         self._remember(*waiting.identity)
         self._ladder.remove_lookup(waiting)

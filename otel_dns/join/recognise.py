@@ -1,10 +1,14 @@
 """Which spans concern us, and what they say: lookup spans and CoreDNS's server spans."""
 
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Final
+
+import msgspec
 
 from otel_dns import names, semconv
 from otel_dns.model import ClientQuery, Lookup, ServerTrace, Span
-from otel_dns.wire import otlp
+from otel_dns.wire import MalformedError, otlp
 
 _TYPES_OF_FAMILY: Final = {"any": ("A", "AAAA"), "inet": ("A",), "inet6": ("AAAA",)}
 _MAX_SEARCH: Final = 32
@@ -13,6 +17,11 @@ _MAX_NAME: Final = 1024
 """Characters of a name that are looked at: no name is as long, escapes included."""
 _MAX_PORT: Final = 65_535
 """Ports and message ids."""
+_Nanoseconds = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+_UNSAMPLED: Final = msgspec.json.Decoder(
+    # The client sends 256 at most.
+    Annotated[list[tuple[str, _Nanoseconds, _Nanoseconds, str]], msgspec.Meta(max_length=4096)]
+)
 
 
 def lookup_of(span: Span) -> Lookup | None:
@@ -24,9 +33,17 @@ def lookup_of(span: Span) -> Lookup | None:
         MalformedError: the span's attributes are broken.
     """
     attributes = otlp.attributes_of(span.raw)
-    name = attributes.get(semconv.DNS_QUESTION_NAME)
+    name, error_type = attributes.get(semconv.DNS_QUESTION_NAME), attributes.get(semconv.ERROR_TYPE)
+    if not isinstance(name, str):
+        return None
+    return _lookup(span, name, error_type if isinstance(error_type, str) else "", attributes)
+
+
+def _lookup(
+    span: Span, name: str, error_type: str, attributes: Mapping[str, otlp.AttributeValue]
+) -> Lookup | None:
     client = attributes.get(semconv.CLIENT_ADDRESS)
-    if not isinstance(name, str) or not isinstance(client, str) or not client:
+    if not isinstance(client, str) or not client:
         return None
     search = attributes.get(semconv.RESOLVER_SEARCH)
     if isinstance(search, str):
@@ -37,7 +54,6 @@ def lookup_of(span: Span) -> Lookup | None:
     kind = said_kind if isinstance(said_kind, str) else "other"
     question_type = attributes.get(semconv.DNS_QUESTION_TYPE)
     family = attributes.get(semconv.LOOKUP_FAMILY)
-    error_type = attributes.get(semconv.ERROR_TYPE)
     return Lookup(
         span=span,
         client=client,
@@ -53,10 +69,40 @@ def lookup_of(span: Span) -> Lookup | None:
         types=(question_type,)
         if isinstance(question_type, str)
         else _TYPES_OF_FAMILY.get(family if isinstance(family, str) else "any", ("A", "AAAA")),
-        error_type=error_type if isinstance(error_type, str) else "",
+        error_type=error_type,
         kind=kind,
         name=name,
     )
+
+
+def unsampled_of(span: Span) -> list[Lookup]:
+    """Read the lookups that a compact record tells of: they have no spans of their own.
+
+    Raises:
+        MalformedError: the record's attributes are broken, or do not fit together.
+    """
+    attributes = otlp.attributes_of(span.raw)
+    try:
+        told = _UNSAMPLED.decode(str(attributes.get(semconv.UNSAMPLED_LOOKUPS)))
+    except msgspec.MsgspecError as found:
+        raise MalformedError(f"{semconv.UNSAMPLED_LOOKUPS} of {span.name}: {found}") from None
+    lookups = []
+    for number, (name, after, duration, error) in enumerate(told, start=1):
+        start_ns = span.start_ns + after
+        own = Span(
+            span.trace_id,
+            number.to_bytes(8),
+            span.span_id,
+            semconv.LOOKUP_SPAN,
+            start_ns,
+            start_ns + duration,
+            b"",
+            span.origin,
+        )
+        lookup = _lookup(own, name, error, attributes)
+        if lookup is not None:
+            lookups.append(replace(lookup, recorded=False))
+    return lookups
 
 
 def query_of(span: Span) -> ClientQuery | None:

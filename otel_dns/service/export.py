@@ -61,11 +61,12 @@ class ExportPolicy:
 
     def _resolution(self, resolution: Resolution) -> Iterator[tuple[Origin, bytes]]:
         traces = resolution.join.traces
-        if not traces:
-            return encode(resolution)
         if not resolution.lookup.recorded:
             # The application's sampler left it out: its server traces stay their own.
+            self.counts["lookups_left_out_unsampled"] += not resolution.lookup.inferred
             return self._unrecorded(resolution)
+        if not traces:
+            return encode(resolution)
         if self._what == "lookups" or (self._what == "notable" and not self._notable(resolution)):
             self.counts["server_spans_left_out_joined"] += sum(
                 len(joined.trace.spans) for joined in traces

@@ -12,6 +12,8 @@ _RECEIVED: Final = (
     "lookup_spans", "server_spans", "other_spans", "zipkin_server_spans", "zipkin_other_spans",
 )  # fmt: skip
 _HELD: Final = ("waiting_lookups", "waiting_server_spans", "input_queue_spans")
+_MADE: Final = ("server_spans_made", "lookups_unsampled")
+_LEFT_OUT: Final = ("duplicate", "unsampled_records", "lookups_left_out_unsampled")
 _LOST: Final = ("spans_given_up", "spans_dropped_full")
 _REFUSED: Final = "spans_refused_"
 """How the count of spans begins that an output refused; the status follows."""
@@ -25,9 +27,9 @@ class Ledger:
     handed: int
     held: int
     left_out: int
-    """Duplicates, and what the export policy left out."""
+    """Duplicates, records that end here, and what the export policy left out."""
     made: int
-    """Spans that were made of messages here, and so never received."""
+    """What was made here of messages and records, and so never received."""
     unaccounted: Mapping[str, int]
     """What is missing (or too much, when negative), by gate: ``join``, or an output's name."""
 
@@ -54,10 +56,12 @@ def reading(
     received = sum(counts.get(name, 0) for name in _RECEIVED)
     handed = counts.get("spans_handed", 0)
     held = sum(gauges.get(name, 0) for name in _HELD)
-    left_out = counts.get("duplicate", 0) + sum(
-        value for name, value in counts.items() if name.startswith("server_spans_left_out_")
+    left_out = sum(
+        value
+        for name, value in counts.items()
+        if name in _LEFT_OUT or name.startswith("server_spans_left_out_")
     )
-    made = counts.get("server_spans_made", 0)
+    made = sum(counts.get(name, 0) for name in _MADE)
     missing = {"join": received + made - handed - held - left_out}
     for name, (own, queued) in outputs.items():
         missing[name] = handed - own.get("spans_sent", 0) - lost(own) - queued

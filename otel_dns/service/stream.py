@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from otel_dns import semconv
 from otel_dns.join import Joiner, JoinSettings, Outcome
-from otel_dns.join.recognise import is_lookup, lookup_of, query_of
+from otel_dns.join.recognise import is_lookup, lookup_of, query_of, unsampled_of
 from otel_dns.model import Origin, Span
 from otel_dns.service.export import ExportPolicy
 from otel_dns.service.settings import Export
@@ -71,6 +71,7 @@ class Stream:
         return {
             "waiting_lookups": self._joiner.waiting_lookups,
             "waiting_server_spans": self._joiner.waiting_server_spans,
+            "waiting_queries": self._joiner.waiting_queries,
             "waiting_bytes": self._joiner.waiting_bytes,
         }
 
@@ -83,6 +84,9 @@ class Stream:
         for span in incoming.lookups:
             if span.name == semconv.QUERY_SPAN:
                 self._take_query(span, now_ns)
+                continue
+            if span.name == semconv.UNSAMPLED_SPAN:
+                self._take_unsampled(span, now_ns)
                 continue
             try:
                 lookup = lookup_of(span)
@@ -111,6 +115,19 @@ class Stream:
         if query is not None and span.parent_id:
             self._joiner.add_query((span.trace_id, span.parent_id), query, now_ns)
         self._add(span.origin, span.raw)
+
+    def _take_unsampled(self, span: Span, now_ns: int) -> None:
+        """Take lookups that their application's sampler left out. The record itself ends here."""
+        try:
+            lookups = unsampled_of(span)
+        except MalformedError:
+            self._joiner.counts["lookups_incomplete"] += 1
+            self._add(span.origin, span.raw)
+            return
+        self._joiner.counts["unsampled_records"] += 1
+        self._joiner.counts["lookups_unsampled"] += len(lookups)
+        for lookup in lookups:
+            self._joiner.add_lookup(lookup, now_ns)
 
     def advance(self, now_ns: int) -> None:
         """Let time pass, and send what is due."""

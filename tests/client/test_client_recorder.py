@@ -257,27 +257,29 @@ class RaisingProcessor(SpanProcessor):
             raise RuntimeError("broken processor")
 
 
+@pytest.mark.parametrize("fast_path", [True, False])
 @pytest.mark.parametrize("broken", ["exporter", "exporter in batches", "start", "end"])
 def test_the_applications_own_telemetry_may_raise(
-    recorded: Telemetry, broken: str, caplog: pytest.LogCaptureFixture
+    telemetry: Telemetry, broken: str, fast_path: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The caller gets the answer, or the error, that it gets without telemetry."""
+    otel_dns.client.instrument(**telemetry.options, fast_path=fast_path)
     part: RaisingExporter | RaisingProcessor
     if broken.startswith("exporter"):
         part = RaisingExporter()
         wrap = BatchSpanProcessor if broken.endswith("batches") else SimpleSpanProcessor
-        recorded.tracer_provider.add_span_processor(wrap(part))
+        telemetry.tracer_provider.add_span_processor(wrap(part))
     else:
         part = RaisingProcessor(broken)
-        recorded.tracer_provider.add_span_processor(part)
+        telemetry.tracer_provider.add_span_processor(part)
     with caplog.at_level(logging.CRITICAL):
         assert socket.getaddrinfo("localhost", 80) == BARE("localhost", 80)
         with pytest.raises(socket.gaierror) as raised:
             socket.getaddrinfo("no such host", 80)
         assert raised.value.__context__ is None
-        recorded.tracer_provider.force_flush()
+        telemetry.tracer_provider.force_flush()
     assert part.called.is_set()
-    recorded.tracer_provider.shutdown()
+    telemetry.tracer_provider.shutdown()
 
 
 def test_interrupts_pass_and_leave_nothing_behind(

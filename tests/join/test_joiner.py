@@ -1,6 +1,7 @@
 """The join as a stream: who gets what, when it leaves, and that nothing is lost."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,10 @@ from tests.support.spans import (
     MS,
     SECOND,
     lookup,
+    message,
     nested,
+    new_id,
+    query,
     servedns,
 )
 
@@ -428,3 +432,43 @@ def test_overflow_with_all_in_one_slot_settles_the_oldest() -> None:
     assert joiner.counts["lookups_settled_early"] == 10_000 - joiner.waiting_lookups
     times = [one.lookup.start_ns for one in resolutions(joiner.drain())]
     assert sorted(times) == [lookup(at, at).start_ns for at in range(10_000)]
+
+
+def test_queries_whose_lookup_never_comes_are_bounded_and_counted() -> None:
+    joiner = Joiner(replace(SETTINGS, max_lookups=3))
+    came = lookup(0, MS)
+    seen = [query(0, MS) for _ in range(5)]
+    identity = (came.span.trace_id, came.span.span_id)
+    joiner.add_query(identity, seen[0], 0)
+    joiner.add_query(identity, seen[0], 0)
+    joiner.add_lookup(came, 0)
+    for one in seen[1:]:
+        joiner.add_query((new_id(16), new_id()), one, SECOND)
+    assert joiner.waiting_queries == 3
+
+    joiner.advance(61 * SECOND)
+    joiner.add_query(identity, seen[1], 62 * SECOND)
+    joiner.add_query((new_id(16), new_id()), seen[2], 62 * SECOND)
+    joiner.drain()
+
+    assert joiner.waiting_queries == 0
+    told = {name: number for name, number in joiner.counts.items() if name.startswith("queries")}
+    assert told == {
+        "queries_duplicate": 1, "queries_evicted": 1, "queries_joined": 1, "queries_unmatched": 4,
+        "queries_late": 1,
+    }  # fmt: skip
+
+
+def test_one_lookup_keeps_so_many_queries_and_one_server_trace_so_many_messages() -> None:
+    joiner = Joiner(SETTINGS)
+    asked = lookup(0, MS)
+    for held in (False, True):
+        if held:
+            joiner.add_lookup(asked, 0)
+        for _ in range(65):
+            joiner.add_query((asked.span.trace_id, asked.span.span_id), query(0, MS), 0)
+    for number in range(300):
+        joiner.add_message(message("FQ", number, peer="10.0.0.1:53", trace_id=bytes(8)), 0)
+
+    assert joiner.counts["queries_surplus"] == 1 + 65
+    assert joiner.counts["messages_surplus"] == 300 - joiner.waiting_server_spans > 0
