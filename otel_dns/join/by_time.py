@@ -114,7 +114,7 @@ class ByTime:
         One that only overlaps with the trace's owner is no rival: whether it is still here must
         not matter.
         """
-        start_ns, reach_ns = trace.start_ns, self._tolerance_ns
+        start_ns, reach_ns = trace.at_ns, self._tolerance_ns
         return len(slot.lookups_between(start_ns - reach_ns, start_ns + reach_ns)) > 1
 
     # -- knots ---------------------------------------------------------------------------------

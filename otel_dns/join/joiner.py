@@ -15,14 +15,16 @@ from typing import Final, TypeAlias
 from otel_dns import semconv
 from otel_dns.join import context
 from otel_dns.join.breakdown import break_down
+from otel_dns.join.by_case import ByCase
 from otel_dns.join.by_time import ByTime, Decision
 from otel_dns.join.early import MAX_QUERIES, EarlyQueries
 from otel_dns.join.hops import MAX_HOPS, Hops, spliced
 from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
-from otel_dns.join.skew import Skew, bounds_of, moved, node_of
+from otel_dns.join.skew import Skew, bounds_of, moved
 from otel_dns.join.timeline import timeline
-from otel_dns.join.waiting import Slot, Slots, WaitingLookup, WaitingTrace
+from otel_dns.join.unseen import Unseen, explained
+from otel_dns.join.waiting import Slots, WaitingLookup, WaitingTrace
 from otel_dns.model import (
     ClientQuery,
     Join,
@@ -38,9 +40,8 @@ from otel_dns.wire import MalformedError, otlp
 SECOND: Final = 1_000_000_000
 _OWN_TRACE: Final = bytes(8)
 """How a trace id begins that CoreDNS gave: its own have 64 bits."""
-_NEW_CLIENT_LOOKUPS: Final = 128
-_LOOKED_AT: Final = 10_000
-"""Waiting lookups that are looked at for a client whose clock is not known yet."""
+_CLOCKS_UNKNOWN: Final = 0.5
+"""Confidence of a join by time, at most, across clocks of which it is not known how they differ."""
 _MAX_MESSAGES: Final = 256
 """Messages of one query that are kept: two of its own, two for every attempt at an upstream."""
 _LOOKUP_BYTES: Final = 1_200
@@ -115,11 +116,11 @@ class Joiner:
         self._lookups: OrderedDict[tuple[bytes, bytes], WaitingLookup] = OrderedDict()
         self._traces: OrderedDict[Hashable, WaitingTrace] = OrderedDict()
         self._slots = Slots()
-        self._ladder = Ladder()
-        self._skew = Skew()
-        self._nodes: OrderedDict[str, str] = OrderedDict()
+        self._by_case = ByCase(self._slots, self.settings.tolerance_ns)
+        self._ladder = Ladder(self._by_case)
         self._hops = Hops(self._slots, self.settings.tolerance_ns)
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
+        self._unseen = Unseen()
         self._early_queries = EarlyQueries(self.settings.trace_wait_ns, self.settings.max_lookups)
         self._server_spans = 0
         self._bytes = 0
@@ -155,7 +156,9 @@ class Joiner:
         if identity in self._lookups or identity in self._resolved:
             self.counts["duplicate"] += 1
             return
-        waiting = WaitingLookup(lookup, now_ns + self.settings.settle_ns)
+        waiting = WaitingLookup(
+            lookup, now_ns + self.settings.settle_ns, self._skew.clocks_of(lookup)
+        )
         self._lookups[identity] = waiting
         if self._early_queries:
             for query in self._early_queries.take(identity):
@@ -216,6 +219,8 @@ class Joiner:
 
     def add_message(self, message: Message, now_ns: int) -> None:
         """Take in a message of dnstap or of a log."""
+        if message.trace_id:
+            self._unseen.traced(message.server)
         waiting = self._trace_of(message, now_ns)
         if waiting is None:
             self.counts["messages_late"] += 1
@@ -229,9 +234,9 @@ class Joiner:
         waiting.add_message(message)
         self._hold(waiting, _MESSAGE_BYTES)
         self._ladder.add_message(waiting, message)
-        if waiting.claim is None and not _carries_context(waiting):
+        if waiting.claim is None and not waiting.carries_context:
             if message.kind in {"CQ", "CR"}:
-                self._place(waiting)
+                self._slots.add_trace(waiting)
         else:
             self._slots.remove_trace(waiting)
         self._keep_bounds()
@@ -301,16 +306,8 @@ class Joiner:
         except MalformedError:
             self.counts["bad_root"] += 1
             return
-        if waiting.claim is None and not _carries_context(waiting):
-            self._place(waiting)
-
-    def _place(self, waiting: WaitingTrace) -> None:
-        self._slots.add_trace(waiting)
-        if self._skew.corrects and waiting.slot is not None:
-            skew_ns = self._skew_of(waiting.slot.key[0], waiting)
-            if skew_ns != waiting.skew_ns:
-                waiting.skew_ns = skew_ns
-                waiting.slot.resort()
+        if waiting.claim is None and not waiting.carries_context:
+            self._slots.add_trace(waiting)
 
     def _keep_bounds(self) -> None:
         while self._traces and (
@@ -331,68 +328,43 @@ class Joiner:
 
     def _settle(self, due: list[WaitingLookup]) -> None:
         """Resolve lookups that have waited long enough, together: they share slots fairly."""
-        self._learn_skew(due)
         for waiting in due:
             for trace, claim in list(waiting.claimed.items()):
                 if trace.header is not None:
                     candidate = waiting.candidate_of(trace.header.name)
+                    if claim.method == semconv.METHOD_CASE:
+                        # One mark on all of them: what is wrong with one is with the others.
+                        waiting.claims_confidence = min(
+                            waiting.claims_confidence, self._by_case.confidence(trace)
+                        )
                     self._join(waiting, trace, candidate, claim.method, claim.query)
             self._join_own_trace(waiting)
+        self._follow_clocks(due)
         decisions = []
         for decision in self._by_time.decide(due):
             decisions.append(decision)
             self._slots.remove_lookup(decision.lookup)
+            if decision.given:
+                given = [trace for trace, _ in decision.given]
+                decision.lookup.clocks_known = not decision.lookup.clocks.doubts(
+                    decision.lookup, given
+                )
             for trace, candidate in decision.given:
                 self._join(decision.lookup, trace, candidate, semconv.METHOD_TIME, None)
         decisions.sort(key=_end_order)
         for decision in decisions:
             self._resolve(decision)
 
-    def _learn_skew(self, due: list[WaitingLookup]) -> None:
-        """Follow the clocks: by one lookup of so many, and by all that wait of a new client."""
-        changed = set()
-        new = set()
-        for waiting in due:
-            client = waiting.lookup.client
-            if client not in self._nodes:
-                self._nodes[client] = node_of(waiting.lookup)
-                new.add(client)
-                if len(self._nodes) > self.settings.max_remembered:
-                    self._nodes.popitem(last=False)
-            elif self._skew.sample():
-                changed |= self._sample_skew(waiting)
-        if new:
-            left = dict.fromkeys(new, _NEW_CLIENT_LOOKUPS)
-            for waiting in islice(self._lookups.values(), _LOOKED_AT):
-                client = waiting.lookup.client
-                if left.get(client):
-                    left[client] -= 1
-                    changed |= self._sample_skew(waiting)
-        if changed:
-            self._move(changed)
-
-    def _sample_skew(self, waiting: WaitingLookup) -> set[tuple[str, str]]:
-        slot = next(iter(self._slots.of(waiting)), None)
-        if slot is None or not slot.traces:
-            return set()
-        return self._skew.learn(self._nodes[waiting.lookup.client], waiting, slot)
-
-    def _move(self, changed: set[tuple[str, str]]) -> None:
-        """Move the server traces that wait to what is now known of the clocks."""
-        slots: dict[Slot, None] = {}
-        for trace in self._traces.values():
-            slot = trace.slot
-            if slot is not None:
-                key = (self._nodes.get(slot.key[0], slot.key[0]), trace.server)
-                if key in changed:
-                    trace.skew_ns = self._skew.of(key)
-                    slots[slot] = None
-        for slot in slots:
-            slot.resort()
-        self.counts["clock_corrections"] += len(changed)
-
-    def _skew_of(self, client: str, waiting: WaitingTrace) -> int:
-        return self._skew.of((self._nodes.get(client, client), waiting.server))
+    def _follow_clocks(self, due: list[WaitingLookup]) -> None:
+        """Learn how the servers' clocks go, before anything is decided by time."""
+        clocks = {}
+        for waiting in sorted(due, key=_start_order):
+            slot = next(self._slots.of(waiting), None)
+            if slot is not None and slot.traces:
+                waiting.clocks.follow(waiting, slot)
+                clocks[id(waiting.clocks)] = waiting.clocks
+        for one in clocks.values():
+            one.search()
 
     def _join_own_trace(self, waiting: WaitingLookup) -> None:
         """Join what servers wrote into the lookup's own trace."""
@@ -426,41 +398,33 @@ class Joiner:
         method: str,
         query: ClientQuery | None,
     ) -> None:
-        trace = waiting.complete()
+        trace, clocks = waiting.complete(), owner.clocks
+        owner.spans_lost = owner.spans_lost or waiting.spans_lost
         if query is not None:
-            self._learn_exact(owner, waiting, bounds_of(trace, query.start_ns, query.end_ns))
-        if self._skew.corrects and method != semconv.METHOD_TIME:
-            waiting.skew_ns = self._skew_of(owner.lookup.client, waiting)
-        if waiting.skew_ns:
-            trace = moved(trace, waiting.skew_ns)
+            clocks.bound(trace.server, query.start_ns, *bounds_of(trace, query))
+        skew_ns = clocks.offset_ns(trace.server, trace.start_ns) if clocks.version else 0
+        trace = moved(trace, skew_ns)
         parent = query.span_id if query else b""
-        self._send_along(owner, waiting, parent or owner.lookup.span.span_id)
+        self._send_along(owner, waiting, parent or owner.lookup.span.span_id, skew_ns)
         joined = JoinedTrace(
-            trace, candidate, timeline(trace), method, parent, skew_ns=waiting.skew_ns, query=query
-        )  # fmt: skip
+            trace, candidate, timeline(trace), method, parent, skew_ns=skew_ns, query=query
+        )
         owner.traces.append(self._with_hops(owner, joined))
-
-    def _learn_exact(
-        self, owner: WaitingLookup, waiting: WaitingTrace, bounds: tuple[int, int]
-    ) -> None:
-        client = owner.lookup.client
-        key = (self._nodes.get(client, client), waiting.server)
-        if self._skew.learn_exact(key, bounds):
-            self._move({key})
 
     def _with_hops(self, owner: WaitingLookup, joined: JoinedTrace) -> JoinedTrace:
         """Join what the server's own queries caused; return the server's trace with its time."""
         if joined.hop >= MAX_HOPS:
             return joined
         line: Sequence[Slice] = joined.timeline
-        for connect, waiting, confidence in self._hops.below(joined.trace):
-            trace = waiting.complete()
-            self._send_along(owner, waiting, connect.span_id)
+        skew_ns = joined.skew_ns
+        for connect, waiting, confidence in self._hops.below(joined.trace, skew_ns):
+            trace = moved(waiting.complete(), skew_ns)
+            self._send_along(owner, waiting, connect.span_id, skew_ns)
             below = self._with_hops(
                 owner,
                 JoinedTrace(
                     trace, joined.candidate, timeline(trace), semconv.METHOD_TIME,
-                    connect.span_id, joined.hop + 1,
+                    connect.span_id, joined.hop + 1, skew_ns,
                 ),
             )  # fmt: skip
             owner.traces.append(below)
@@ -468,14 +432,14 @@ class Joiner:
             line = spliced(line, connect, below.timeline)
         return replace(joined, timeline=line)
 
-    def _send_along(self, owner: WaitingLookup, waiting: WaitingTrace, parent: bytes) -> None:
+    def _send_along(
+        self, owner: WaitingLookup, waiting: WaitingTrace, parent: bytes, skew_ns: int
+    ) -> None:
         """Let a server trace go with a lookup."""
         self.counts["server_spans_joined"] += len(waiting.spans)
         if waiting.messages:
             self.counts["messages_joined"] += len(waiting.messages)
-        destination = _Destination(
-            owner.lookup.span.trace_id, parent, not waiting.rooted, waiting.skew_ns
-        )
+        destination = _Destination(owner.lookup.span.trace_id, parent, not waiting.rooted, skew_ns)
         self._forget(waiting, destination)
 
     def _resolve(self, decision: Decision) -> None:
@@ -496,15 +460,22 @@ class Joiner:
             confidence, group_size = 1.0, 1
             if decision.given:
                 confidence, group_size = decision.confidence, decision.group_size
-            confidence *= waiting.hops_confidence
+                if not waiting.clocks_known:
+                    confidence = min(confidence, _CLOCKS_UNKNOWN)
+                    self.counts["lookups_clocks_unknown"] += 1
+            confidence *= waiting.claims_confidence * waiting.hops_confidence
             join = Join(traces, method, confidence, group_size)
             self.counts["lookups_joined"] += 1
         else:
             join = Join((), semconv.METHOD_NONE, 0.0)
             self.counts["lookups_unjoined"] += 1
-        self._outcomes.append(
-            Resolution(lookup, join, break_down(lookup, join), outcome_of(lookup, join))
+        unseen = self._unseen.reason(
+            lookup, join, self._by_time.seen, spans_lost=waiting.spans_lost
         )
+        if unseen:
+            self.counts[f"lookups_{unseen}"] += 1
+        breakdown = explained(break_down(lookup, join), unseen)
+        self._outcomes.append(Resolution(lookup, join, breakdown, outcome_of(lookup, join), unseen))
 
     def _remember(self, trace_id: bytes, span_id: bytes) -> None:
         """Remember a span that is sent on with what was found: it is not sent a second time."""
@@ -552,6 +523,11 @@ class Joiner:
             self._outcomes.append(Late(span, destination.trace_id, destination.parent_id))
 
 
+def _start_order(waiting: WaitingLookup) -> tuple[int, bytes, bytes]:
+    span = waiting.lookup.span
+    return span.start_ns, span.trace_id, span.span_id
+
+
 def _end_order(decision: Decision) -> tuple[int, bytes, bytes]:
     span = decision.lookup.lookup.span
     return span.end_ns, span.trace_id, span.span_id
@@ -564,8 +540,3 @@ def _order(joined: JoinedTrace) -> tuple[int, bytes]:
 
 def _size_of(waiting: WaitingLookup) -> int:
     return len(waiting.lookup.span.raw) + _LOOKUP_BYTES + _SLOT_BYTES * len(waiting.candidates)
-
-
-def _carries_context(waiting: WaitingTrace) -> bool:
-    """Whether its query says whose it is: then it is not for guesses, whoever that may be."""
-    return any(message.context is not None for message in waiting.messages)

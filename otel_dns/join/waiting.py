@@ -12,8 +12,8 @@ from typing import NamedTuple
 from otel_dns import semconv
 from otel_dns.join import exchange
 from otel_dns.join.recognise import server_trace_of
+from otel_dns.join.skew import NodeClocks
 from otel_dns.model import ClientQuery, JoinedTrace, Lookup, Message, ServerTrace, Span
-from otel_dns.wire import otlp
 
 SlotKey = tuple[str, str, str]
 """Client address, normalised name, type."""
@@ -25,6 +25,8 @@ class WaitingLookup:
 
     lookup: Lookup
     due_ns: int
+    clocks: NodeClocks
+    """The servers' clocks against its own."""
     candidates: dict[SlotKey, list[int]] = field(default_factory=dict)
     """Its slots, each with the candidates that it is asked for: more than one where the search
     list repeats itself."""
@@ -33,6 +35,10 @@ class WaitingLookup:
     claimed: dict["WaitingTrace", "Claim"] = field(default_factory=dict)
     """Server traces that are its own for sure."""
     traces: list[JoinedTrace] = field(default_factory=list)
+    explained: bool = False
+    """Its first query was at a server just when it should have been."""
+    clocks_known: bool = True
+    """Whether it was known how the clocks differ when it was joined by time."""
     hops_confidence: float = 1.0
     """How sure the server traces behind the first server's are."""
     inherited_doubt: float = 0.0
@@ -150,9 +156,7 @@ class WaitingTrace:
     def server(self) -> str:
         """Which server's clock its times are by."""
         header = self.header
-        if header is None:
-            return ""
-        return header.server or instance_of(header.root.origin.resource)
+        return header.server if header is not None else ""
 
     def complete(self) -> ServerTrace:
         """Return the trace with all that has come."""
@@ -173,11 +177,18 @@ class Slot:
     key: SlotKey
     lookups: dict[WaitingLookup, None] = field(default_factory=dict)
     traces: dict[WaitingTrace, None] = field(default_factory=dict)
-    version: int = 0
-    """Changes when something is added."""
+    clocks: NodeClocks | None = None
+    """Those of its lookups; nothing while there are none."""
+    _version: int = 0
     _lookups_sorted: list[WaitingLookup] | None = None
     _longest_ns: int = 0
     _traces_sorted: list[WaitingTrace] | None = None
+    _clocks_version: int = 0
+
+    @property
+    def version(self) -> int:
+        """Changes when something is added, and when server traces are moved in time."""
+        return self._version + (self.clocks.version if self.clocks is not None else 0)
 
     def lookups_between(self, start_ns: int, end_ns: int) -> list[WaitingLookup]:
         """Return the lookups that ran in a stretch of time, in order of start."""
@@ -191,6 +202,14 @@ class Slot:
     def traces_between(self, start_ns: int, end_ns: int) -> list[WaitingTrace]:
         """Return the server traces that started in a stretch of time, in order of start."""
         found = self._sorted_traces()
+        first = bisect_left(found, start_ns, key=_trace_start)
+        return found[first : bisect_right(found, end_ns, lo=first, key=_trace_start)]
+
+    def near(self, start_ns: int, end_ns: int) -> list[WaitingTrace]:
+        """Return the same by clocks as they were known when last asked, which costs less."""
+        found = self._traces_sorted
+        if found is None:
+            return self.traces_between(start_ns, end_ns)
         first = bisect_left(found, start_ns, key=_trace_start)
         return found[first : bisect_right(found, end_ns, lo=first, key=_trace_start)]
 
@@ -214,18 +233,6 @@ class Slot:
         traces, lookups, _ = self.until(end_ns)
         return traces - lookups
 
-    def by_server_time(self) -> list[WaitingTrace]:
-        """Return all server traces in order of start, by the servers' clocks."""
-        found = self._sorted_traces()
-        if any(trace.skew_ns for trace in found):
-            return sorted(found, key=_server_start)
-        return found
-
-    def resort(self) -> None:
-        """Server traces have been moved in time."""
-        self._traces_sorted = None
-        self.version += 1
-
     def _sorted_lookups(self) -> list[WaitingLookup]:
         found = self._lookups_sorted
         if found is None:
@@ -237,6 +244,16 @@ class Slot:
 
     def _sorted_traces(self) -> list[WaitingTrace]:
         found = self._traces_sorted
+        clocks = self.clocks
+        if (
+            clocks is not None
+            and clocks.version
+            and (found is None or self._clocks_version != clocks.version)
+        ):
+            for trace in self.traces:
+                trace.skew_ns = clocks.offset_ns(trace.server, trace.start_ns)
+            self._clocks_version = clocks.version
+            found = None
         if found is None:
             found = self._traces_sorted = sorted(self.traces, key=_trace_start)
         return found
@@ -244,7 +261,8 @@ class Slot:
     def add_lookup(self, waiting: WaitingLookup) -> None:
         """Let a lookup wait here."""
         self.lookups[waiting] = None
-        self.version += 1
+        self.clocks = waiting.clocks
+        self._version += 1
         self._lookups_sorted = None
 
     def remove_lookup(self, waiting: WaitingLookup) -> None:
@@ -255,7 +273,7 @@ class Slot:
     def add_trace(self, waiting: WaitingTrace) -> None:
         """Let a server trace wait here."""
         self.traces[waiting] = None
-        self.version += 1
+        self._version += 1
         self._traces_sorted = None
 
     def remove_trace(self, waiting: WaitingTrace) -> None:
@@ -343,20 +361,6 @@ def _lookup_start(waiting: WaitingLookup) -> int:
 
 def _trace_start(waiting: WaitingTrace) -> int:
     return waiting.at_ns
-
-
-def _server_start(waiting: WaitingTrace) -> int:
-    return waiting.start_ns
-
-
-def instance_of(resource: bytes) -> str:
-    """Return which server wrote spans under an encoded resource, as far as that tells."""
-    attributes = otlp.resource_attributes(resource)
-    for key in (semconv.K8S_POD_NAME, semconv.K8S_POD_IP, semconv.K8S_NODE_NAME):
-        value = attributes.get(key)
-        if isinstance(value, str) and value:
-            return value
-    return otlp.service_name(resource)
 
 
 def _span_order(span: Span) -> tuple[int, bytes]:
