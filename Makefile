@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-transparency check bench-client bench-coredns bench-page bench-processor format docs dashboards lock clean
+.PHONY: help demo test test-transparency check bench-client bench-coredns bench-ingest bench-page bench-processor format docs dashboards lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ bench-processor: .venv/ready ## what a span costs in the processor, beside the r
 
 bench-page: .venv/ready ## what those who look at the page wait for
 	@$(BIN)/python -m bench.page $(BENCH_ARGS)
+
+bench-ingest: .venv/ready ## what those who look at the page take from the service that feeds it
+	@$(BIN)/python -m bench.page.ingest $(BENCH_ARGS)
 
 format: .venv/ready ## format the code, mend what the linter can
 	@$(BIN)/ruff format .

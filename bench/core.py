@@ -1,8 +1,9 @@
 """What the core costs: CPU microseconds a span, from OTLP bytes in to OTLP bytes out.
 
-No sockets and no threads: sort, join, annotate and build, as the service does them, on lookups and
-CoreDNS traces of nine spans shaped like real ones. Beside it, for the ratio, the least that
-any program pays that uses protobuf's Python objects: read every span, write it into a new request.
+No sockets and no threads: sort, join, measure, annotate and build, as the service does them, on
+lookups and CoreDNS traces of nine spans shaped like real ones. Beside it, for the ratio, the least
+that any program pays that uses protobuf's Python objects: read every span, write it into a new
+request.
 
     python -m bench.core            a table
     python -m bench.core --json     one flat object
@@ -21,6 +22,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otel_dns import semconv
 from otel_dns.join import JoinSettings
 from otel_dns.model import Origin
+from otel_dns.service.memory import collect_seldom
+from otel_dns.service.metrics import ResolutionMetrics
 from otel_dns.service.sorting import sort_otlp
 from otel_dns.service.stream import Stream
 from otel_dns.wire import otlp
@@ -95,7 +98,7 @@ class Core:
         self.spans = 0
         self._now_ns = 0
         settings = JoinSettings(settle_ns=SECOND, trace_wait_ns=2 * SECOND)
-        self._stream = Stream(settings, self._sent)
+        self._stream = Stream(settings, self._sent, [ResolutionMetrics()])
 
     def _sent(self, request: bytes, spans: int) -> None:
         del request
@@ -141,6 +144,7 @@ def microseconds(spans: int, work: Callable[[], None]) -> float:
 
 def measure(count: int, runs: int) -> dict[str, float | int | str]:
     """Medians of several runs, the ways taking turns."""
+    collect_seldom()
     joined, unjoined = requests(count, lookups=True), requests(count, lookups=False)
     joined_spans, unjoined_spans = count * (SPANS_A_TRACE + 1), count * SPANS_A_TRACE
     found: dict[str, list[float]] = {"joined": [], "unjoined": [], "objects": []}

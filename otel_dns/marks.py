@@ -90,11 +90,23 @@ def letters_in_case(asked: str, name: str, trace_id: bytes, span_id: bytes) -> i
         trace_id: The span's trace, 16 bytes.
         span_id: The span, 8 bytes.
     """
-    bare = name.removesuffix(".")
-    head = asked[: len(bare)]
-    if head != cased(bare, trace_id, span_id) or asked[len(bare) :][:1] not in {"", "."}:
-        return 0
-    return sum(map(str.isalpha, filter(str.isascii, head)))
+    marked = cased(name.removesuffix("."), trace_id, span_id)
+    return letters(marked) if begins(asked, marked) else 0
+
+
+def begins(asked: str, marked: str) -> bool:
+    """Whether a name on the wire is a marked one, or a domain of the search list follows that.
+
+    Args:
+        asked: The name on the wire, letter case kept.
+        marked: What :func:`cased` returned, without a dot at the end.
+    """
+    return asked.startswith(marked) and asked[len(marked) :][:1] in {"", "."}
+
+
+def letters(name: str) -> int:
+    """Count the letters of a name that can carry a mark."""
+    return sum(map(str.isalpha, filter(str.isascii, name)))
 
 
 def _bits(trace_id: bytes, span_id: bytes) -> int:

@@ -207,6 +207,29 @@ LATENCY_CLASS: Final = "otel_dns.latency.class"
 """How long the lookup took, in one word to search for: ``under_1ms``, ``under_10ms``,
 ``under_100ms``, ``under_1s`` or ``over_1s``."""
 
+# -- why something of a lookup was not seen (ours) ---------------------------------------------
+
+JOIN_UNSEEN: Final = "otel_dns.join.unseen"
+"""On a lookup of which no server trace is there, or none with CoreDNS's own spans: why.
+``not_sampled``: CoreDNS's trace plugin left it out (``every``); dnstap or the log may tell of it
+nevertheless. ``lost``: a server handled it, and its spans did not come. ``not_arrived``: the client
+waited for its timeout, and no server saw the query, or none before. ``no_query``: /etc/hosts, a
+cache or the name itself answered. ``not_traced``: only dnstap or the log tell of it, as CoreDNS
+does not trace. ``unknown``: nothing was ever seen from this client's address, or the evidence does
+not tell."""
+UNSEEN_NOT_SAMPLED: Final = "not_sampled"
+UNSEEN_LOST: Final = "lost"
+UNSEEN_NOT_ARRIVED: Final = "not_arrived"
+UNSEEN_NO_QUERY: Final = "no_query"
+UNSEEN_NOT_TRACED: Final = "not_traced"
+UNSEEN_UNKNOWN: Final = "unknown"
+UNSEEN: Final = (
+    UNSEEN_NOT_SAMPLED, UNSEEN_LOST, UNSEEN_NOT_ARRIVED, UNSEEN_NO_QUERY, UNSEEN_NOT_TRACED,
+    UNSEEN_UNKNOWN,
+)  # fmt: skip
+BESIDES_CACHE: Final = "cache"
+"""Beside nsswitch.conf(5)'s names: the resolver's own cache answered."""
+
 METHOD_CONTEXT: Final = "context"
 METHOD_EDNS: Final = "edns"
 METHOD_ID: Final = "id"

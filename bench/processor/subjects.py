@@ -136,13 +136,17 @@ def collector(output: str, directory: Path, *, joining: bool, wait_s: float) -> 
 
 
 @contextlib.contextmanager
-def processor(output: str, directory: Path, *, export: str, wait_s: float) -> Iterator[Subject]:
-    """otel-dns with everything on: join, breakdown, metrics."""
+def processor(
+    output: str, directory: Path, *, export: str, wait_s: float, history: bool = False
+) -> Iterator[Subject]:
+    """otel-dns with join, breakdown and metrics; with history too where that is wanted."""
     address, http = free_addresses(2)
     config = {
         "receivers": {"otlp": {"listen": address}, "http": {"listen": http}},
         "outputs": [{"endpoint": output}],
         "export": {"what": export},
+        "history": {"keep": history, "directory": str(directory / "history")},
+        "page": {"listen": None},
         "join": {
             "settle": wait_s, "server_trace_wait": wait_s,
             "max_lookups": 1_000_000, "max_server_spans": 10_000_000, "max_bytes": "16GiB",

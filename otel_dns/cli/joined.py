@@ -212,6 +212,7 @@ _ATTRIBUTES: Final = {
     semconv.BOTTLENECK: "bottleneck",
     semconv.JOIN_METHOD: "method",
     semconv.JOIN_CERTAINTY: "certainty",
+    semconv.JOIN_UNSEEN: "unseen",
     semconv.QUERIES: "queries",
     semconv.WASTE_QUERIES: "waste_queries",
     semconv.AFTER_ANSWER: "after_answer_ns",

@@ -17,6 +17,7 @@ import msgspec
 from otel_dns.cli.directories import default_history
 from otel_dns.cli.page_child import page_of
 from otel_dns.service import ServeSettings, Service, configuration, own_log
+from otel_dns.service.memory import collect_seldom
 
 _LOOK_S = 0.5
 _DEFAULTS = ServeSettings()
@@ -201,6 +202,7 @@ def _run(settings: ServeSettings) -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     service = Service(settings)
+    collect_seldom()
     ended = threading.Event()
 
     def end(_number: int, _frame: FrameType | None) -> None:

@@ -30,6 +30,12 @@ _MARKS: Final = {
     semconv.SEGMENT_WAITING: ("~", "red", "waiting, timeout"),
     semconv.SEGMENT_UNATTRIBUTED: ("?", "yellow", "unattributed"),
 }
+_WHY: Final = {
+    semconv.UNSEEN_NOT_SAMPLED: ": CoreDNS samples, and did not trace its queries",
+    semconv.UNSEEN_LOST: ": a server answered, and its spans were lost",
+    semconv.UNSEEN_NOT_ARRIVED: ": no query arrived at a server",
+    semconv.UNSEEN_NO_QUERY: ": it needed no query",
+}
 _AFTER: Final = ("░", "bright_black")
 
 
@@ -68,7 +74,8 @@ def waterfall(lookup: JoinedLookup, width: int) -> RenderableType:
     if lookup.queries:
         parts += [Padding(line, (0, 0, 0, 2)) for line in _queries(lookup, width)]
     else:
-        parts.append(Text("  no server trace was found for this lookup", "yellow"))
+        why = _WHY.get(text(lookup.attribute(semconv.JOIN_UNSEEN)), "")
+        parts.append(Text(f"  no server trace was found for this lookup{why}", "yellow"))
     parts += [Padding(line, (0, 0, 0, 2)) for line in _breakdown(lookup, width)]
     return Group(*parts)
 

@@ -157,6 +157,7 @@ def _scalars(resolution: Resolution) -> dict[str, Any]:
         "confidence": join.confidence,
         "certainty": join.certainty,
         "group_size": _int(join.group_size),
+        "unseen": resolution.unseen,
         "queries": _int(sum(not joined.hop for joined in join.traces)),
         "waste_queries": _int(breakdown.waste_queries),
         "waste_ns": _spent(breakdown.waste_ns),

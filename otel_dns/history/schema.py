@@ -112,6 +112,7 @@ SCHEMA: Final = pa.schema(
             "confidence": pa.float64(),
             "certainty": _TEXT,
             "group_size": _INT,
+            "unseen": _TEXT,  # why CoreDNS's spans are not there; empty: they are
             "queries": _INT,  # of hop 0: the client's own
             "waste_queries": _INT,
             "waste_ns": _LONG,

@@ -10,7 +10,7 @@ from otel_dns import semconv
 DIMENSIONS: Final = (
     "cluster", "namespace", "service", "pod", "node", "container", "client", "name", "type", "api",
     "resolver", "nameserver", "outcome", "error_type", "bottleneck", "latency_class", "method",
-    "certainty",
+    "certainty", "unseen",
 )  # fmt: skip
 """Columns that lookups are told apart and grouped by."""
 
@@ -42,6 +42,8 @@ class Where:
     latency_class: str = ""
     method: str = ""
     certainty: str = ""
+    unseen: str = ""
+    """Why CoreDNS's spans of it are not there."""
     plugin: str = ""
     """A plugin that at least one of its queries went through."""
     server: str = ""

@@ -61,6 +61,8 @@ def _lookup_span(resolution: Resolution) -> bytes:
     if join.certainty:
         parts.append(word_attribute(semconv.JOIN_CERTAINTY, join.certainty))
         parts.append(double_attribute(semconv.JOIN_CONFIDENCE, join.confidence))
+    if resolution.unseen:
+        parts.append(word_attribute(semconv.JOIN_UNSEEN, resolution.unseen))
     if join.group_size > 1:
         parts.append(int_attribute(semconv.JOIN_GROUP_SIZE, join.group_size))
     if join.traces:

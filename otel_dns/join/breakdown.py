@@ -46,18 +46,18 @@ class _Account:
 
     def server(self, slices: Sequence[Slice], start_ns: int, end_ns: int) -> None:
         """The part of a server's timeline from ``start_ns`` to ``end_ns``."""
-        for slice_start, slice_end, span in slices:
+        for piece in slices:
             # Not min and max: this runs for every span.
-            until_ns = slice_end if slice_end < end_ns else end_ns  # noqa: FURB136
-            since_ns = slice_start if slice_start > start_ns else start_ns  # noqa: FURB136
+            until_ns = piece.end_ns if piece.end_ns < end_ns else end_ns  # noqa: FURB136
+            since_ns = piece.start_ns if piece.start_ns > start_ns else start_ns  # noqa: FURB136
             nanoseconds = until_ns - since_ns
             if nanoseconds <= 0:
                 continue
-            if span.name == semconv.CONNECT_SPAN:
+            name = piece.span.name
+            if name == semconv.CONNECT_SPAN:
                 self.segments[semconv.SEGMENT_UPSTREAM] += nanoseconds
             else:
                 self.segments[semconv.SEGMENT_SERVER] += nanoseconds
-                name = span.name
                 if name not in self.plugins and len(self.plugins) >= _MAX_PLUGINS:
                     name = _OTHER_PLUGINS
                 self.plugins[name] = self.plugins.get(name, 0) + nanoseconds

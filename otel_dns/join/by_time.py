@@ -56,6 +56,11 @@ class ByTime:
         self.counts: Counter[str] = Counter()
         """Lookups by how they were decided: ``alone``, ``in_knots``, ``first_in``."""
 
+    @property
+    def seen(self) -> float:
+        """What share of the queries' server traces is there, as far as the joins tell."""
+        return self._completeness.seen
+
     def decide(self, due: list[WaitingLookup]) -> Iterator[Decision]:
         """Decide what lookups that are due are given; their order does not matter."""
         left = dict.fromkeys(sorted(due, key=_start_order))

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from otel_dns.join.clock_search import EARLY_NS, FIRST_GAP_NS, LATE_NS, search
 
 _LOST: Final = 7.0
-"""In nats: a thousand times likelier that the clock is elsewhere than that all these are missing."""
+"""In nats: a thousand times likelier that the clock is elsewhere than that all these are lost."""
 _FADE: Final = 1 / 64
 _CHANCE: Final = 0.02
 _SAMPLES: Final = 8
@@ -111,14 +111,14 @@ class Clock:
         until_ns = inf
         if self._suspicion and self._pending:
             since_ns = self._pending[0][0]
-            if (start_ns <= since_ns if explained else True) and end_ns >= since_ns:
+            if end_ns >= since_ns and (not explained or start_ns <= since_ns):
                 return True
         for step in reversed(self.steps):
             if until_ns < start_ns:
                 break
-            if not step.known and step.since_ns <= end_ns:
-                if not explained or step.since_ns >= start_ns:
-                    return True
+            overlaps = not step.known and step.since_ns <= end_ns
+            if overlaps and (not explained or step.since_ns >= start_ns):
+                return True
             until_ns = step.since_ns
         return False
 

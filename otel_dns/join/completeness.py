@@ -19,6 +19,7 @@ _PRIOR_SEEN: Final = 0.98
 _MAX_CLIENTS: Final = 20_000
 _QUICK_NS: Final = 150_000
 """A lookup this fast was answered without a server: from a file or a cache."""
+_TIMEOUT_NS: Final = 900_000_000
 _FEW_STRANGERS_HZ: Final = 0.001
 
 
@@ -50,7 +51,10 @@ class Completeness:
     def learn(self, lookup: Lookup, given: Collection[tuple[ServerTrace, int, int]]) -> None:
         """Take note of what a lookup was given: server traces, candidates, skews."""
         if not given:
-            if len(lookup.types) == 1 and lookup.end_ns - lookup.start_ns > _QUICK_NS:
+            took_ns = lookup.end_ns - lookup.start_ns
+            # What timed out may have reached no server at all, and an outage is no sampling.
+            timed_out = lookup.error_type and took_ns >= _TIMEOUT_NS
+            if len(lookup.types) == 1 and took_ns > _QUICK_NS and not timed_out:
                 self._count(0, 1)
             return
         families = self._families.get(lookup.client)

@@ -8,9 +8,11 @@ bounded by age, count and bytes, and everything that leaves is counted under a n
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeAlias
+
+from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.join import context
@@ -118,6 +120,7 @@ class Joiner:
         self._slots = Slots()
         self._by_case = ByCase(self._slots, self.settings.tolerance_ns)
         self._ladder = Ladder(self._by_case)
+        self._skew = Skew()
         self._hops = Hops(self._slots, self.settings.tolerance_ns)
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
         self._unseen = Unseen()

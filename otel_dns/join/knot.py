@@ -366,6 +366,8 @@ class Knot:
             here = scores[one] + scores[other]
             odds = 0.0
             for mine, yours in self._alternatives(first, second):
+                if _contradicted(first, mine) or _contradicted(second, yours):
+                    continue
                 there = self._score(first, mine) + self._score(second, yours)
                 if (
                     improve
@@ -623,6 +625,14 @@ def alike(one: Member, other: Member) -> bool:
     """Whether two lookups ask the same: then it does not matter for a breakdown whose is whose."""
     mine, yours = one.waiting.lookup, other.waiting.lookup
     return mine.candidates == yours.candidates and mine.types == yours.types
+
+
+def _contradicted(member: Member, edges: dict[Place, Column]) -> bool:
+    """Whether the wire says that a lookup did not have these server traces."""
+    waiting = member.waiting
+    return bool(waiting.lookup.marked or waiting.queries) and any(
+        waiting.excludes(column.trace) for column in edges.values()
+    )
 
 
 def _unite(one: Member, other: Member) -> None:

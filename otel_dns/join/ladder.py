@@ -4,6 +4,8 @@
   DoH request.
 * ``edns``: the query carried the client's trace context in an EDNS option, and dnstap shows it.
 * ``id``: address, port and id of the query are those that the client says it sent.
+* ``case``: the name of the query has the letter case that marks it as the client's span's
+  (:mod:`otel_dns.join.by_case`).
 
 Each is known as soon as both sides are there, in whatever order, so that no guess takes a server
 trace from the lookup that it belongs to.
@@ -13,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, TypeVar
 
 from otel_dns import semconv
+from otel_dns.join.by_case import ByCase
 from otel_dns.join.waiting import Claim, WaitingLookup, WaitingTrace
 from otel_dns.model import ClientQuery, Message
 
@@ -35,7 +38,8 @@ _SAME_QUERY_NS: Final = 500_000_000
 class Ladder:
     """Claims of lookups on server traces."""
 
-    def __init__(self) -> None:
+    def __init__(self, by_case: ByCase) -> None:
+        self._by_case = by_case
         self._asked: dict[WireKey, list[tuple[WaitingLookup, ClientQuery]]] = {}
         self._seen: dict[WireKey, list[WaitingTrace]] = {}
         self._hops: dict[HopKey, list[WaitingTrace]] = {}
@@ -45,7 +49,14 @@ class Ladder:
     @property
     def empty(self) -> bool:
         """Nothing is remembered."""
-        return not (self._asked or self._seen or self._hops or self._lookups or self._carried)
+        return not (
+            self._asked
+            or self._seen
+            or self._hops
+            or self._lookups
+            or self._carried
+            or self._by_case
+        )
 
     # -- messages that belong together ---------------------------------------------------------
 
@@ -88,6 +99,8 @@ class Ladder:
             self.add_query(waiting, query)
         for trace in self._carried.get(waiting.lookup.span.trace_id, ()):
             self._claim_by_context(trace)
+        if waiting.lookup.marked:
+            self._by_case.add_lookup(waiting)
 
     def add_query(self, waiting: WaitingLookup, query: ClientQuery) -> None:
         """Take in what a client saw of one query."""
@@ -99,6 +112,8 @@ class Ladder:
                 self._claim_by_id(trace, key)
         for trace in self._carried.get(waiting.lookup.span.trace_id, ()):
             self._claim_by_context(trace)
+        if query.marked:
+            self._by_case.add_query(waiting, query)
 
     def add_message(self, trace: WaitingTrace, message: Message) -> None:
         """Take in a message of a server trace, which has it already."""
@@ -117,10 +132,12 @@ class Ladder:
             self._claim_by_context(trace)
         if key in self._asked:
             self._claim_by_id(trace, key)
+        self._by_case.judge(trace)
 
     def remove_lookup(self, waiting: WaitingLookup) -> None:
         """Let a lookup leave."""
         _drop(self._lookups, waiting.lookup.span.trace_id, waiting)
+        self._by_case.remove_lookup(waiting)
         for query in waiting.queries.values():
             if query.dns_id is not None and query.client_port:
                 key = (waiting.lookup.client, query.client_port, query.dns_id, query.type)
@@ -149,7 +166,7 @@ class Ladder:
             for waiting in of_trace:
                 query = waiting.queries.get(span_id)
                 if query is not None or waiting.lookup.span.span_id == span_id:
-                    _claim(trace, Claim(waiting, semconv.METHOD_EDNS, query))
+                    trace.give(Claim(waiting, semconv.METHOD_EDNS, query))
                     return
             if not span_id:
                 self._claim_by_trace(trace, of_trace)
@@ -168,10 +185,10 @@ class Ladder:
             and one.lookup.start_ns - _SAME_QUERY_NS <= at_ns <= one.lookup.end_ns + _SAME_QUERY_NS
         ]
         if len(asking) == 1:
-            _claim(trace, Claim(asking[0], semconv.METHOD_EDNS, None))
+            trace.give(Claim(asking[0], semconv.METHOD_EDNS, None))
 
     def _claim_by_id(self, trace: WaitingTrace, key: WireKey) -> None:
-        if trace.claim is not None:
+        if trace.claim is not None and trace.claim.method != semconv.METHOD_CASE:
             return
         header = trace.header
         if header is None:
@@ -183,7 +200,7 @@ class Ladder:
             if query.name == header.name and apart_ns <= best_ns:
                 best, best_ns = Claim(waiting, semconv.METHOD_ID, query), apart_ns
         if best is not None:
-            _claim(trace, best)
+            trace.give(best)
 
 
 def wire_key(message: Message) -> WireKey:
@@ -217,13 +234,6 @@ def _contexts(trace: WaitingTrace) -> Iterator[tuple[bytes, bytes]]:
     for message in trace.messages:
         if message.context is not None:
             yield message.context
-
-
-def _claim(trace: WaitingTrace, claim: Claim) -> None:
-    if trace.claim is not None:
-        del trace.claim.owner.claimed[trace]
-    trace.claim = claim
-    claim.owner.claimed[trace] = claim
 
 
 def _drop(table: dict[_Key, list[_Value]], key: _Key, value: _Value) -> None:

@@ -1,12 +1,12 @@
 """Which spans concern us, and what they say: lookup spans and CoreDNS's server spans."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Final
 
 import msgspec
+from msgspec.structs import replace
 
-from otel_dns import names, semconv
+from otel_dns import marks, names, semconv
 from otel_dns.model import ClientQuery, Lookup, ServerTrace, Span
 from otel_dns.wire import MalformedError, otlp
 
@@ -72,6 +72,10 @@ def _lookup(
         error_type=error_type,
         kind=kind,
         name=name,
+        marked=_marked(name, span.trace_id, span.span_id)
+        if attributes.get(semconv.LOOKUP_MARKED) == semconv.MARK_CASE
+        else "",
+        besides=_besides(attributes),
     )
 
 
@@ -105,6 +109,15 @@ def unsampled_of(span: Span) -> list[Lookup]:
     return lookups
 
 
+def _besides(attributes: Mapping[str, otlp.AttributeValue]) -> tuple[str, ...]:
+    """Tell who could have answered without a query."""
+    named = attributes.get(semconv.LOOKUP_BESIDES_DNS)
+    besides = tuple(one for one in named if isinstance(one, str)) if type(named) is tuple else ()
+    if attributes.get(semconv.LOOKUP_CACHED) is True:
+        return (semconv.BESIDES_CACHE, *besides)
+    return besides
+
+
 def query_of(span: Span) -> ClientQuery | None:
     """Read a query from its span, or None when it lacks name, type or server.
 
@@ -135,7 +148,20 @@ def query_of(span: Span) -> ClientQuery | None:
         client_port=number(semconv.CLIENT_PORT, _MAX_PORT) or 0,
         dns_id=number(semconv.DNS_ID, _MAX_PORT),
         transport=text(semconv.QUERY_TRANSPORT),
+        marked=_marked(name, span.trace_id, span.span_id)
+        if semconv.MARK_CASE in _words(attributes.get(semconv.QUERY_MARKED))
+        else "",
     )
+
+
+def _words(value: otlp.AttributeValue | None) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else ()
+
+
+def _marked(name: str, trace_id: bytes, span_id: bytes) -> str:
+    """Return a name as it went out, without the last dot; what no name is that long is not one."""
+    bare = name.removesuffix(".")
+    return marks.cased(bare, trace_id, span_id) if len(bare) <= _MAX_NAME else ""
 
 
 def is_lookup(span: Span) -> bool:

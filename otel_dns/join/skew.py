@@ -6,8 +6,9 @@ are joined to by time is sure.
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.join.clock import Clock

@@ -6,13 +6,16 @@ A lookup asks each of its candidates once for each type. Each (client address, n
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.join import exchange
 from otel_dns.join.recognise import server_trace_of
 from otel_dns.join.skew import NodeClocks
+from otel_dns.marks import begins
 from otel_dns.model import ClientQuery, JoinedTrace, Lookup, Message, ServerTrace, Span
 
 SlotKey = tuple[str, str, str]
@@ -39,8 +42,12 @@ class WaitingLookup:
     """Its first query was at a server just when it should have been."""
     clocks_known: bool = True
     """Whether it was known how the clocks differ when it was joined by time."""
+    claims_confidence: float = 1.0
+    """How sure its claims by letter case are."""
     hops_confidence: float = 1.0
     """How sure the server traces behind the first server's are."""
+    spans_lost: bool = False
+    """A server traced one of its queries, and the spans did not come."""
     inherited_doubt: float = 0.0
     """Odds of exchanges with rivals that have left with what they were given."""
     inherited_partners: int = 0
@@ -65,9 +72,16 @@ class WaitingLookup:
         return names.index(name) if name in names else max(len(names) - 1, 0)
 
     def excludes(self, trace: "WaitingTrace") -> bool:
-        """Whether the wire says that a server trace is none of its own: another port or id."""
+        """Whether the wire says that a server trace is none of its own.
+
+        Another port or id, or a name that does not carry this lookup's mark.
+        """
         header = trace.header
-        if not self.queries or header is None or not header.client_port:
+        if header is None:
+            return False
+        if self.lookup.marked and header.asked and not begins(header.asked, self.lookup.marked):
+            return True
+        if not self.queries or not header.client_port:
             return False
         ports = {query.client_port for query in self.queries.values()}
         return 0 not in ports and header.client_port not in ports
@@ -117,10 +131,23 @@ class WaitingTrace:
         self.messages.append(message)
         self._header = None
 
+    def give(self, claim: Claim | None) -> None:
+        """Let a claim take the place of the one before, if there was any."""
+        if self.claim is not None:
+            del self.claim.owner.claimed[self]
+        self.claim = claim
+        if claim is not None:
+            claim.owner.claimed[self] = claim
+
     @property
     def rooted(self) -> bool:
         """Whether CoreDNS's own root span is there."""
         return self._rooted is not None
+
+    @property
+    def carries_context(self) -> bool:
+        """Whether the query says whose it is: then it is not for guesses, whoever that may be."""
+        return any(message.context is not None for message in self.messages)
 
     @property
     def header(self) -> ServerTrace | None:
@@ -157,6 +184,11 @@ class WaitingTrace:
         """Which server's clock its times are by."""
         header = self.header
         return header.server if header is not None else ""
+
+    @property
+    def spans_lost(self) -> bool:
+        """Whether its messages have the id of a trace of which no root span has come."""
+        return self._rooted is None and isinstance(self.key, bytes)
 
     def complete(self) -> ServerTrace:
         """Return the trace with all that has come."""

@@ -1,14 +1,14 @@
 """One DNS message as a server saw it: what dnstap and log lines tell."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 MessageKind = Literal["CQ", "CR", "FQ", "FR"]
 """Client query, client response, forwarder query, forwarder response: dnstap's words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True, gc=False):
     """A DNS message that passed a server, from dnstap or from a line of its log."""
 
     kind: MessageKind

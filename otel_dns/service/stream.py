@@ -6,8 +6,9 @@ replayed through the very same.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Final, Protocol
+
+from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.join import Joiner, JoinSettings, Outcome

@@ -34,6 +34,16 @@ OUTCOMES: Final = {
     semconv.OUTCOME_ERROR: "error",
 }
 
+UNSEEN: Final = {
+    semconv.UNSEEN_NOT_SAMPLED: "CoreDNS's spans: not sampled",
+    semconv.UNSEEN_LOST: "CoreDNS's spans: lost on their way",
+    semconv.UNSEEN_NOT_ARRIVED: "a query: no server got it, and the client waited",
+    semconv.UNSEEN_NO_QUERY: "a query: none was needed",
+    semconv.UNSEEN_NOT_TRACED: "CoreDNS's spans: it does not trace",
+    semconv.UNSEEN_UNKNOWN: "anything at the servers, and why is not known",
+}
+"""Why CoreDNS's spans of a lookup are not there."""
+
 FAILED: Final = (
     semconv.OUTCOME_TIMEOUT,
     semconv.OUTCOME_SERVER_FAILURE,

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from otel_dns import semconv
+from otel_dns.web import labels
 from otel_dns.web.answering import Answering
 from otel_dns.web.asked import SECOND, Asked, Window
 from otel_dns.web.lists import ROW_SQL, row_fields
@@ -31,8 +32,8 @@ def whole(
     found = answering.rows(
         f"""
         SELECT {ROW_SQL}, confidence, group_size, waste_ns, after_answer_ns, api, resolver, family,
-            nameserver, search, ndots, candidates, error_type, inferred, plugins, hops, evidence,
-            spans, left_out, container
+            nameserver, search, ndots, candidates, error_type, inferred, unseen, plugins, hops,
+            evidence, spans, left_out, container
         FROM lookups WHERE trace_id = ? AND span_id = ? LIMIT 1
         """,
         everywhere,
@@ -208,6 +209,7 @@ def _facts(row: dict[str, Any]) -> list[Labelled]:
         ("error", row["error_type"]),
         ("container", row["container"]),
         ("inferred", "yes: made of server evidence alone" if row["inferred"] else ""),
+        ("not seen", labels.UNSEEN.get(row["unseen"] or "", "")),
         ("left out", f"{row['left_out']} spans beyond the limits" if row["left_out"] else ""),
         ("trace", row["trace_id"]),
         ("span", row["span_id"]),

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
+from msgspec.structs import replace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_dns.model import Origin, Span
@@ -285,7 +286,7 @@ def move(span: Span, by_ns: int) -> Span:
         if tag in {_START_TAG, _END_TAG}:
             time_ns = start_ns if tag == _START_TAG else end_ns
             raw[end - 8 : end] = time_ns.to_bytes(8, "little")
-    return span._replace(start_ns=start_ns, end_ns=end_ns, raw=bytes(raw))
+    return replace(span, start_ns=start_ns, end_ns=end_ns, raw=bytes(raw))
 
 
 def attributes_of(raw: bytes, field: int = 9) -> dict[str, AttributeValue]:

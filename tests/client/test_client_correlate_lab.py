@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from otel_dns import marks, semconv
+from otel_dns.join import JoinSettings, Outcome
 from otel_dns.lab import Lab, available
 from otel_dns.lab.capture_files import Capture
 from otel_dns.lab.places import Pod
-from otel_dns.model import Message
+from otel_dns.model import Message, Resolution
+from otel_dns.service.recordings import Reading, read
+from otel_dns.service.stream import Stream
 from otel_dns.wire import dnstap
 from tests.support.programs import require
 from tests.support.waiting import eventually
@@ -51,6 +54,31 @@ print(json.dumps({"bare": bare, "marked": marked, "spans": spans}))
 """
 
 
+TOGETHER = """
+import socket, sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+import otel_dns.client
+
+endpoint, name = sys.argv[1:]
+provider = TracerProvider()
+provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint, insecure=True)))
+otel_dns.client.instrument(tracer_provider=provider, marks="case")
+ready = Barrier(16)
+
+def ask(_):
+    ready.wait()
+    socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)
+
+with ThreadPoolExecutor(16) as pool:
+    list(pool.map(ask, range(16)))
+provider.shutdown()
+"""
+
+
 @pytest.fixture(scope="module")
 def shop() -> Iterator[tuple[Pod, Capture]]:
     reason = available()
@@ -60,13 +88,17 @@ def shop() -> Iterator[tuple[Pod, Capture]]:
     with Lab() as lab:
         capture = lab.capture()
         lab.upstream_dns()
-        lab.cluster_dns(zipkin=None, dnstap=capture.dnstap, cache=0, extra=ALIAS)
+        lab.cluster_dns(zipkin=capture.zipkin_url, dnstap=capture.dnstap, cache=0, extra=ALIAS)
         yield lab.pod("shop-1", namespace="shop"), capture
 
 
 def tapped(capture: Capture) -> list[Message]:
     messages = map(dnstap.decode, capture.dnstap_messages())
     return [one for one in messages if isinstance(one, Message) and one.kind == "CQ"]
+
+
+def roots(capture: Capture) -> int:
+    return sum(span["name"] == semconv.SERVEDNS_SPAN for span in capture.zipkin_spans())
 
 
 def test_names_go_out_marked_and_the_application_does_not_see_it(
@@ -99,3 +131,42 @@ def test_names_go_out_marked_and_the_application_does_not_see_it(
         f"db.shop.svc.cluster.local. {kind}" for kind in ("A", "AAAA")
     }
     assert all(asked.values())
+
+
+class Joined:
+    """What the processor makes of all that was captured."""
+
+    def __init__(self, capture: Capture) -> None:
+        self.resolutions: list[Resolution] = []
+        stream = Stream(JoinSettings(), lambda _request, _spans: None, observers=[self])
+        for incoming in read([capture.directory], Reading(frozenset({"coredns"}))):
+            stream.take(incoming, 0)
+        stream.drain()
+
+    def observe(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Resolution):
+            self.resolutions.append(outcome)
+
+
+def test_lookups_of_one_name_at_one_moment_have_each_their_own(shop: tuple[Pod, Capture]) -> None:
+    """Which by time nobody could tell apart."""
+    pod, capture = shop
+    name, before = "mail.example.net", len(tapped(capture))
+    pod.run([sys.executable, "-c", TOGETHER, capture.otlp, name], check=True)
+    queries = 16 * 4 * 2
+    eventually(lambda: len(tapped(capture)) >= before + queries, "dnstap of all queries")
+    eventually(lambda: roots(capture) >= before + queries, "CoreDNS's spans of all queries")
+    found = [one for one in Joined(capture).resolutions if one.lookup.name == name]
+    assert len(found) == 16
+    ports = []
+    for resolution in found:
+        join = resolution.join
+        assert (join.method, join.certainty) == (semconv.METHOD_CASE, semconv.CERTAINTY_SURE)
+        assert len(join.traces) == 8
+        assert len({(one.trace.name, one.trace.type) for one in join.traces}) == 8
+        assert {one.trace.source for one in join.traces} == {semconv.SOURCE_TRACE}
+        # A witness that no mark has a part in: A and AAAA of a candidate leave from one port.
+        pairs = {(one.trace.name, one.trace.client_port) for one in join.traces}
+        assert len(pairs) == 4
+        ports += sorted(pairs)
+    assert len(set(ports)) == len(ports)

@@ -36,15 +36,25 @@ class Chain:
         """Run the storefront once; its output."""
         return self.run(scenarios.storefront(), service)
 
-    def run(self, command: list[str], service: str) -> str:
+    def run(self, command: list[str], service: str, **env: str) -> str:
         """Run a Python program in the Pod, instrumented from outside; its output."""
         done = self.pod.run(
             scenarios.instrumented(command),
-            env=scenarios.client_env(COLLECTOR_OTLP, service=service),
+            env={**scenarios.client_env(COLLECTOR_OTLP, service=service), **env},
             timeout=120,
             check=True,
         )
         return done.stdout + done.stderr
+
+    def counted(self, name: str) -> float:
+        """A counter of the processor's, all its series together."""
+        status, body = self.lab.http_get(f"{self.processor.http_url}/metrics")
+        assert status == 200, body
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in body.decode().splitlines()
+            if line.partition("{")[0].partition(" ")[0] == f"otel_dns_{name}_total"
+        )
 
     def search(self, service: str, tags: Mapping[str, str]) -> list[dict[str, Any]]:
         """Traces that Jaeger's own search finds."""

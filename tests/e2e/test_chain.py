@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from tests.e2e.conftest import Chain
+from tests.support.waiting import eventually
 
 
 def tags(span: dict[str, Any]) -> dict[str, Any]:
@@ -124,3 +125,21 @@ def test_a_delay_shows_up_in_its_plugin_and_in_the_upstream(default_chain: Chain
             ]
             assert sum(segments) // 1000 == microseconds
             assert attributes["otel_dns.breakdown.unattributed_ns"] == 0
+
+
+def test_lookups_that_are_not_sampled_are_known_and_not_shown(default_chain: Chain) -> None:
+    told, joined = (
+        default_chain.counted("lookups_unsampled"), default_chain.counted("lookups_joined")
+    )  # fmt: skip
+    default_chain.run(
+        [sys.executable, "-c", LOOKUPS],
+        "unsampled",
+        OTEL_TRACES_SAMPLER="always_off",
+        OTEL_DNS_CLIENT_UNSAMPLED_RECORDS="true",
+    )
+    eventually(lambda: default_chain.counted("lookups_joined") == joined + 10, "all ten are joined")
+    assert default_chain.counted("lookups_unsampled") == told + 10
+    # What a sampled lookup brings to Jaeger comes later than anything of these could.
+    default_chain.run_storefront("after")
+    default_chain.found("after", dns__question__name="db")
+    assert not default_chain.search("unsampled", {})

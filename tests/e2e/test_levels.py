@@ -11,8 +11,9 @@ from otel_dns import semconv
 from otel_dns.cli.joined import JoinedLookup, joined_lookups
 from otel_dns.lab import Lab, available, dns, environment, programs, scenarios
 from otel_dns.lab.capture_files import Capture
+from otel_dns.lab.places import Pod
 from otel_dns.lab.telemetry import Processor
-from otel_dns.wire.otlp import decode
+from otel_dns.wire.otlp import AttributeValue, decode
 from tests.support.programs import require
 from tests.support.waiting import eventually
 
@@ -56,24 +57,62 @@ def corefile(lab: Lab, *lines: str) -> str:
 def run_storefront(lab: Lab, processor: Processor, output: Capture, nameserver: str, name: str):
     """Run the storefront against one server; its joined lookups by name."""
     pod = lab.pod(name, namespace="shop", nameservers=[nameserver])
+    return run(
+        pod,
+        scenarios.storefront(),
+        processor,
+        output,
+        service=name,
+        lookups=scenarios.STOREFRONT_LOOKUPS,
+    )
+
+
+def run(
+    pod: Pod,
+    command: list[str],
+    processor: Processor,
+    output: Capture,
+    *,
+    service: str,
+    lookups: int,
+) -> dict[str, JoinedLookup]:
+    """Run a program in a Pod; its joined lookups by name, once there are so many."""
     pod.run(
-        scenarios.instrumented(scenarios.storefront()),
-        env=scenarios.client_env(processor.otlp, service=name),
+        scenarios.instrumented(command),
+        env=scenarios.client_env(processor.otlp, service=service),
         timeout=60,
         check=True,
     )
 
     def joined() -> dict[str, JoinedLookup]:
         requests = [request.SerializeToString() for request in output.trace_requests()]
-        lookups = joined_lookups(view for request in requests for view in decode(request))
-        ours = [one for one in lookups if one.span.resource.get(semconv.SERVICE_NAME) == name]
+        found = joined_lookups(view for request in requests for view in decode(request))
+        ours = [one for one in found if one.span.resource.get(semconv.SERVICE_NAME) == service]
         return {one.name: one for one in ours}
 
     return eventually(
-        lambda: found if len(found := joined()) >= scenarios.STOREFRONT_LOOKUPS else None,
-        "the joined lookups",
+        lambda: found if len(found := joined()) >= lookups else None,
+        f"{lookups} joined lookups of {service}",
         within=30,
     )
+
+
+LOOK_UP: Final = """
+import socket, sys
+for name in sys.argv[1:]:
+    try:
+        socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)
+    except OSError:
+        pass
+"""
+
+
+def look_up(*names: str) -> list[str]:
+    return [sys.executable, "-c", LOOK_UP, *names]
+
+
+def unseen(lookups: dict[str, JoinedLookup]) -> dict[str, AttributeValue]:
+    return {name: lookup.attribute(semconv.JOIN_UNSEEN) for name, lookup in lookups.items()}
 
 
 QUERIES: Final = {"web": 2, "db": 2, "www.example.org": 8, "slow.example.": 1, "paymets": 8}
@@ -97,6 +136,7 @@ def test_level_2_dnstap_alone_shows_server_and_upstream(lab, processor, output) 
     assert slow.attribute(semconv.BOTTLENECK) == semconv.SEGMENT_UPSTREAM
     assert {query.plugins[-1].peer for query in slow.queries} == {"192.0.2.53:53"}
     assert {one.rcode for one in lookups["paymets"].queries} == {"NXDOMAIN"}
+    assert set(unseen(lookups).values()) == {"not_traced"}
 
 
 def test_level_3_sampled_traces_beside_dnstap(lab, processor, output) -> None:
@@ -114,6 +154,37 @@ def test_level_3_sampled_traces_beside_dnstap(lab, processor, output) -> None:
         if "file" in {plugin.name for plugin in query.plugins}
     ]
     assert 3 <= len(with_plugins) <= 7  # a quarter of 21
+    for name, lookup in lookups.items():
+        sampled = any(query in with_plugins for query in lookup.queries)
+        assert unseen(lookups)[name] == (None if sampled else "not_sampled")
+
+
+def test_level_3_traces_that_were_lost(lab, processor, output) -> None:
+    # Nobody listens at the discard port: the reporter loses what it has.
+    trace = "trace zipkin http://10.244.0.1:9/api/v2/spans"
+    lab.cluster_dns(corefile(lab, "metadata", TAP, trace), name="coredns-5", address="10.96.0.25")
+    pod = lab.pod("lossy", namespace="shop", nameservers=["10.96.0.25"])
+    lookups = run(pod, look_up("db", "web"), processor, output, service="lossy", lookups=2)
+    assert unseen(lookups) == {"db": "lost", "web": "lost"}
+    assert counted(lookups) == {"db": 2, "web": 2}
+
+
+def test_level_4_why_nothing_was_seen(lab, processor, output) -> None:
+    trace = f"trace zipkin {processor.zipkin_url} {{\n        service coredns\n    }}"
+    server = lab.cluster_dns(corefile(lab, trace), name="coredns-4", address="10.96.0.24")
+    pod = lab.pod(
+        "level-4", namespace="shop", nameservers=["10.96.0.24"],
+        options=["ndots:5", "timeout:1", "attempts:1"],
+    )  # fmt: skip
+    before = run(pod, look_up("db", "level-4"), processor, output, service="before", lookups=2)
+    assert unseen(before) == {"db": None, "level-4": "no_query"}
+
+    server.process.pause()
+    during = run(pod, look_up("web"), processor, output, service="during", lookups=1)
+    server.process.kill()
+
+    assert unseen(during) == {"web": "not_arrived"}
+    assert during["web"].segments[semconv.SEGMENT_WAITING] >= 900_000_000
 
 
 def test_level_1_log_alone_shows_server_time(lab, processor, output, tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ there: spans, dnstap messages, both, with or without CoreDNS's trace id; of some
 told its own queries.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from otel_dns.join import Joiner, JoinSettings, Outcome, Released
 from otel_dns.join.joiner import Late
@@ -19,7 +20,9 @@ from otel_dns.model import ClientQuery, Lookup, Message, Resolution, Span
 from tests.support.spans import MS, SECOND, exchange, lookup, nested, query, servedns
 
 SETTINGS = JoinSettings(settle_ns=7 * SECOND, trace_wait_ns=60 * SECOND, tolerance_ns=2 * MS)
-CANDIDATES = [("a.",), ("a.x.", "a."), ("a.", "a."), ("b.",)]
+LONG = "accountancies."
+"""Letters enough for a mark to be a claim."""
+CANDIDATES = [("a.",), ("a.x.", "a."), ("a.", "a."), (LONG,), (f"{LONG}x.", LONG)]
 
 
 class Told(NamedTuple):
@@ -36,11 +39,15 @@ Thing = Lookup | Span | Message | Told
 def scenes(draw: st.DrawFn) -> list[Thing]:
     things: list[Thing] = []
     wire: list[tuple[int, int, str]] = []
+    marked: list[str] = [""]
     for _ in range(draw(st.integers(0, 4))):
         start_ns = draw(st.integers(0, 8)) * MS
         end_ns = start_ns + draw(st.integers(0, 20)) * MS
         candidates = draw(st.sampled_from(CANDIDATES))
-        made = lookup(start_ns, end_ns, candidates=candidates)
+        made = lookup(
+            start_ns, end_ns, name=candidates[-1], candidates=candidates, marked=draw(st.booleans())
+        )
+        marked.append(made.marked)
         made = replace(made, recorded=draw(st.booleans()) or draw(st.booleans()))
         things.append(made)
         if draw(st.booleans()):
@@ -51,7 +58,7 @@ def scenes(draw: st.DrawFn) -> list[Thing]:
     for _ in range(draw(st.integers(0, 6))):
         start_ns = draw(st.integers(0, 25)) * MS
         # A port and an id do not come again within a moment, unless the query itself does.
-        port, number, name = 40_002, len(things), draw(st.sampled_from("ab")) + "."
+        port, number, name = 40_002, len(things), draw(st.sampled_from(["a.", LONG, f"{LONG}x."]))
         if wire and draw(st.booleans()):
             port, number, name = wire.pop()
         root = servedns(start_ns, start_ns + MS, name=name)
@@ -61,9 +68,12 @@ def scenes(draw: st.DrawFn) -> list[Thing]:
         if evidence != "spans":
             at_ns = start_ns + 1000
             trace_id = root.span_id if evidence == "both" or draw(st.booleans()) else b""
+            mark = draw(st.sampled_from(marked))
+            asked = mark + name[len(mark) :] if name.startswith(mark.lower()) else name
             pair = exchange(
-                at_ns, at_ns + MS, name=name, port=port, dns_id=number, trace_id=trace_id
-            )
+                at_ns, at_ns + MS, name=name, port=port, dns_id=number, trace_id=trace_id,
+                asked=asked,
+            )  # fmt: skip
             things += pair[: 1 if evidence == "query only" else 2]
     return things
 
@@ -137,7 +147,7 @@ def test_order_split_and_duplicates_within_the_wait_change_nothing(data, things)
 @given(st.data(), scenes())
 def test_nothing_that_went_in_is_unaccounted_for(data, things) -> None:
     """At any time: received = left by some counted way + held."""
-    settings = replace(
+    settings = dataclasses.replace(
         SETTINGS,
         settle_ns=data.draw(st.sampled_from([0, SECOND])),
         trace_wait_ns=data.draw(st.sampled_from([0, 2 * SECOND])),
@@ -219,7 +229,7 @@ def test_time_only_moves_forward(data, things) -> None:
 
 @given(scenes(), st.integers(2_000, 20_000))
 def test_bytes_are_bounded_too(things, most) -> None:
-    joiner = Joiner(replace(SETTINGS, max_bytes=most))
+    joiner = Joiner(dataclasses.replace(SETTINGS, max_bytes=most))
     for thing in things:
         feed(joiner, thing, 0)
         assert joiner.waiting_bytes <= most

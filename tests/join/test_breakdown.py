@@ -1,10 +1,9 @@
 """Segments that add up to the lookup, and lie where the time was spent."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from otel_dns.join import break_down
 from otel_dns.join.timeline import timeline

@@ -5,6 +5,7 @@ import zlib
 
 import grpc
 import pytest
+from msgspec.structs import replace
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -128,7 +129,7 @@ def test_the_other_spans_of_a_mixed_request_pass_at_once_and_unchanged() -> None
 def test_spans_that_a_backend_would_refuse_are_refused_alone() -> None:
     def short(origin) -> object:
         good = span("bad", 0, 1, origin=origin)
-        return good._replace(raw=b"\x0a\x0f" + good.raw[2:17] + good.raw[18:])
+        return replace(good, raw=b"\x0a\x0f" + good.raw[2:17] + good.raw[18:])
 
     bad = [short(OTHER), short(COREDNS), short(APPLICATION)]
     with Backend() as backend, serving(backend.address) as running:
@@ -268,10 +269,10 @@ def test_batches_stay_small_enough_for_any_backend() -> None:
         for at in range(100)
     ]
     giant = lookup(0, MS).span
-    giant = giant._replace(raw=giant.raw + otlp.string_attribute("giant", "x" * 5_000_000))
+    giant = replace(giant, raw=giant.raw + otlp.string_attribute("giant", "x" * 5_000_000))
     with Backend() as backend, serving(backend.address, settle_s=0.5) as running:
         forward(
-            running.otlp, request(*(lookup(0, MS).span._replace(origin=one) for one in origins))
+            running.otlp, request(*(replace(lookup(0, MS).span, origin=one) for one in origins))
         )
         forward(running.otlp, request(giant))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Any, Final
 
-from otel_dns import semconv
+from otel_dns import marks, semconv
 from otel_dns.join.timeline import timeline
 from otel_dns.model import (
     ClientQuery,
@@ -86,13 +86,17 @@ def lookup(
     kind: str = "glibc",
     queries: Sequence[ClientQuery] = (),
     trace_id: bytes | None = None,
+    marked: bool = False,
 ) -> Lookup:
-    """A lookup; times are nanoseconds after T0."""
+    """A lookup, perhaps with its name in marked case; times are nanoseconds after T0."""
     attributes = otlp.string_attribute(semconv.DNS_QUESTION_NAME, name)
     attributes += otlp.string_attribute(semconv.CLIENT_ADDRESS, client)
+    own = span(
+        semconv.LOOKUP_SPAN, start_ns, end_ns, kind=3, tail=attributes, origin=APPLICATION,
+        parent_id=new_id(), trace_id=trace_id,
+    )  # fmt: skip
     return Lookup(
-        span(semconv.LOOKUP_SPAN, start_ns, end_ns, kind=3, tail=attributes, origin=APPLICATION,
-             parent_id=new_id(), trace_id=trace_id),
+        own,
         client,
         tuple(candidates),
         tuple(types),
@@ -100,7 +104,8 @@ def lookup(
         kind,
         name,
         tuple(queries),
-    )  # fmt: skip
+        marked=marks.cased(name.removesuffix("."), own.trace_id, own.span_id) if marked else "",
+    )
 
 
 def servedns(

@@ -158,7 +158,7 @@ def lookup(  # noqa: PLR0917
         "bottleneck": max(segments, key=lambda each: segments[each]), "latency_class": "",
         "method": "time" if joined else "none", "confidence": 0.997 if joined else 0.0,
         "certainty": chance.choices(("sure", "group", "unsure"), (90, 6, 4))[0] if joined else "",
-        "group_size": 1, "queries": len(hops) if joined else 0,
+        "group_size": 1, "unseen": "", "queries": len(hops) if joined else 0,
         "waste_queries": 2 * answered if joined else 0,
         "waste_ns": hops[2 * answered]["start_ns"] if joined else 0, "retries": int(lost),
         "inferred": False, "recorded": True,

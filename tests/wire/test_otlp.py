@@ -6,6 +6,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import (
@@ -164,7 +165,7 @@ def test_a_parent_behind_everything_else_is_the_parent() -> None:
     raw = child.raw[:28] + child.raw[38:] + child.raw[28:38]
 
     assert otlp.read_span(raw, NOWHERE).parent_id == child.parent_id
-    again = otlp.rewrite(child._replace(raw=raw), child.trace_id, b"parent..")
+    again = otlp.rewrite(replace(child, raw=raw), child.trace_id, b"parent..")
     assert ProtoSpan.FromString(again).parent_span_id == b"parent.."
 
 
