@@ -139,7 +139,7 @@ class Clock:
         Returns:
             Whether the offset has changed.
         """
-        if start_ns < self._until_ns:
+        if start_ns <= self._until_ns:
             return False
         self._until_ns = self._matched_ns = start_ns
         self._chance += (chance - self._chance) * _FADE
@@ -157,7 +157,7 @@ class Clock:
         Returns:
             Whether the offset has changed.
         """
-        if start_ns < self._until_ns:
+        if start_ns <= self._until_ns:
             return False
         self._until_ns = start_ns
         if len(differences) > _MAX_DIFFERENCES:

@@ -167,6 +167,7 @@ class Joiner:
             for query in self._early_queries.take(identity):
                 waiting.queries[query.span_id] = query
         self._bytes += _size_of(waiting)
+        waiting.clocks.add(waiting)
         self._slots.add_lookup(waiting)
         self._ladder.add_lookup(waiting)
         self._reserve(waiting)
@@ -239,6 +240,7 @@ class Joiner:
         self._ladder.add_message(waiting, message)
         if waiting.claim is None and not waiting.carries_context:
             if message.kind in {"CQ", "CR"}:
+                self._skew.heard(message.server, message.query_time_ns or message.time_ns)
                 self._slots.add_trace(waiting)
         else:
             self._slots.remove_trace(waiting)
@@ -309,6 +311,8 @@ class Joiner:
         except MalformedError:
             self.counts["bad_root"] += 1
             return
+        if waiting.header is not None:
+            self._skew.heard(waiting.header.server, root.start_ns)
         if waiting.claim is None and not waiting.carries_context:
             self._slots.add_trace(waiting)
 
@@ -360,14 +364,13 @@ class Joiner:
 
     def _follow_clocks(self, due: list[WaitingLookup]) -> None:
         """Learn how the servers' clocks go, before anything is decided by time."""
-        clocks = {}
-        for waiting in sorted(due, key=_start_order):
-            slot = next(self._slots.of(waiting), None)
-            if slot is not None and slot.traces:
-                waiting.clocks.follow(waiting, slot)
-                clocks[id(waiting.clocks)] = waiting.clocks
-        for one in clocks.values():
-            one.search()
+        latest: dict[int, WaitingLookup] = {}
+        for waiting in due:
+            before = latest.setdefault(id(waiting.clocks), waiting)
+            if waiting.due_ns > before.due_ns:
+                latest[id(waiting.clocks)] = waiting
+        for waiting in latest.values():
+            waiting.clocks.catch_up(waiting.due_ns, self._slots)
 
     def _join_own_trace(self, waiting: WaitingLookup) -> None:
         """Join what servers wrote into the lookup's own trace."""
@@ -524,11 +527,6 @@ class Joiner:
             self.counts["server_spans_superseded"] += 1
         else:
             self._outcomes.append(Late(span, destination.trace_id, destination.parent_id))
-
-
-def _start_order(waiting: WaitingLookup) -> tuple[int, bytes, bytes]:
-    span = waiting.lookup.span
-    return span.start_ns, span.trace_id, span.span_id
 
 
 def _end_order(decision: Decision) -> tuple[int, bytes, bytes]:

@@ -4,8 +4,8 @@ Before the offset of a pair is known, and while its track is lost, nothing that 
 are joined to by time is sure.
 """
 
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -17,12 +17,15 @@ from otel_dns.model import ClientQuery, Lookup, ServerTrace
 from otel_dns.wire import otlp
 
 if TYPE_CHECKING:
-    from otel_dns.join.waiting import Slot, WaitingLookup, WaitingTrace
+    from otel_dns.join.waiting import Slot, Slots, WaitingLookup, WaitingTrace
 
 MAX_NODES: Final = 4_096
 MAX_SERVERS: Final = 64
 """Servers of which one node's clocks are remembered."""
 _MAX_CLIENTS: Final = 100_000
+_MAX_HEARD: Final = 4_096
+_ON_THE_WAY_NS: Final = 2_000_000_000
+"""CoreDNS's reporter sends every second, and clocks may differ by half of one."""
 _ELSEWHERE_NS: Final = 10_000_000
 """So long before a lookup's first query nothing of its own is to be expected."""
 
@@ -30,10 +33,41 @@ _ELSEWHERE_NS: Final = 10_000_000
 class NodeClocks:
     """The clocks of all servers against that of one node's clients."""
 
-    def __init__(self) -> None:
+    def __init__(self, newest_ns: Mapping[str, int]) -> None:
         self.version = 0
         """Changes when an offset does; 0: no clock was ever corrected."""
         self._clocks: OrderedDict[str, Clock] = OrderedDict()
+        self._newest_ns = newest_ns
+        self._coming: deque[WaitingLookup] = deque()
+
+    def add(self, waiting: "WaitingLookup") -> None:
+        """Take a lookup in, to learn of it when its server traces have come."""
+        self._coming.append(waiting)
+
+    def catch_up(self, due_ns: int, slots: "Slots") -> None:
+        """Learn of the lookups that are due, and of later ones whose server traces have come.
+
+        So a clock that jumps is mostly found out before the first lookup after that is decided.
+        """
+        horizon_ns = self._horizon_ns()
+        ready = []
+        while self._coming and (
+            self._coming[0].due_ns <= due_ns or self._coming[0].lookup.end_ns <= horizon_ns
+        ):
+            ready.append(self._coming.popleft())
+        for waiting in sorted(ready, key=_start_order):
+            slot = slots.get(next(iter(waiting.candidates), ("", "", "")))
+            if slot is not None and slot.traces:
+                self._follow(waiting, slot)
+        for clock in self._clocks.values():
+            if clock.search():
+                self.version += 1
+
+    def _horizon_ns(self) -> int:
+        """By when lookups have ended all of whose server traces are there, as far as one knows."""
+        heard = [self._newest_ns.get(server, 0) for server in self._clocks]
+        newest_ns = min(heard) if heard else max(self._newest_ns.values(), default=0)
+        return newest_ns - _ON_THE_WAY_NS
 
     def offset_ns(self, server: str, at_ns: int) -> int:
         """Return what is to be added to a server's time."""
@@ -52,7 +86,7 @@ class NodeClocks:
             for clock in self._clocks.values()
         )
 
-    def follow(self, waiting: "WaitingLookup", slot: "Slot") -> None:
+    def _follow(self, waiting: "WaitingLookup", slot: "Slot") -> None:
         """Learn of the server traces of a lookup's first question."""
         start_ns = waiting.lookup.start_ns
         near = slot.near(start_ns - _ELSEWHERE_NS, start_ns + LATE_NS + 2 * FIRST_GAP_NS)
@@ -82,12 +116,6 @@ class NodeClocks:
             if (best is None or not clock.known) and clock.missed(start_ns, some, chance=chance):
                 self.version += 1
 
-    def search(self) -> None:
-        """Look for the clocks that are not known."""
-        for clock in self._clocks.values():
-            if clock.search():
-                self.version += 1
-
     def bound(self, server: str, at_ns: int, low_ns: int, high_ns: int) -> None:
         """Take note of an exact pair: between what the offset lies."""
         if self._clock(server).bound(at_ns, low_ns, high_ns):
@@ -107,7 +135,16 @@ class Skew:
 
     def __init__(self) -> None:
         self._nodes: OrderedDict[str, NodeClocks] = OrderedDict()
+        self._newest_ns: OrderedDict[str, int] = OrderedDict()
         self._clients: OrderedDict[tuple[str, bytes], NodeClocks] = OrderedDict()
+
+    def heard(self, server: str, at_ns: int) -> None:
+        """Take note of when a server took a query, by its clock."""
+        newest_ns = self._newest_ns
+        if at_ns > newest_ns.get(server, 0):
+            newest_ns[server] = at_ns
+            if len(newest_ns) > _MAX_HEARD:
+                newest_ns.popitem(last=False)
 
     def clocks_of(self, lookup: Lookup) -> NodeClocks:
         """Return the clocks against that of a lookup's node."""
@@ -117,7 +154,7 @@ class Skew:
             node = node_of(lookup)
             clocks = self._nodes.get(node)
             if clocks is None:
-                clocks = self._nodes[node] = NodeClocks()
+                clocks = self._nodes[node] = NodeClocks(self._newest_ns)
                 if len(self._nodes) > MAX_NODES:
                     self._nodes.popitem(last=False)
             self._clients[key] = clocks
@@ -155,3 +192,8 @@ def moved(trace: ServerTrace, by_ns: int) -> ServerTrace:
         asked_ns=trace.asked_ns + by_ns if trace.asked_ns else 0,
         sent_ns=trace.sent_ns + by_ns if trace.sent_ns else 0,
     )
+
+
+def _start_order(waiting: "WaitingLookup") -> tuple[int, bytes, bytes]:
+    span = waiting.lookup.span
+    return span.start_ns, span.trace_id, span.span_id

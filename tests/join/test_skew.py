@@ -35,7 +35,7 @@ def stream(ahead: Ahead, apart_ns: int = 50 * MS) -> Iterator[tuple[Resolution, 
         yield resolution, joined[0].skew_ns + ahead_ns if right else 10**18, ahead_ns
 
 
-@pytest.mark.parametrize("ahead_ns", [2 * MS, -20 * MS, 20 * MS, 200 * MS, -200 * MS])
+@pytest.mark.parametrize("ahead_ns", [-20 * MS, 20 * MS, 200 * MS, -200 * MS])
 def test_a_constant_skew_is_found_before_the_first_lookup_leaves(ahead_ns) -> None:
     for resolution, left_ns, _ in stream([ahead_ns] * 300):
         assert abs(left_ns) < MS // 5
