@@ -252,6 +252,19 @@ OUTCOME_ERROR: Final = "error"
 CACHE_HIT: Final = "hit"
 CACHE_MISS: Final = "miss"
 
+# -- what people search for, on the lookup span and on its servedns spans alike (ours) ------------
+
+# A search of Jaeger's is for tags of one span of one service, by equality. So each of these is a
+# single string on both, as are dns.question.name, otel_dns.lookup.outcome, otel_dns.bottleneck,
+# otel_dns.latency.class and otel_dns.join.method: one search works from the application's side and
+# from the server's.
+SEARCH_POD: Final = "otel_dns.pod"
+"""The Pod whose application made the lookup."""
+SEARCH_NAMESPACE: Final = "otel_dns.namespace"
+"""Its namespace."""
+SEARCH_NODE: Final = "otel_dns.node"
+"""The node that it runs on."""
+
 # -- segments of a breakdown (ours) --------------------------------------------------------------
 
 SEGMENT_STUB_NETWORK: Final = "stub_network"
@@ -363,9 +376,11 @@ METRIC_OVERFLOWED: Final = "otel_dns.metrics.overflowed"
 SEGMENT: Final = "otel_dns.segment"
 """Which segment of a breakdown."""
 PLUGIN: Final = "otel_dns.plugin"
-"""Which plugin of CoreDNS; ``servedns`` is the server around them."""
+"""Which plugin of CoreDNS; ``servedns`` is the server around them. On spans, to search for: the one
+that took most of the lookup's time at servers."""
 SERVER_INSTANCE: Final = "otel_dns.server"
-"""Which DNS server: its Pod or dnstap identity where known, else its service."""
+"""Which DNS server: its Pod or dnstap identity where known, else its service. On spans, to search
+for: on servedns its own, on the lookup the one asked first."""
 JOINED: Final = "otel_dns.joined"
 """``true`` where the query belongs to a known lookup, else ``false``."""
 METRIC: Final = "otel_dns.metric"

@@ -76,7 +76,7 @@ def joined_lookups(spans: Iterable[SpanView]) -> list[JoinedLookup]:
         _joined_lookup(span, trace)
         for trace in by_trace.values()
         for span in trace
-        if semconv.JOIN_METHOD in span.attributes
+        if semconv.QUERIES in span.attributes  # which no server's span has
     ]
     return sorted(lookups, key=lambda lookup: lookup.span.start_ns)
 

@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 
 from otel_dns.join.clock_search import EARLY_NS, FIRST_GAP_NS, LATE_NS, search
 
-_LOST: Final = 7.0
-"""In nats: a thousand times likelier that the clock is elsewhere than that all these are lost."""
+_LOST: Final = 12.0
+"""In nats: so much likelier is it that the clock is elsewhere than that all these are missing."""
 _FADE: Final = 1 / 64
 _CHANCE: Final = 0.02
 _SAMPLES: Final = 8

@@ -62,13 +62,13 @@ def search(lookups: Sequence[Collection[int]]) -> Found | None:
     Returns:
         Nothing where no place stands out.
     """
-    agreeing = _agreeing(lookups)
     prior = log((1 - _AGREEING) * _WIDTHS_NS[0] / (2 * REACH_NS))
     places = [
         one._replace(score=one.score + prior)
         for width_ns in _WIDTHS_NS
         for one in _places(lookups, width_ns)
     ]
+    agreeing = _agreeing(lookups, places, log(_AGREEING) - prior)
     nowhere = _Place(log(1 - _AGREEING), 0, 0)
     best = max(places, default=nowhere)
     if within(best.offset_ns):
@@ -90,8 +90,10 @@ def within(offset_ns: int) -> bool:
     return -LATE_NS <= offset_ns <= EARLY_NS
 
 
-def _agreeing(lookups: Sequence[Collection[int]]) -> _Place:
-    """Weigh that the clocks agree."""
+def _agreeing(
+    lookups: Sequence[Collection[int]], places: Sequence[_Place], likelier: float
+) -> _Place:
+    """Weigh that the clocks agree: all on time, or all in a place that is none's but theirs."""
     share = (EARLY_NS + LATE_NS) / (2 * REACH_NS)
     score, number = log(_AGREEING), 0
     for some in lookups:
@@ -100,6 +102,9 @@ def _agreeing(lookups: Sequence[Collection[int]]) -> _Place:
             number += 1
         else:
             score += log(1 - _SEEN)
+    gathered = max((one for one in places if abs(one.offset_ns) <= EARLY_NS), default=None)
+    if gathered is not None and gathered.score + likelier > score:
+        return _Place(gathered.score + likelier, 0, gathered.lookups)
     return _Place(score, 0, number)
 
 

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 from msgspec.structs import replace
 
 from otel_dns import semconv
-from otel_dns.join import context
+from otel_dns.join import context, exchange
 from otel_dns.join.breakdown import break_down
 from otel_dns.join.by_case import ByCase
 from otel_dns.join.by_time import ByTime, Decision
@@ -26,7 +26,7 @@ from otel_dns.join.outcome import outcome_of
 from otel_dns.join.skew import Skew, bounds_of, moved
 from otel_dns.join.timeline import timeline
 from otel_dns.join.unseen import Unseen, explained
-from otel_dns.join.waiting import Slots, WaitingLookup, WaitingTrace
+from otel_dns.join.waiting import Claim, Slots, WaitingLookup, WaitingTrace
 from otel_dns.model import (
     ClientQuery,
     Join,
@@ -40,6 +40,9 @@ from otel_dns.model import (
 from otel_dns.wire import MalformedError, otlp
 
 SECOND: Final = 1_000_000_000
+_SERVED: Final = b"served"
+"""Beside trace and span id, of a server's span: with ``client_server`` CoreDNS's has both from the
+client's."""
 _OWN_TRACE: Final = bytes(8)
 """How a trace id begins that CoreDNS gave: its own have 64 bits."""
 _CLOCKS_UNKNOWN: Final = 0.5
@@ -128,7 +131,7 @@ class Joiner:
         self._server_spans = 0
         self._bytes = 0
         self._left: OrderedDict[Hashable, _Destination | None] = OrderedDict()
-        self._resolved: OrderedDict[tuple[bytes, bytes], None] = OrderedDict()
+        self._resolved: OrderedDict[tuple[bytes, ...], None] = OrderedDict()
         self._outcomes: deque[Outcome] = deque()
 
     @property
@@ -208,7 +211,7 @@ class Joiner:
         if trace_id in self._left:
             self._follow(span)
             return
-        if trace_id[:8] != _OWN_TRACE and (trace_id, span.span_id) in self._resolved:
+        if trace_id[:8] != _OWN_TRACE and (trace_id, span.span_id, _SERVED) in self._resolved:
             self.counts["duplicate"] += 1
             return
         waiting = self._traces.get(trace_id) or self._new_trace(trace_id, now_ns)
@@ -288,14 +291,14 @@ class Joiner:
 
     def _trace_of(self, message: Message, now_ns: int) -> WaitingTrace | None:
         """Find the server trace that a message is a piece of; nothing if that has left."""
-        if message.trace_id:
+        if message.trace_id and len(message.trace_id) == len(_OWN_TRACE):
             key: Hashable = _OWN_TRACE + message.trace_id
         else:
             key = (*wire_key(message), message.server, message.query_time_ns or message.time_ns)
         if key in self._left:
             return None
         waiting = self._traces.get(key)
-        if waiting is None and not message.trace_id:
+        if waiting is None and not isinstance(key, bytes):
             waiting = self._ladder.same_query(message)
         return waiting or self._new_trace(key, now_ns)
 
@@ -336,7 +339,8 @@ class Joiner:
     def _settle(self, due: list[WaitingLookup]) -> None:
         """Resolve lookups that have waited long enough, together: they share slots fairly."""
         for waiting in due:
-            for trace, claim in list(waiting.claimed.items()):
+            self._join_own_trace(waiting)
+            for trace, claim in sorted(waiting.claimed.items(), key=_claim_order):
                 if trace.header is not None:
                     candidate = waiting.candidate_of(trace.header.name)
                     if claim.method == semconv.METHOD_CASE:
@@ -345,7 +349,6 @@ class Joiner:
                             waiting.claims_confidence, self._by_case.confidence(trace)
                         )
                     self._join(waiting, trace, candidate, claim.method, claim.query)
-            self._join_own_trace(waiting)
         self._follow_clocks(due)
         decisions = []
         for decision in self._by_time.decide(due):
@@ -378,23 +381,36 @@ class Joiner:
         shared = self._traces.get(trace_id)
         if shared is None or trace_id[:8] == _OWN_TRACE:
             return
-        for trace, query in context.servers_of(waiting, shared.spans):
+        for served in context.servers_of(waiting, shared.spans):
+            trace, query, spans = served
+            told = self._told_of(served)
+            if told is not None:
+                trace = exchange.completed(trace, told.messages)
+                self._send_along(waiting, told, trace.root.parent_id)
             candidate = waiting.candidate_of(trace.name)
             joined = JoinedTrace(
                 trace, candidate, timeline(trace), semconv.METHOD_CONTEXT, trace.root.parent_id,
                 query=query,
             )  # fmt: skip
             waiting.traces.append(joined)
-            self.counts["server_spans_joined"] += len(trace.spans)
-            for span in trace.spans:
-                self._remember(trace_id, span.span_id)
-                del shared.spans[span.span_id]
-                self._server_spans -= 1
-                size = len(span.raw) + _SPAN_BYTES
-                shared.size -= size
-                self._bytes -= size
+            self.counts["server_spans_joined"] += len(spans)
+            size = shared.take(spans) + _SPAN_BYTES * len(spans)
+            self._server_spans -= len(spans)
+            shared.size -= size
+            self._bytes -= size
+            for span in spans:
+                self._remember(trace_id, span.span_id, _SERVED)
+        if shared.header is None:
+            self._slots.remove_trace(shared)
         if not shared.spans:
             del self._traces[trace_id]
+
+    def _told_of(self, served: context.Served) -> WaitingTrace | None:
+        """Find the messages of a query whose spans are in the client's trace: nobody else's."""
+        root, trace = served.spans[0], served.trace
+        told = self._ladder.told_in(root.trace_id)
+        slot = self._slots.get((trace.client, trace.name, trace.type))
+        return context.nearest(served, [*told, *(slot.traces if slot else ())])
 
     def _join(
         self,
@@ -459,6 +475,8 @@ class Joiner:
         self._remember(*waiting.identity)
         self._ladder.remove_lookup(waiting)
         self._bytes -= _size_of(waiting)
+        if waiting.found_names:
+            lookup = replace(lookup, candidates=tuple(waiting.found_names))
         traces = tuple(sorted(waiting.traces, key=_order))
         if traces:
             asked = [one.method for one in traces if not one.hop]
@@ -483,9 +501,9 @@ class Joiner:
         breakdown = explained(break_down(lookup, join), unseen)
         self._outcomes.append(Resolution(lookup, join, breakdown, outcome_of(lookup, join), unseen))
 
-    def _remember(self, trace_id: bytes, span_id: bytes) -> None:
+    def _remember(self, *identity: bytes) -> None:
         """Remember a span that is sent on with what was found: it is not sent a second time."""
-        self._resolved[trace_id, span_id] = None
+        self._resolved[identity] = None
         if len(self._resolved) > self.settings.max_remembered:
             self._resolved.popitem(last=False)
 
@@ -527,6 +545,11 @@ class Joiner:
             self.counts["server_spans_superseded"] += 1
         else:
             self._outcomes.append(Late(span, destination.trace_id, destination.parent_id))
+
+
+def _claim_order(item: tuple[WaitingTrace, Claim]) -> int:
+    header = item[0].header
+    return header.root.start_ns if header is not None else 0
 
 
 def _end_order(decision: Decision) -> tuple[int, bytes, bytes]:
