@@ -248,8 +248,9 @@ class ByTime:
             for trace, candidate in given
             if trace.header is not None
         ]
-        exact = [(one.trace, one.candidate) for one in waiting.traces if not one.hop]
-        self._completeness.learn(lookup, exact + headers)
+        seen = [(one.trace, one.candidate) for one in waiting.traces if not one.hop]
+        seen += [(header, candidate) for header, candidate, _ in headers]
+        self._completeness.learn(lookup, seen)
         self._timing.learn(lookup, headers)
 
 

@@ -24,7 +24,11 @@ _JUMP_NS: Final = 500_000
 _PERSISTENT: Final = 24
 """A longer move than that is believed only of so many lookups: a busy machine makes all late."""
 _SEARCHED: Final = 64
-_EVERY: Final = 32
+_JAM_NS: Final = 1_000_000_000
+"""Queries that are late for so long are not late because somebody has too much to do."""
+_LONG_NS: Final = 5_000_000_000
+"""Over more time than this a clock may drift too far to be found in one place."""
+_FEW: Final = 16
 _MAX_DIFFERENCES: Final = 64
 _STEPS: Final = 64
 _BOUNDS: Final = 8
@@ -54,15 +58,16 @@ class Clock:
 
     __slots__ = (
         "_chance",
-        "_evidence",
         "_exact_ns",
         "_jumping",
         "_matched_ns",
+        "_news",
+        "_one_of",
         "_pending",
         "_samples",
         "_seen",
-        "_since_search",
         "_suspicion",
+        "_until_held",
         "_until_ns",
         "bounds",
         "known",
@@ -73,9 +78,12 @@ class Clock:
         self.known = False
         self.steps: deque[Step] = deque([Step(-inf, 0, False)], maxlen=_STEPS)
         self.bounds: deque[_Bounds] = deque(maxlen=_BOUNDS)
-        self._pending: deque[tuple[int, Sequence[int]]] = deque(maxlen=_SEARCHED)
-        """Lookups that the offset does not explain: start, and differences."""
-        self._since_search = 0
+        self._pending: list[tuple[int, Sequence[int]]] = []
+        """Lookups that the offset does not explain: start, and differences. Of more than are
+        searched one of so many is held, so that they span all of the time."""
+        self._one_of = 1
+        self._until_held = 1
+        self._news = False
         self._samples: deque[tuple[int, int]] = deque(maxlen=_SAMPLES)
         self._jumping = 0
         self._seen = 0.9
@@ -148,7 +156,7 @@ class Clock:
         self._seen += (1 - self._seen) * _FADE
         if self._suspicion <= 0:
             self._suspicion = 0.0
-            self._pending.clear()
+            self._explained()
         return self._follow(start_ns, difference_ns + FIRST_GAP_NS)
 
     def missed(self, start_ns: int, differences: Sequence[int], *, chance: bool) -> bool:
@@ -162,8 +170,7 @@ class Clock:
         self._until_ns = start_ns
         if len(differences) > _MAX_DIFFERENCES:
             differences = sorted(differences, key=abs)[:_MAX_DIFFERENCES]
-        self._pending.append((start_ns, differences))
-        self._since_search += 1
+        self._hold(start_ns, differences)
         if self.known:
             self._chance += (chance - self._chance) * _FADE
             seen, by_chance = self._shares()
@@ -172,9 +179,32 @@ class Clock:
             if self._suspicion < _LOST:
                 return False
             self._lose()
-        if len(self._pending) == _SEARCHED and self._since_search >= _EVERY:
-            return self.search()
+        spanned_ns = start_ns - self._pending[0][0]
+        if spanned_ns > _LONG_NS and len(self._pending) >= _FEW:
+            return self.search() or self._forget()
         return False
+
+    def _hold(self, start_ns: int, differences: Sequence[int]) -> None:
+        self._until_held -= 1
+        if self._until_held:
+            return
+        self._pending.append((start_ns, differences))
+        self._news = True
+        if len(self._pending) > _SEARCHED:
+            del self._pending[1::2]
+            self._one_of *= 2
+        self._until_held = self._one_of
+
+    def _forget(self) -> bool:
+        """Drop the older half of what is held, and take every lookup again."""
+        del self._pending[: len(self._pending) // 2]
+        self._one_of = self._until_held = 1
+        return False
+
+    def _explained(self) -> None:
+        """Nothing is held any more."""
+        self._pending.clear()
+        self._one_of = self._until_held = 1
 
     def search(self) -> bool:
         """Look for a clock that is not known.
@@ -182,10 +212,11 @@ class Clock:
         Returns:
             Whether the offset has changed.
         """
-        if self.known or not self._since_search:
+        if self.known or not self._news:
             return False
-        self._since_search = 0
-        found = search([differences for _, differences in self._pending])
+        self._news = False
+        lasting = self._pending[-1][0] - self._pending[0][0] >= _JAM_NS
+        found = search([differences for _, differences in self._pending], lasting=lasting)
         if found is None:
             return False
         return self._find(found.offset_ns, found.share)
@@ -209,7 +240,7 @@ class Clock:
         self._jumping = 0
         before = self.steps[-1]
         pending = list(self._pending)
-        self._pending.clear()
+        self._explained()
         explained = [
             (start_ns, min(some, key=lambda one: abs(offset_ns - one - FIRST_GAP_NS)))
             for start_ns, some in pending
@@ -283,7 +314,7 @@ class Clock:
             return False
         self.known = True
         self._suspicion = 0.0
-        self._pending.clear()
+        self._explained()
         self._samples.clear()
         self._matched_ns = at_ns
         if before.since_ns == -inf and not before.known:

@@ -52,12 +52,14 @@ class _Place(NamedTuple):
     lookups: int
 
 
-def search(lookups: Sequence[Collection[int]]) -> Found | None:
+def search(lookups: Sequence[Collection[int]], *, lasting: bool = True) -> Found | None:
     """Find the offset of a server's clock.
 
     Args:
         lookups: of each lookup the differences between its start and server traces of its first
             question, in nanoseconds, none further than :data:`REACH_NS`.
+        lasting: whether they span so much time that queries would not be late all along because
+            the client or the server has too much to do: such a jam soon ends, a clock stays wrong.
 
     Returns:
         Nothing where no place stands out.
@@ -75,7 +77,7 @@ def search(lookups: Sequence[Collection[int]]) -> Found | None:
         lasts = best.lookups >= max(_ENOUGH_NEAR, _LASTING * len(lookups))
         clear = best.score - agreeing.score >= _FAR_BEHIND and abs(best.offset_ns) >= EARLY_NS
         best = best if lasts and clear else agreeing
-    elif best.lookups < _ENOUGH:
+    elif best.lookups < _ENOUGH or (best.offset_ns < 0 and not lasting):
         return None
     rivals = [one.score for one in places if abs(one.offset_ns - best.offset_ns) > LATE_NS]
     if not within(best.offset_ns):

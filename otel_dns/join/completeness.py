@@ -48,8 +48,8 @@ class Completeness:
             return _FEW_STRANGERS_HZ
         return _FEW_STRANGERS_HZ + surplus / max(span_ns / 1e9, 1.0)
 
-    def learn(self, lookup: Lookup, given: Collection[tuple[ServerTrace, int, int]]) -> None:
-        """Take note of what a lookup was given: server traces, candidates, skews."""
+    def learn(self, lookup: Lookup, given: Collection[tuple[ServerTrace, int]]) -> None:
+        """Take note of what a lookup was given: server traces, each with its candidate."""
         if not given:
             took_ns = lookup.end_ns - lookup.start_ns
             # What timed out may have reached no server at all, and an outage is no sampling.
@@ -63,7 +63,7 @@ class Completeness:
             if len(self._families) > _MAX_CLIENTS:
                 self._families.popitem(last=False)
         rounds: dict[int, set[str]] = {}
-        for trace, candidate, _ in given:
+        for trace, candidate in given:
             rounds.setdefault(candidate, set()).add(trace.type)
             families.add(trace.type)
         # A stub without IPv6 never asks for AAAA: only what a client is known to ask is missed.

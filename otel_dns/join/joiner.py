@@ -34,6 +34,7 @@ from otel_dns.model import (
     Lookup,
     Message,
     Resolution,
+    ServerTrace,
     Slice,
     Span,
 )
@@ -386,11 +387,13 @@ class Joiner:
             told = self._told_of(served)
             if told is not None:
                 trace = exchange.completed(trace, told.messages)
-                self._send_along(waiting, told, trace.root.parent_id)
+            trace, skew_ns = self._corrected(waiting, trace, query)
+            if told is not None:
+                self._send_along(waiting, told, trace.root.parent_id, skew_ns)
             candidate = waiting.candidate_of(trace.name)
             joined = JoinedTrace(
                 trace, candidate, timeline(trace), semconv.METHOD_CONTEXT, trace.root.parent_id,
-                query=query,
+                skew_ns=skew_ns, query=query,
             )  # fmt: skip
             waiting.traces.append(joined)
             self.counts["server_spans_joined"] += len(spans)
@@ -420,18 +423,25 @@ class Joiner:
         method: str,
         query: ClientQuery | None,
     ) -> None:
-        trace, clocks = waiting.complete(), owner.clocks
         owner.spans_lost = owner.spans_lost or waiting.spans_lost
-        if query is not None:
-            clocks.bound(trace.server, query.start_ns, *bounds_of(trace, query))
-        skew_ns = clocks.offset_ns(trace.server, trace.start_ns) if clocks.version else 0
-        trace = moved(trace, skew_ns)
+        trace, skew_ns = self._corrected(owner, waiting.complete(), query)
         parent = query.span_id if query else b""
         self._send_along(owner, waiting, parent or owner.lookup.span.span_id, skew_ns)
         joined = JoinedTrace(
             trace, candidate, timeline(trace), method, parent, skew_ns=skew_ns, query=query
         )
         owner.traces.append(self._with_hops(owner, joined))
+
+    @staticmethod
+    def _corrected(
+        owner: WaitingLookup, trace: ServerTrace, query: ClientQuery | None
+    ) -> tuple[ServerTrace, int]:
+        """Bring a server trace to a lookup's clock; an exact pair tells of the clocks first."""
+        clocks = owner.clocks
+        if query is not None:
+            clocks.bound(trace.server, query.start_ns, *bounds_of(trace, query))
+        skew_ns = clocks.offset_ns(trace.server, trace.start_ns) if clocks.version else 0
+        return moved(trace, skew_ns), skew_ns
 
     def _with_hops(self, owner: WaitingLookup, joined: JoinedTrace) -> JoinedTrace:
         """Join what the server's own queries caused; return the server's trace with its time."""
