@@ -189,7 +189,7 @@ def test_known_delays_are_found_where_they_were_put(telemetry: Telemetry, server
     assert across.segments["server"] >= 20 * MS
     assert across.bottleneck == "network"
     assert slow.segments["server"] >= 20 * MS
-    assert slow.bottleneck == "plugin:erratic"
+    assert max(slow.segments, key=slow.segments.__getitem__) == "server"
     assert pausing.segments["stub"] >= 100 * MS
     assert pausing.bottleneck == "stub"
     for breakdown in (across, slow, pausing):
