@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import re
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +25,13 @@ class Collector:
     joined: str
     health: str
     metrics: str
+
+    def counted(self, name: str) -> int:
+        """One of its own counters, all series together: ``exporter_sent_spans``."""
+        with urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=5) as response:
+            lines = response.read().decode().splitlines()
+        counter = re.compile(rf"otelcol_{name}(__spans_|__spans)?(_total)?\{{.*\}} (\S+)")
+        return sum(int(float(found[3])) for line in lines if (found := counter.fullmatch(line)))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
