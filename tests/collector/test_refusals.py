@@ -1,47 +1,16 @@
 """What a real Collector does with each refusal of the processor: it comes again, or it counts."""
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
 
 import grpc
-import pytest
 
 from otel_dns.wire import otlp
-from tests.collector.conftest import Collector, Neighbours
-from tests.service.support import Backend, Running, balanced, serving
+from tests.collector.conftest import Collector, Front
+from tests.service.support import Backend, balanced
 from tests.support.otlp import Request, forward, group, span
 from tests.support.spans import MS, lookup
 from tests.support.waiting import eventually
-
-Front = Callable[..., tuple[Collector, Running]]
-
-ONE_BY_ONE: Final = "yaml:processors::batch: {timeout: 1ms, send_batch_size: 1}"
-GRPC: Final = ("yaml:exporters::otlp_grpc/otel_dns::retry_on_failure::initial_interval: 50ms",)
-HTTP: Final = (
-    "yaml:exporters::otlp_http/otel_dns::traces_endpoint: http://{}/v1/traces",
-    "yaml:exporters::otlp_http/otel_dns::retry_on_failure::initial_interval: 50ms",
-    "yaml:service::pipelines::traces::exporters: [otlp_http/otel_dns]",
-)
-
-
-@pytest.fixture(params=["otlp", "http"])
-def front(
-    request: pytest.FixtureRequest, collector: Callable[..., Collector], neighbours: Neighbours
-) -> Iterator[Front]:
-    """Starts a processor, and a Collector that sends it everything, over gRPC or HTTP."""
-    exporter = [more.format(neighbours.otel_dns) for more in (GRPC, HTTP)[request.param == "http"]]
-    with contextlib.ExitStack() as stack:
-
-        def start(backend: Backend, **settings: object) -> tuple[Collector, Running]:
-            listen = {f"receivers__{request.param}__listen": neighbours.otel_dns}
-            settings = {key.format(request.param): value for key, value in settings.items()}
-            processor = stack.enter_context(serving(backend.address, **listen, **settings))
-            return collector("simple.yaml", ONE_BY_ONE, *exporter), processor
-
-        yield start
 
 
 def shop(*names: str, **attributes: str) -> bytes:
@@ -80,7 +49,7 @@ def test_while_the_queues_are_full_it_comes_again(front: Front) -> None:
 
     names = [f"{number}" for number in range(8)]
     with Backend(behave=behave) as backend:
-        collector, processor = front(backend, outputs__0__queue=1)
+        collector, processor = front(backend.address, outputs__0__queue=1)
         for name in names:
             forward(collector.otlp, shop(name))
         eventually(lambda: processor.count("requests_turned_away"), "a refusal")
@@ -94,7 +63,7 @@ def test_while_the_queues_are_full_it_comes_again(front: Front) -> None:
 def test_near_the_memory_limit_it_comes_again(front: Front) -> None:
     # The process alone is over this limit: it refuses for as long as it holds anything.
     with Backend() as backend:
-        collector, processor = front(backend, memory_limit="20MiB", settle_s=1.0)
+        collector, processor = front(backend.address, memory_limit="20MiB", settle_s=1.0)
         held = lookup(0, MS).span
         forward(collector.otlp, otlp.build([(held.origin, held.raw)]))
         eventually(lambda: processor.service.gauges()["waiting_lookups"], "a held lookup")
@@ -116,7 +85,9 @@ def test_near_the_memory_limit_it_comes_again(front: Front) -> None:
 
 def test_what_is_too_large_is_dropped_alone_and_counted_by_the_collector(front: Front) -> None:
     with Backend() as backend:
-        collector, processor = front(backend, **{"receivers__{}__max_request": 20_000})
+        collector, processor = front(
+            backend.address, **{"receivers__{receiver}__max_request": 20_000}
+        )
         forward(collector.otlp, shop("large", key="x" * 30_000))
         sent(collector, 0, failed=1)
         forward(collector.otlp, shop("small"))
@@ -130,7 +101,7 @@ def test_without_the_token_all_is_dropped_and_counted_on_both_sides(
     (tmp_path / "token").write_text("secret")
     with Backend() as backend:
         collector, processor = front(
-            backend, **{"receivers__{}__token_file": str(tmp_path / "token")}
+            backend.address, **{"receivers__{receiver}__token_file": str(tmp_path / "token")}
         )
         forward(collector.otlp, shop("stranger"))
         sent(collector, 0, failed=1)
@@ -141,7 +112,7 @@ def test_without_the_token_all_is_dropped_and_counted_on_both_sides(
 
 def test_a_broken_span_is_dropped_alone_and_said(front: Front, tmp_path: Path) -> None:
     with Backend() as backend:
-        collector, processor = front(backend)
+        collector, processor = front(backend.address)
         forward(collector.otlp, shop("a", "b") + poisoned("bad"))  # one request: protobuf merges
         eventually(lambda: backend.names == ["a", "b"], "the good spans")
         sent(collector, 3)
@@ -152,7 +123,7 @@ def test_a_broken_span_is_dropped_alone_and_said(front: Front, tmp_path: Path) -
 
 def test_a_request_with_nothing_sound_is_dropped_and_counted_on_both_sides(front: Front) -> None:
     with Backend() as backend:
-        collector, processor = front(backend)
+        collector, processor = front(backend.address)
         forward(collector.otlp, poisoned("bad"))
         sent(collector, 0, failed=1)
         assert processor.count("requests_malformed") == 1
