@@ -223,6 +223,11 @@ UNSEEN_NOT_ARRIVED: Final = "not_arrived"
 UNSEEN_NO_QUERY: Final = "no_query"
 UNSEEN_NOT_TRACED: Final = "not_traced"
 UNSEEN_UNKNOWN: Final = "unknown"
+UNSEEN_NOT_INSTRUMENTED: Final = "not_instrumented"
+"""Of an inferred lookup, and on no span: nothing at its address tells of lookups."""
+UNSEEN_NOT_RECORDED: Final = "not_recorded"
+"""Likewise: its address has lookups, and this is not among them. The application's sampler left it
+out, code that is not Python's made it, or its span was lost."""
 UNSEEN: Final = (
     UNSEEN_NOT_SAMPLED, UNSEEN_LOST, UNSEEN_NOT_ARRIVED, UNSEEN_NO_QUERY, UNSEEN_NOT_TRACED,
     UNSEEN_UNKNOWN,
@@ -236,6 +241,8 @@ METHOD_ID: Final = "id"
 METHOD_CASE: Final = "case"
 METHOD_TIME: Final = "time"
 METHOD_NONE: Final = "none"
+METHOD_INFERRED: Final = "inferred"
+"""No join, and on no span: a lookup that nobody told of, made of its server traces."""
 METHODS: Final = (
     METHOD_CONTEXT, METHOD_EDNS, METHOD_ID, METHOD_CASE, METHOD_TIME, METHOD_NONE,
 )  # fmt: skip
@@ -356,6 +363,8 @@ METRIC_WASTE_TIME: Final = "otel_dns.search.wasted.time"
 """Counter, seconds: time until the first query for the candidate that answered, by Pod."""
 METRIC_RETRIES: Final = "otel_dns.retries"
 """Counter: repeated queries, by Pod."""
+METRIC_INFERRED_LOOKUPS: Final = "otel_dns.inferred.lookups"
+"""Counter: lookups that nobody told of, made of what servers told alone."""
 METRIC_SEGMENT_DURATION: Final = "otel_dns.segment.duration"
 """Histogram, seconds: a joined lookup's time by segment."""
 METRIC_JOINS: Final = "otel_dns.joins"

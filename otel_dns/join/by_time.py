@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from otel_dns.join import first_in
 from otel_dns.join.completeness import Completeness
-from otel_dns.join.knot import EVEN, Column, Knot, Member, alike
+from otel_dns.join.knot import EVEN, Knot, Member, alike
 from otel_dns.join.timing import Timing
 from otel_dns.join.waiting import Slot, Slots, WaitingLookup, WaitingTrace
 
@@ -241,10 +241,13 @@ class ByTime:
 
     def _learn(self, waiting: WaitingLookup, given: list[tuple[WaitingTrace, int]]) -> None:
         lookup = waiting.lookup
+        if not waiting.candidates:
+            return  # nothing of it was to be found here
         headers = [
             (trace.header, candidate) for trace, candidate in given if trace.header is not None
         ]
-        self._completeness.learn(lookup, headers)
+        exact = [(one.trace, one.candidate) for one in waiting.traces if not one.hop]
+        self._completeness.learn(lookup, exact + headers)
         self._timing.learn(lookup, headers)
 
 
@@ -261,11 +264,7 @@ def _bequeath(pair: tuple[Member, Member], odds: float, leaving: set[WaitingLook
 
 def _decision(member: Member, group_size: int) -> Decision:
     group_size += member.waiting.inherited_partners
-    places: list[tuple[Column, int]] = [
-        (column, place[0]) for place, column in member.edges.items() if place not in member.fixed
-    ]
-    places += [(column, place[0]) for column, place in member.retries]
-    given = [(column.trace, candidate) for column, candidate in places]
+    given = [(column.trace, candidate) for column, candidate in member.given()]
     confidence = 1 / group_size if group_size > 1 else member.confidence
     return Decision(member.waiting, given, confidence if given else 0.0, group_size)
 

@@ -49,6 +49,12 @@ class Unseen:
         """Take note of a server one of whose messages had a trace id."""
         _remember(self._tracing, server)
 
+    def reason_of_inferred(self, client: str) -> str:
+        """Find why no client told of a lookup: ``semconv.UNSEEN_...``."""
+        if client in self._clients:
+            return semconv.UNSEEN_NOT_RECORDED
+        return semconv.UNSEEN_NOT_INSTRUMENTED
+
     def reason(self, lookup: Lookup, join: Join, seen: float, *, spans_lost: bool) -> str:
         """Find why something of a lookup was not seen.
 

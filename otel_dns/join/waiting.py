@@ -5,7 +5,7 @@ A lookup asks each of its candidates once for each type. Each (client address, n
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -45,10 +45,12 @@ class WaitingLookup:
     """Odds of exchanges with rivals that have left with what they were given."""
     inherited_partners: int = 0
     """Rivals that have left and with which it is interchangeable."""
+    found_names: list[str] = field(default_factory=list)
+    """What servers saw, where the lookup does not tell its name."""
 
     def __post_init__(self) -> None:
         lookup = self.lookup
-        for candidate, name in enumerate(lookup.candidates):
+        for candidate, name in enumerate(lookup.candidates if lookup.client else ()):
             for type_ in lookup.types:
                 self.candidates.setdefault((lookup.client, name, type_), []).append(candidate)
         for query in lookup.queries:
@@ -61,8 +63,25 @@ class WaitingLookup:
 
     def candidate_of(self, name: str) -> int:
         """Return which candidate a query was for; the last for a name that is none."""
-        names = self.lookup.candidates
+        names: Sequence[str] = self.lookup.candidates
+        if not self.lookup.name:
+            names = self.found_names
+            if name not in names:
+                self.found_names.append(name)
         return names.index(name) if name in names else max(len(names) - 1, 0)
+
+    def apart_ns(self, at_ns: int) -> int:
+        """How far a moment is outside its time, 0 within."""
+        return max(self.lookup.start_ns - at_ns, at_ns - self.lookup.end_ns, 0)
+
+    def may_ask(self, header: ServerTrace) -> bool:
+        """Whether a query is one that this lookup makes, as far as it tells."""
+        lookup = self.lookup
+        return (
+            lookup.client in {"", header.client}
+            and (not lookup.name or header.name in lookup.candidates)
+            and header.type in lookup.types
+        )
 
     def excludes(self, trace: "WaitingTrace") -> bool:
         """Whether the wire says that a server trace is none of its own.
@@ -130,6 +149,20 @@ class WaitingTrace:
         if claim is not None:
             claim.owner.claimed[self] = claim
 
+    def take(self, spans: Iterable[Span]) -> int:
+        """Take spans away that are sent on by themselves.
+
+        Returns:
+            Their bytes.
+        """
+        size = 0
+        for span in spans:
+            del self.spans[span.span_id]
+            size += len(span.raw)
+            if self._rooted is not None and self._rooted.root is span:
+                self._rooted = self._header = None
+        return size
+
     @property
     def rooted(self) -> bool:
         """Whether CoreDNS's own root span is there."""
@@ -138,7 +171,7 @@ class WaitingTrace:
     @property
     def carries_context(self) -> bool:
         """Whether the query says whose it is: then it is not for guesses, whoever that may be."""
-        return any(message.context is not None for message in self.messages)
+        return any(message.carried is not None for message in self.messages)
 
     @property
     def header(self) -> ServerTrace | None:

@@ -277,7 +277,7 @@ class HttpReceiver:
         self.counts.add(
             zipkin_requests=1,
             zipkin_server_spans=len(incoming.server_spans),
-            zipkin_other_spans=len(incoming.others),
+            zipkin_other_spans=incoming.other_spans,
         )
         return _Answer(202)
 

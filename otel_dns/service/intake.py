@@ -68,7 +68,7 @@ class OtlpIntake:
         except MalformedError:
             self.counts.add(requests_malformed=1)
             raise
-        spans = len(incoming.others)
+        spans = incoming.other_spans
         if (
             incoming.lookups
             or incoming.server_spans

@@ -28,7 +28,7 @@ class Pipeline:
 
     def offer(self, incoming: Incoming, size: int, timeout_s: float) -> bool:
         """Hand spans to the pipeline; False when it was full for so long."""
-        spans = len(incoming.lookups) + len(incoming.server_spans) + len(incoming.others)
+        spans = len(incoming.lookups) + len(incoming.server_spans) + incoming.other_spans
         return self._queue.put(incoming, size, timeout_s, spans)
 
     def stop(self) -> None:
