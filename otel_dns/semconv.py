@@ -186,8 +186,8 @@ LOOKUP_OUTCOME: Final = "otel_dns.lookup.outcome"
 """How the lookup ended for the application: ``ok``, ``not_found``, ``timeout``,
 ``server_failure`` (a server answered SERVFAIL, REFUSED or the like) or ``error``."""
 BOTTLENECK: Final = "otel_dns.bottleneck"
-"""What took most: a segment (``stub_network``, ``upstream``, ``waiting``, ``unattributed``), or
-``plugin:<name>`` for one plugin's own time."""
+"""What took most: a segment (``stub``, ``network``, ``stub_network``, ``upstream``, ``waiting``,
+``unattributed``), or ``plugin:<name>`` for one plugin's own time."""
 WASTE_QUERIES: Final = "otel_dns.search.waste_queries"
 """int: queries spent on candidates of the search list before the one that gave the answer."""
 WASTE_TIME: Final = "otel_dns.search.waste_ns"
@@ -274,9 +274,14 @@ SEARCH_NODE: Final = "otel_dns.node"
 
 # -- segments of a breakdown (ours) --------------------------------------------------------------
 
+SEGMENT_STUB: Final = "stub"
+"""In the stub resolver: no query is on its way, as the client itself tells (dnspython)."""
+SEGMENT_NETWORK: Final = "network"
+"""A query or its answer is on its way: within the client's query, and outside of the server. What
+sockets and the client's scheduler add is in it, and over TCP, TLS and HTTPS the connecting."""
 SEGMENT_STUB_NETWORK: Final = "stub_network"
 """In the stub resolver or on the network: no query is at a server. The two are not told apart
-without evidence from the wire."""
+where the client does not tell of its queries."""
 SEGMENT_SERVER: Final = "server"
 """Own time of the DNS server's plugins."""
 SEGMENT_UPSTREAM: Final = "upstream"
@@ -286,6 +291,8 @@ SEGMENT_WAITING: Final = "waiting"
 SEGMENT_UNATTRIBUTED: Final = "unattributed"
 """Time that no evidence explains."""
 SEGMENTS: Final = (
+    SEGMENT_STUB,
+    SEGMENT_NETWORK,
     SEGMENT_STUB_NETWORK,
     SEGMENT_SERVER,
     SEGMENT_UPSTREAM,

@@ -135,7 +135,7 @@ class Joiner:
         self._unseen = Unseen()
         self._infer_from_ns = 0
         self._early_queries = EarlyQueries(self.settings.trace_wait_ns, self.settings.max_lookups)
-        self._server_spans = 0
+        self._server_spans = self._messages = 0
         self._bytes = 0
         self._left: OrderedDict[Hashable, _Destination | None] = OrderedDict()
         self._resolved: OrderedDict[tuple[bytes, ...], None] = OrderedDict()
@@ -150,6 +150,11 @@ class Joiner:
     def waiting_server_spans(self) -> int:
         """Number of server spans and messages held."""
         return self._server_spans
+
+    @property
+    def waiting_messages(self) -> int:
+        """Number of messages held."""
+        return self._messages
 
     @property
     def waiting_queries(self) -> int:
@@ -246,6 +251,7 @@ class Joiner:
             self.counts["messages_surplus"] += 1
             return
         waiting.add_message(message)
+        self._messages += 1
         self._hold(waiting, _MESSAGE_BYTES)
         self._ladder.add_message(waiting, message)
         if waiting.claim is None and not waiting.carries_context:
@@ -397,6 +403,7 @@ class Joiner:
                 skew_ns=skew_ns, query=query,
             )  # fmt: skip
             waiting.traces.append(joined)
+            self.counts["server_spans_made"] += len(trace.spans) - len(spans)
             self.counts["server_spans_joined"] += len(spans)
             size = shared.take(spans) + _SPAN_BYTES * len(spans)
             self._server_spans -= len(spans)
@@ -426,6 +433,7 @@ class Joiner:
     ) -> None:
         owner.spans_lost = owner.spans_lost or waiting.spans_lost
         trace, skew_ns = self._corrected(owner, waiting.complete(), query)
+        self.counts["server_spans_made"] += len(trace.spans) - len(waiting.spans)
         parent = query.span_id if query else b""
         self._send_along(owner, waiting, parent or owner.lookup.span.span_id, skew_ns)
         joined = JoinedTrace(
@@ -452,6 +460,7 @@ class Joiner:
         skew_ns = joined.skew_ns
         for connect, waiting, confidence in self._hops.below(joined.trace, skew_ns):
             trace = moved(waiting.complete(), skew_ns)
+            self.counts["server_spans_made"] += len(trace.spans) - len(waiting.spans)
             self._send_along(owner, waiting, connect.span_id, skew_ns)
             below = self._with_hops(
                 owner,
@@ -592,6 +601,7 @@ class Joiner:
         """Let a server trace go, and remember where to."""
         del self._traces[waiting.key]
         self._server_spans -= len(waiting.spans) + len(waiting.messages)
+        self._messages -= len(waiting.messages)
         self._bytes -= waiting.size
         self._slots.remove_trace(waiting)
         if waiting.claim is not None:
