@@ -12,7 +12,7 @@ from otel_dns.web.overview import FAILED_SQL, totals
 from otel_dns.web.pods import sufferers
 from otel_dns.web.shapes import Change, Coverage, Finding, Labelled, State, Totals
 from otel_dns.web.situation import Course, PluginTime, Seen, Situation, Stats, Trouble
-from otel_dns.web.subjects import plugin_times, seen, traced_share
+from otel_dns.web.subjects import plugin_times, seen
 
 # A query that was repeated after glibc's shortest timeout counts too: where the server itself waits
 # for its upstream meanwhile, the breakdown has the time there.
@@ -40,7 +40,7 @@ def state(answering: Answering, asked: Asked, live: Live) -> State:
     all_of = totals(answering, asked)
     situation = _situation(answering, asked, all_of)
     found = find(situation) if all_of.lookups else []
-    coverage = _coverage(answering, asked, all_of, live)
+    coverage = _coverage(answering, asked, all_of, live, _traced(situation))
     verdict, sentence, reason = _judge(all_of, found)
     changes, changes_reason = _changes(answering, asked, all_of, situation)
     return State(
@@ -100,7 +100,15 @@ def _shown(trouble: Trouble) -> Finding:
 # -- coverage -------------------------------------------------------------------------------------
 
 
-def _coverage(answering: Answering, asked: Asked, all_of: Totals, live: Live) -> list[Coverage]:
+def _traced(situation: Situation) -> float:
+    """What part of all queries came with CoreDNS's own spans, of which ``servedns`` is one."""
+    traced = sum(one.queries for one in situation.plugins if one.plugin == semconv.SERVEDNS_SPAN)
+    return traced / max(sum(one.now.count for one in situation.servers), 1)
+
+
+def _coverage(
+    answering: Answering, asked: Asked, all_of: Totals, live: Live, traced: float
+) -> list[Coverage]:
     (row,) = answering.rows(
         f"""
         SELECT count(DISTINCT client) FILTER (NOT inferred) AS told,
@@ -135,12 +143,11 @@ def _coverage(answering: Answering, asked: Asked, all_of: Totals, live: Live) ->
             explanation="Of lookups joined by ids, marks or trace context rather than by time.",
         ),
     ]
-    traced = traced_share(answering, asked)
     if traced:
         shown.append(
             Coverage(
                 label="queries with plugins' times",
-                value=share(traced) if traced == 1 else f"{share(traced)}: estimates",
+                value=share(traced) if traced >= 1 else f"{share(traced)}: estimates",
                 enough=True,
                 explanation=(
                     "Queries with CoreDNS's own spans. Where it traces one in N, what is said of"
@@ -219,6 +226,7 @@ def _situation(answering: Answering, asked: Asked, all_of: Totals) -> Situation:
         " HAVING wasted > 0 ORDER BY wasted DESC, pod LIMIT 3",
         asked,
     )
+    servers = seen(answering, asked, "own")
     return Situation(
         lookups=Seen("lookups", stats(now, "lookups", "failed", "total")),
         timeouts=Seen(
@@ -234,8 +242,9 @@ def _situation(answering: Answering, asked: Asked, all_of: Totals) -> Situation:
             course("failures"),
         ),
         upstreams=seen(answering, asked, "upstream"),
-        servers=seen(answering, asked, "own"),
-        outside=seen(answering, asked, "outside"),
+        servers=servers,
+        # Who has neighbours is measured by them, not by the time before.
+        outside=seen(answering, asked, "outside", before=len(servers) < 2),
         plugins=[
             PluginTime(row["server"], row["plugin"], row["queries"], row["own_ns"])
             for row in plugin_times(answering, asked)

@@ -103,11 +103,12 @@ def _subject(kind: str, row: dict[str, Any]) -> Subject:
 # -- for findings ---------------------------------------------------------------------------------
 
 
-def seen(answering: Answering, asked: Asked, kind: str) -> list[Seen]:
-    """Each subject of a kind in this time, in the time before, and its course."""
+def seen(answering: Answering, asked: Asked, kind: str, *, before: bool = True) -> list[Seen]:
+    """Each subject of a kind in this time, in the time before (if wanted), and its course."""
     step_ns = asked.window.step_s * SECOND
+    from_ns = asked.before().window.from_ns if before else asked.window.from_ns
     both = Asked(
-        type(asked.window)(asked.before().window.from_ns, asked.window.to_ns),
+        type(asked.window)(from_ns, asked.window.to_ns),
         asked.scope,
         asked.filters,
     )
