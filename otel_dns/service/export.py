@@ -39,15 +39,19 @@ class ExportPolicy:
     """Encodes outcomes, and leaves out what is not wanted; every span left out is counted."""
 
     def __init__(self, settings: Export) -> None:
+        self.change(settings)
+        self._shown: OrderedDict[bytes, None] = OrderedDict()
+        """Application traces with server spans in them, and server traces kept: what comes late
+        goes where the rest went."""
+        self.counts: Counter[str] = Counter()
+
+    def change(self, settings: Export) -> None:
+        """Leave out by other settings from now on."""
         self._what = settings.what
         self._slow_ns = round(settings.slow * _NS)
         self._unmatched = settings.unmatched.keep or _UNMATCHED_BY_DEFAULT[settings.what]
         self._one_in = settings.unmatched.one_in
         self._internal = settings.server_span_kind == "internal"
-        self._shown: OrderedDict[bytes, None] = OrderedDict()
-        """Application traces with server spans in them, and server traces kept: what comes late
-        goes where the rest went."""
-        self.counts: Counter[str] = Counter()
 
     def encode(self, outcome: Outcome) -> Iterator[tuple[Origin, bytes]]:
         """Encode what is wanted of an outcome: each span with the origin to send it under."""
