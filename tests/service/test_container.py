@@ -27,7 +27,7 @@ touch "$2" 2>/dev/null && exit 91
 shift 2
 exec "$@"
 """
-"""All mounts read-only, with a tmpfs at the first argument; the second names what is not written."""
+"""All mounts read-only, with a tmpfs at the first argument; the second is not written."""
 
 
 def test_it_runs_as_process_1_on_a_read_only_root(tmp_path: Path) -> None:
