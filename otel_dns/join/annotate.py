@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from otel_dns import semconv
+from otel_dns.join.exchange import is_made
 from otel_dns.join.joiner import Late, Outcome, Released
 from otel_dns.join.search_keys import name_key, search_keys, server_key
 from otel_dns.join.timeline import own_times
@@ -107,8 +108,8 @@ def _server_spans(
 def _unrecorded(resolution: Resolution) -> Iterator[tuple[Origin, bytes]]:
     """There is no lookup span to hang anything under: CoreDNS's own spans stay as they came."""
     for joined in resolution.join.traces:
-        if joined.trace.source == semconv.SOURCE_TRACE:
-            for span in joined.trace.spans:
+        for span in joined.trace.spans:
+            if not is_made(span):
                 yield span.origin, span.raw
 
 
