@@ -186,8 +186,8 @@ LOOKUP_OUTCOME: Final = "otel_dns.lookup.outcome"
 """How the lookup ended for the application: ``ok``, ``not_found``, ``timeout``,
 ``server_failure`` (a server answered SERVFAIL, REFUSED or the like) or ``error``."""
 BOTTLENECK: Final = "otel_dns.bottleneck"
-"""What took most: a segment (``stub_network``, ``upstream``, ``waiting``, ``unattributed``), or
-``plugin:<name>`` for one plugin's own time."""
+"""What took most: a segment (``stub``, ``network``, ``stub_network``, ``upstream``, ``waiting``,
+``unattributed``), or ``plugin:<name>`` for one plugin's own time."""
 WASTE_QUERIES: Final = "otel_dns.search.waste_queries"
 """int: queries spent on candidates of the search list before the one that gave the answer."""
 WASTE_TIME: Final = "otel_dns.search.waste_ns"
@@ -274,9 +274,14 @@ SEARCH_NODE: Final = "otel_dns.node"
 
 # -- segments of a breakdown (ours) --------------------------------------------------------------
 
+SEGMENT_STUB: Final = "stub"
+"""In the stub resolver: no query is on its way, as the client itself tells (dnspython)."""
+SEGMENT_NETWORK: Final = "network"
+"""A query or its answer is on its way: within the client's query, and outside of the server. What
+sockets and the client's scheduler add is in it, and over TCP, TLS and HTTPS the connecting."""
 SEGMENT_STUB_NETWORK: Final = "stub_network"
 """In the stub resolver or on the network: no query is at a server. The two are not told apart
-without evidence from the wire."""
+where the client does not tell of its queries."""
 SEGMENT_SERVER: Final = "server"
 """Own time of the DNS server's plugins."""
 SEGMENT_UPSTREAM: Final = "upstream"
@@ -286,6 +291,8 @@ SEGMENT_WAITING: Final = "waiting"
 SEGMENT_UNATTRIBUTED: Final = "unattributed"
 """Time that no evidence explains."""
 SEGMENTS: Final = (
+    SEGMENT_STUB,
+    SEGMENT_NETWORK,
     SEGMENT_STUB_NETWORK,
     SEGMENT_SERVER,
     SEGMENT_UPSTREAM,
@@ -300,6 +307,9 @@ ORIGINAL_TRACE_ID: Final = "otel_dns.original.trace_id"
 ORIGINAL_SPAN_ID: Final = "otel_dns.original.span_id"
 """On servedns: the span id CoreDNS gave, 16 hex digits; the root's is also the trace id that
 CoreDNS's log and dnstap show (``{/trace/traceid}``)."""
+SKEW: Final = "otel_dns.skew_ns"
+"""int on servedns: what was added to this server's times to bring them to the client's clock; left
+out where nothing was."""
 HOP: Final = "otel_dns.hop"
 """int on servedns: 1 for the server that the asked one asked, and so on; left out for the first."""
 EVIDENCE: Final = "otel_dns.evidence"

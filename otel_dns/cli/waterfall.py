@@ -24,6 +24,8 @@ _AFTER_SHARE: Final = 0.04
 """Less time after the answer than this share of the lookup is not worth a line."""
 
 _MARKS: Final = {
+    semconv.SEGMENT_STUB: (":", "bright_black", "stub resolver"),
+    semconv.SEGMENT_NETWORK: ("─", "blue", "network"),
     semconv.SEGMENT_STUB_NETWORK: ("·", "bright_black", "stub and network"),
     semconv.SEGMENT_SERVER: ("█", "cyan", "DNS server"),
     semconv.SEGMENT_UPSTREAM: ("▓", "magenta", "upstream"),

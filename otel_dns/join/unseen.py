@@ -123,10 +123,13 @@ _EXPLAINS: Final = {
 def explained(breakdown: Breakdown, unseen: str) -> Breakdown:
     """Attribute the time of a lookup without server traces, where the reason explains it."""
     segment = _EXPLAINS.get(unseen)
-    if segment is None or breakdown.segments[semconv.SEGMENT_UNATTRIBUTED] != breakdown.total_ns:
+    hidden_ns = breakdown.segments[semconv.SEGMENT_UNATTRIBUTED]
+    stub_ns = breakdown.segments[semconv.SEGMENT_STUB]
+    if segment is None or not hidden_ns or hidden_ns + stub_ns != breakdown.total_ns:
         return breakdown
-    segments = dict.fromkeys(breakdown.segments, 0) | {segment: breakdown.total_ns}
-    return replace(breakdown, segments=segments, bottleneck=segment)
+    segments = {**breakdown.segments, semconv.SEGMENT_UNATTRIBUTED: 0, segment: hidden_ns}
+    bottleneck = segment if hidden_ns >= stub_ns else semconv.SEGMENT_STUB
+    return replace(breakdown, segments=segments, bottleneck=bottleneck)
 
 
 def _needs_none(lookup: Lookup) -> bool:

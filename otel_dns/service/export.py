@@ -12,8 +12,7 @@ from typing import Final
 
 from otel_dns import semconv
 from otel_dns.join import Late, Outcome, Released
-from otel_dns.join.annotate import encode
-from otel_dns.join.exchange import is_made
+from otel_dns.join.annotate import as_it_came, encode
 from otel_dns.join.recognise import server_trace_of
 from otel_dns.model import Origin, Resolution, Span
 from otel_dns.service.settings import Export
@@ -86,7 +85,8 @@ class ExportPolicy:
     def _unrecorded(self, resolution: Resolution) -> Iterator[tuple[Origin, bytes]]:
         for joined in resolution.join.traces:
             trace = joined.trace
-            spans = [span for span in trace.spans if not is_made(span)]
+            spans = as_it_came(joined)
+            self.counts["server_spans_left_out_made"] += len(trace.spans) - len(spans)
             if not spans:
                 continue
             if self._wants(trace.root, trace.rcode):
