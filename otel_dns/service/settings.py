@@ -138,7 +138,7 @@ class Export(Section, frozen=True):
     server_span_kind: Literal["keep", "internal"] = "keep"
     """``internal``: CoreDNS's SERVER spans do not draw edges in service maps."""
     tenant_keys: tuple[str, ...] = ()
-    """Attributes of a lookup's resource, such as ``tenant.id``, that its server spans get on theirs.
+    """Attributes of a lookup's resource, such as ``tenant.id``, that its server spans get too.
     What goes by them (``load_balancing``, a backend's tenants) keeps a trace together."""
 
 
