@@ -78,7 +78,8 @@ class Situation:
     waste_ns: int
     worst_waste: Sequence[tuple[str, int]]
     """Pods and their wasted queries, the most first."""
-    pods_with_timeouts: int = 0
+    clients_waited: int = 0
+    """Addresses with a lookup that waited for a timeout."""
 
 
 def find(seen: Situation) -> list[Trouble]:
@@ -146,7 +147,7 @@ def _timeouts(seen: Situation) -> Iterator[Trouble]:
         since_s=since_failing(seen.timeouts.course),
         evidence=[
             *([("waited", duration(waited.total_ns))] if waited.total_ns else []),
-            ("Pods", str(seen.pods_with_timeouts)),
+            ("clients", str(seen.clients_waited)),
             *_before("before", waited.count, seen.timeouts.before.count),
         ],
         filters={"outcome": "timeout"} if waited.failed else {"min_ms": "900"},
