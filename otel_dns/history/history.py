@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from otel_dns.history.files import files_of, is_whole
 from otel_dns.history.prepared import prepare
-from otel_dns.history.questions import EVERYTHING, Questions, plain
+from otel_dns.history.questions import EVERYTHING, Questions
 from otel_dns.history.questions.asking import Question
 from otel_dns.history.schema import SCHEMA
 from otel_dns.history.where import Where
@@ -150,13 +150,16 @@ class History(Questions):
         """
         prepared, values = prepare(question, where, fixed, bound)
 
-        def answer(cursor: duckdb.DuckDBPyConnection, files: list[str]) -> pa.Table:
+        def answer(cursor: duckdb.DuckDBPyConnection, files: list[str]) -> list[dict[str, Any]]:
             source = _READ.format(f"${_FILES}") if files else _NOTHING
             given = {_FILES: files} if files else {}
-            return cursor.sql(prepared.of(source), params={**values, **given}).to_arrow_table()
+            # Not by way of Arrow: DuckDB would plan the question twice.
+            cursor.execute(prepared.of(source), {**values, **given})
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
         with self._slot():
-            return plain(self._try(answer, where))
+            return self._try(answer, where)
 
     def batches(self, where: Where = EVERYTHING) -> pa.RecordBatchReader:
         """Give whole rows, in order of time, a batch after the other.

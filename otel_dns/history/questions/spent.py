@@ -226,21 +226,16 @@ def _subjects(kept: ir.Table, kind: str, limit: int, subject: str = "") -> ir.Ta
 
 def _subjects_over_time(kept: ir.Table, kind: str, step_ns: int, begins_ns: int) -> ir.Table:
     spent = _rows(kept, kind)
+    is_before = spent.start_ns < begins_ns
+    step = step_of(spent.start_ns, step_ns)
     spent = spent.filter(spent.name != "").mutate(
-        is_before=spent.start_ns < begins_ns, at=step_of(spent.start_ns, step_ns)
+        is_before=is_before, at=is_before.ifelse(ibis.null("int64"), step)
     )
-    nowhere = ibis.null("int64")
+    # What both are made of must be the same, to the letter: it is then read once.
+    steps = spent.group_by("name", "is_before", "at").aggregate(**_figures(spent))
     periods = spent.group_by("name", "is_before").aggregate(**_figures(spent))
-    now = spent.filter(~spent.is_before)
-    steps = now.group_by("name", "at").aggregate(**_figures(now))
-    columns = ("name", "is_before", "at", "queries", "failed", "total_ns", "quantiles")
-    return (
-        periods.mutate(at=nowhere)
-        .select(*columns)
-        .union(steps.mutate(is_before=_NEVER).select(*columns))
-        .order_by("name", "at")
-        .limit(MAX_ROWS)
-    )
+    now = periods.filter(~periods.is_before).mutate(at=ibis.null("int64"))
+    return steps.union(now.select(*steps.columns)).order_by("name", "at").limit(MAX_ROWS)
 
 
 def _subject_over_time(kept: ir.Table, kind: str, step_ns: int, subject: str) -> ir.Table:

@@ -141,6 +141,8 @@ def _by(kept: ir.Table, dimension: str, order: str, limit: int) -> ir.Table:
 
 
 def _values(kept: ir.Table, dimensions: tuple[str, ...], limit: int) -> ir.Table:
+    kept = kept.select(*dimensions)  # what is shared is kept in memory
+
     def most(dimension: str) -> ir.Table:
         having = kept.select(value=kept[dimension]).filter(lambda table: table.value != "")
         return (
