@@ -5,7 +5,6 @@ last lookup that its worker had begun. Only then are the addresses masked: to th
 seems to come from one Pod.
 """
 
-import dataclasses
 import gzip
 import json
 from bisect import bisect_right
@@ -14,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from bench.join.record import SEARCH
 from otel_dns import names, semconv
@@ -115,7 +116,7 @@ def load(directory: Path) -> Recording:
         if traced is not None and message.kind == "CQ":
             traced.wire = (message.client_port, message.dns_id, message.name, message.type)
         masked = POD if message.client in workers else message.client
-        recording.messages.append(dataclasses.replace(message, client=masked))
+        recording.messages.append(replace(message, client=masked))
     for span in spans:
         tags = span.get("tags", {})
         if tags.get(semconv.COREDNS_REMOTE) in workers:

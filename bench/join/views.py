@@ -7,10 +7,11 @@ spans or 1 s, dnstap is flushed every second; each with a phase of its own.
 import random
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from bench.join.conditions import View
 from bench.join.recording import POD, Asked, Recording, Traced

@@ -228,7 +228,10 @@ def table(items: Iterable[Any], columns: Sequence[Column], title: str = "") -> T
                          overflow="ellipsis")  # fmt: skip
     for item in items:
         drawn.add_row(
-            *(Text(_cell(kind, get(item)), _style(get(item))) for _, kind, get in columns)
+            *(
+                Text(_short(kind, _cell(kind, get(item))), _style(get(item)))
+                for _, kind, get in columns
+            )
         )
     return drawn
 

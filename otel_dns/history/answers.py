@@ -179,6 +179,8 @@ class Subject:
     queries: int
     """Or exchanges."""
     failed: int
+    traced: int
+    """Queries that came with the server's own spans."""
     total_ns: int
     p50_ns: int | None
     p95_ns: int | None

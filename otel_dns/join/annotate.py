@@ -11,9 +11,9 @@ from typing import Final
 
 from otel_dns import semconv
 from otel_dns.join.joiner import Late, Outcome, Released
+from otel_dns.join.search_keys import name_key, search_keys, server_key
 from otel_dns.join.timeline import own_times
 from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution
-from otel_dns.model.latency import latency_class
 from otel_dns.wire.otlp import (
     double_attribute,
     hex_attribute,
@@ -38,10 +38,12 @@ def encode(outcome: Outcome, *, servers: bool = True) -> Iterator[tuple[Origin, 
         if not outcome.lookup.recorded:
             yield from _unrecorded(outcome)
             return
-        yield outcome.lookup.span.origin, _lookup_span(outcome)
+        keys = search_keys(outcome)
+        yield outcome.lookup.span.origin, _lookup_span(outcome, keys)
         if servers:
+            keys += name_key(outcome)
             for joined in outcome.join.traces:
-                yield from _server_spans(outcome.lookup, joined)
+                yield from _server_spans(outcome.lookup, joined, keys)
     elif isinstance(outcome, Released):
         for span in outcome.spans:
             yield span.origin, span.raw
@@ -49,13 +51,10 @@ def encode(outcome: Outcome, *, servers: bool = True) -> Iterator[tuple[Origin, 
         yield outcome.span.origin, _late_span(outcome)
 
 
-def _lookup_span(resolution: Resolution) -> bytes:
+def _lookup_span(resolution: Resolution, keys: bytes) -> bytes:
     join, breakdown = resolution.join, resolution.breakdown
     parts = [
-        word_attribute(semconv.JOIN_METHOD, join.method),
-        word_attribute(semconv.LOOKUP_OUTCOME, resolution.outcome),
-        word_attribute(semconv.BOTTLENECK, breakdown.bottleneck),
-        word_attribute(semconv.LATENCY_CLASS, latency_class(breakdown.total_ns)),
+        keys,
         int_attribute(semconv.QUERIES, sum(not one.hop for one in join.traces)),
     ]
     if join.certainty:
@@ -67,6 +66,7 @@ def _lookup_span(resolution: Resolution) -> bytes:
         parts.append(int_attribute(semconv.JOIN_GROUP_SIZE, join.group_size))
     if join.traces:
         parts += [
+            server_key(join.traces[0].trace),
             int_attribute(semconv.WASTE_QUERIES, breakdown.waste_queries),
             int_attribute(semconv.WASTE_TIME, breakdown.waste_ns),
             int_attribute(semconv.LOOKUP_RETRIES, breakdown.retries),
@@ -83,7 +83,9 @@ def _lookup_span(resolution: Resolution) -> bytes:
     return resolution.lookup.span.raw + b"".join(parts)
 
 
-def _server_spans(lookup: Lookup, joined: JoinedTrace) -> Iterator[tuple[Origin, bytes]]:
+def _server_spans(
+    lookup: Lookup, joined: JoinedTrace, keys: bytes
+) -> Iterator[tuple[Origin, bytes]]:
     trace = joined.trace
     trace_id, above = lookup.span.trace_id, joined.parent or lookup.span.span_id
     own = own_times(joined.timeline)
@@ -93,6 +95,9 @@ def _server_spans(lookup: Lookup, joined: JoinedTrace) -> Iterator[tuple[Origin,
             attributes += hex_attribute(semconv.ORIGINAL_TRACE_ID, span.trace_id)
             attributes += hex_attribute(semconv.ORIGINAL_SPAN_ID, span.span_id)
             attributes += int_attribute(semconv.CANDIDATE_INDEX, joined.candidate)
+            if joined.skew_ns:
+                attributes += int_attribute(semconv.SKEW, joined.skew_ns)
+            attributes += keys + server_key(trace)
             if joined.hop:
                 attributes += int_attribute(semconv.HOP, joined.hop)
             parent_id = above

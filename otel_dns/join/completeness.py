@@ -14,7 +14,7 @@ from otel_dns.join.waiting import Slot
 from otel_dns.model import Lookup, ServerTrace
 
 _REMEMBERED: Final = 2_000.0
-_PRIOR: Final = 10.0
+_PRIOR: Final = 50.0
 _PRIOR_SEEN: Final = 0.98
 _MAX_CLIENTS: Final = 20_000
 _QUICK_NS: Final = 150_000

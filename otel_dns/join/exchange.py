@@ -7,9 +7,10 @@ spans do not have: port, id, letter case, and when the answer was really out.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from hashlib import blake2b
 from typing import Final
+
+from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.model import Message, Origin, ServerTrace, Span

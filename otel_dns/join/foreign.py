@@ -19,6 +19,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from google.protobuf.message import DecodeError
+from msgspec.structs import replace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
@@ -148,7 +149,7 @@ def adapted(span: Span, rule: Rule) -> Span | None:
             (kind for piece, kind in rule.errors if piece in message), "_OTHER"
         )
     missing = {key: value for key, value in wanted.items() if key not in attributes}
-    return span._replace(raw=span.raw + _encoded(missing))
+    return replace(span, raw=span.raw + _encoded(missing))
 
 
 def _error_message(span: Span, rule: Rule, attributes: Mapping[str, AttributeValue]) -> str | None:

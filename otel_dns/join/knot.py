@@ -10,11 +10,12 @@ The sum of these odds is the confidence, and near-even odds make two lookups int
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, log
 from typing import Final, NamedTuple
 
+from otel_dns.join.ladder import ID_REACH_NS
 from otel_dns.join.timing import Gap, Timing
 from otel_dns.join.waiting import Slot, WaitingLookup, WaitingTrace
 from otel_dns.model import ServerTrace
@@ -42,8 +43,14 @@ _RETRY_DOUBT: Final = 0.02
 """Odds that a query sent again was another lookup's, of several that ran."""
 _SPARE_DOUBT: Final = 1.0
 """Odds that a second query is a stranger's when the first did not call for it."""
+_DISPUTE_DOUBT: Final = 1.0
+"""Odds that a query is this lookup's, when several may have sent it again: it is nobody's then."""
 _RETRY_REACH_NS: Final = 40_000_000
 _TIMEOUT_NS: Final = 500_000_000
+_EARLY_NS: Final = 2_000_000
+"""A query sent again may start so much too early: the first took longer to reach the server."""
+_KEEPS_ID: Final = frozenset({"glibc", "musl"})
+"""Stub resolvers that send a query again under the same message id."""
 MAX_ATTEMPTS: Final = 16
 """Server traces that one lookup may have in one slot; glibc's own bound on attempts is 5."""
 
@@ -59,8 +66,14 @@ class Column:
     header: ServerTrace
     start_ns: int
     answer_ns: int
+    again: list["Column"] = field(default_factory=list)
+    """The same query sent again, as its id says: whose the first is, these are too."""
     owner: "Member | None" = None
     place: Place = (0, 0)
+
+    def last_start_ns(self) -> int:
+        """When it was sent for the last time."""
+        return self.again[-1].start_ns if self.again else self.start_ns
 
 
 @dataclass(slots=True, eq=False)
@@ -69,8 +82,6 @@ class Member:
 
     waiting: WaitingLookup
     edges: dict[Place, Column] = field(default_factory=dict)
-    fixed: set[Place] = field(default_factory=set)
-    """Known for sure, not to be exchanged."""
     retries: list[tuple[Column, Place]] = field(default_factory=list)
     retry_doubt: float = 0.0
     doubt: float = 0.0
@@ -86,6 +97,14 @@ class Member:
     def confidence(self) -> float:
         """How likely all of it is right."""
         return 1 / (1 + self.doubt)
+
+    def given(self) -> Iterator[tuple[Column, int]]:
+        """Go through what time gave it: server traces, each with its candidate."""
+        heads = ((column, place) for place, column in self.edges.items())
+        for column, (candidate, _) in (*heads, *self.retries):
+            yield column, candidate
+            for later in column.again:
+                yield later, candidate
 
     def root(self) -> "Member":
         """Return who stands for the group of interchangeable lookups."""
@@ -120,13 +139,13 @@ class Knot:
         self._columns: dict[Slot, list[Column]] = {}
         self._rows: dict[Slot, list[tuple[Member, Place]]] = {}
 
-    def solve(self, slots: Mapping[Slot, tuple[list[tuple[WaitingTrace, int]], float]]) -> None:
+    def solve(self, slots: Mapping[Slot, tuple[list[WaitingTrace], float]]) -> None:
         """Assign.
 
         Args:
             slots: the lookups' slots in the order in which they are filled, each with the server
-                traces to be given out and what their clocks are to be moved by, and with the number
-                of queries a second of lookups that are not known.
+                traces to be given out and with the number of queries a second of lookups that are
+                not known.
         """
         by_key = {slot.key: slot for slot in slots}
         for slot, (traces, strangers_hz) in slots.items():
@@ -147,7 +166,7 @@ class Knot:
                 break
         for slot in slots:
             self._retries(slot)
-        if not settled or any(member.retries for member in self.members):
+        if not settled or any(one.retries or one.retry_doubt for one in self.members):
             self._weigh(improve=False)
 
     # -- who gets what -------------------------------------------------------------------------
@@ -191,7 +210,7 @@ class Knot:
                 continue
             base, ready_ns = self._base(slot, member, place), self._ready(member, place)
             for at, column in enumerate(left):
-                if self._allowed(member, {place: column}):
+                if self._possible(member, {place: column}):
                     gain = base + self._fit(member, place, column, ready_ns)
                     if gain > 0:
                         pairs.append((gain, row, at))
@@ -302,8 +321,6 @@ class Knot:
             (place, twin)
             for place in dict.fromkeys((*one.edges, *_twins(one, other)))
             if (twin := _twin(one, other, place)) is not None
-            and place not in one.fixed
-            and twin not in other.fixed
             and (place in one.edges or twin in other.edges)
         ]
         if not shared:
@@ -366,15 +383,10 @@ class Knot:
             here = scores[one] + scores[other]
             odds = 0.0
             for mine, yours in self._alternatives(first, second):
-                if _contradicted(first, mine) or _contradicted(second, yours):
+                if not (self._possible(first, mine) and self._possible(second, yours)):
                     continue
                 there = self._score(first, mine) + self._score(second, yours)
-                if (
-                    improve
-                    and there > here + _LIKELIER
-                    and self._allowed(first, mine)
-                    and self._allowed(second, yours)
-                ):
+                if improve and there > here + _LIKELIER:
                     first.edges, second.edges = mine, yours
                     scores[one] = self._score(first, mine)
                     scores[other] = self._score(second, yours)
@@ -398,16 +410,17 @@ class Knot:
                     column.owner, column.place = member, place
         return changed
 
-    def _allowed(self, member: Member, edges: dict[Place, Column]) -> bool:
+    def _possible(self, member: Member, edges: dict[Place, Column]) -> bool:
+        """Whether a lookup ran when these were sent, and the wire does not contradict it."""
         low, high = member.start_ns - self._tolerance_ns, member.end_ns + self._tolerance_ns
-        return all(low <= column.start_ns <= high for column in edges.values())
+        return not _contradicted(member, edges) and all(
+            low <= column.start_ns and column.last_start_ns() <= high for column in edges.values()
+        )
 
     def _strangers_odds(self, member: Member, score: float) -> float:
         """Return the odds that a query of a lookup is a stranger's, or a spare one its own."""
         odds = 0.0
         for place, column in member.edges.items():
-            if place in member.fixed:
-                continue
             slot = column.trace.slot
             assert slot is not None
             ready_ns = self._ready(member, place)
@@ -422,7 +435,7 @@ class Knot:
                 if (
                     spare.owner is None
                     and self._fit(member, place, spare, ready_ns) - fit > _NEGLIGIBLE
-                    and self._allowed(member, {place: spare})
+                    and self._possible(member, {place: spare})
                 ):
                     there = self._score(member, {**member.edges, place: spare})
                     odds += exp(min(there - score, _MAX_EXPONENT))
@@ -438,37 +451,37 @@ class Knot:
     def _retries(self, slot: Slot) -> None:
         """Give what is left over to the lookup that asked again, where only one can have."""
         for column in self._columns[slot]:
-            if column.owner is not None or column.trace.disputed:
+            if column.owner is not None:
                 continue
             running = [
                 (member, place)
                 for member, place in self._rows[slot]
-                if member.start_ns - self._tolerance_ns
-                <= column.start_ns
-                <= member.end_ns + self._tolerance_ns
-                and place in member.edges
-                and not member.waiting.excludes(column.trace)
+                if place in member.edges and self._possible(member, {place: column})
             ]
             asked_again = [
                 (member, place)
                 for member, place in running
                 if _asks_again(member, member.edges[place], column)
             ]
-            if len(asked_again) == 1:
-                member, place = asked_again[0]
-                if len(member.retries) < MAX_ATTEMPTS:
-                    member.retries.append((column, place))
-                    column.owner, column.place = member, place
-                    if len(running) > 1:
-                        member.retry_doubt += _RETRY_DOUBT
+            if column.trace.disputed:
+                pass
+            elif len(asked_again) == 1:
+                self._ask_again(*asked_again[0], column, _RETRY_DOUBT if len(running) > 1 else 0)
+                continue
             elif len(running) == 1:
-                member, place = running[0]
-                if len(member.retries) < MAX_ATTEMPTS:
-                    member.retries.append((column, place))
-                    column.owner, column.place = member, place
-                    member.retry_doubt += _SPARE_DOUBT
-            elif len(running) > 1:
+                self._ask_again(*running[0], column, _SPARE_DOUBT)
+                continue
+            elif running:
                 column.trace.disputed = True
+            for member, _ in asked_again:
+                member.retry_doubt += _DISPUTE_DOUBT
+
+    @staticmethod
+    def _ask_again(member: Member, place: Place, column: Column, doubt: float) -> None:
+        if len(member.retries) < MAX_ATTEMPTS:
+            member.retries.append((column, place))
+            column.owner, column.place = member, place
+            member.retry_doubt += doubt
 
 
 def _give(member: Member, place: Place, column: Column) -> None:
@@ -552,16 +565,48 @@ class _Link:
     before: "_Link | None"
 
 
-def _columns(traces: Iterable[tuple[WaitingTrace, int]]) -> list[Column]:
+def _columns(traces: Iterable[WaitingTrace]) -> list[Column]:
     found = []
-    for trace, skew_ns in traces:
-        header = trace.header
+    for trace in traces:
+        header, skew_ns = trace.header, trace.skew_ns
         assert header is not None
         found.append(
             Column(trace, header, header.root.start_ns + skew_ns, header.answer_ns + skew_ns)
         )
     found.sort(key=lambda column: (column.start_ns, str(column.trace.key)))
-    return found
+    return _chained(found)
+
+
+def _chained(columns: list[Column]) -> list[Column]:
+    """Put queries that one stub sent again behind the first: they keep the message id."""
+    by_id: dict[int, Column] = {}
+    heads = []
+    for column in columns:
+        dns_id = column.header.dns_id
+        first = by_id.get(dns_id) if dns_id is not None else None
+        if first is not None and _sent_again(first, column):
+            first.again.append(column)
+            if first.again[0].start_ns - first.start_ns > _RETRY_REACH_NS:
+                first.answer_ns = max(first.answer_ns, column.answer_ns)
+            continue
+        heads.append(column)
+        if dns_id is not None:
+            by_id[dns_id] = column
+    return heads
+
+
+def _sent_again(first: Column, column: Column) -> bool:
+    """Whether a query with the id of another is that one again, and not by chance."""
+    if len(first.again) >= MAX_ATTEMPTS - 1:
+        return False
+    last = first.again[-1] if first.again else first
+    one, other = last.header, column.header
+    after_ns = column.start_ns - last.start_ns
+    if after_ns > ID_REACH_NS or one.dns_id is None:
+        return False
+    if one.client_port and one.client_port == other.client_port:
+        return True
+    return _timed_out(after_ns) or _calls_for_another(last, column)
 
 
 def _column_start(column: Column) -> int:
@@ -645,14 +690,25 @@ def _asks_again(member: Member, first: Column, second: Column) -> bool:
     """Whether a query looks like one sent again after another of the same question."""
     one, other = first.header, second.header
     after_ns = second.start_ns - first.start_ns
-    if member.waiting.lookup.kind == "musl" and one.server != other.server:
+    kind = member.waiting.lookup.kind
+    if kind == "musl" and one.server != other.server:
         return abs(after_ns) <= _RETRY_REACH_NS  # it asks all nameservers at once
     if after_ns < 0:
         return False
-    if one.rcode in {"SERVFAIL", "REFUSED", "NOTIMP"}:
+    if kind in _KEEPS_ID and None not in (one.dns_id, other.dns_id):
+        return False  # one that kept its id is with the first already
+    return _calls_for_another(first, second) or _timed_out(after_ns)
+
+
+def _calls_for_another(first: Column, second: Column) -> bool:
+    """Whether an answer makes a stub ask again at once."""
+    if first.header.rcode in {"SERVFAIL", "REFUSED", "NOTIMP"}:
         return second.start_ns >= first.answer_ns - 1_000_000
-    if one.proto == "udp" and other.proto == "tcp":
-        return True
-    if one.client_port and one.client_port == other.client_port and one.dns_id == other.dns_id:
-        return True
-    return after_ns >= _TIMEOUT_NS - _RETRY_REACH_NS and (after_ns % _TIMEOUT_NS < _RETRY_REACH_NS)
+    return first.header.proto == "udp" and second.header.proto == "tcp"
+
+
+def _timed_out(after_ns: int) -> bool:
+    """Whether a query came so long after another that a timeout lay between them."""
+    return after_ns >= _TIMEOUT_NS - _RETRY_REACH_NS and (
+        (after_ns + _EARLY_NS) % _TIMEOUT_NS < _RETRY_REACH_NS
+    )

@@ -78,6 +78,7 @@ def _nested(spans: Sequence[Span]) -> list[Slice] | None:
 def own_times(slices: Iterable[Slice]) -> dict[bytes, int]:
     """Add up each span's own time, nanoseconds by span id; spans without any are left out."""
     own: dict[bytes, int] = {}
-    for start_ns, end_ns, span in slices:
-        own[span.span_id] = own.get(span.span_id, 0) + end_ns - start_ns
+    for piece in slices:
+        span_id = piece.span.span_id
+        own[span_id] = own.get(span_id, 0) + piece.end_ns - piece.start_ns
     return own

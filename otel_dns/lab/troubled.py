@@ -1,7 +1,8 @@
 """A small cluster with three troubles at once, for whoever wants something to find.
 
 - namespace ``shop``: a storefront asks for external names without a trailing dot (search waste);
-- namespace ``billing``: asks a partner's names, whose server answers late (slow upstream);
+- namespace ``billing``: asks a partner's names, whose server answers late (slow upstream), and a
+  name that does not exist, which is nobody's fault;
 - node ``node-b``: its Pods ask the second CoreDNS, which gets the processor for a third of the
   time only (one bad instance); those of ``node-a`` ask the first, which is well.
 """
@@ -111,9 +112,12 @@ def set_up(lab: Lab, zipkin: str, *, upstream_delay: str = "120ms") -> Troubled:
         (
             application("storefront", "shop", "node-a", *shop),
             application("storefront", "shop", "node-b", *shop),
-            application("invoices", "billing", "node-a", "db.shop", f"partner%.{SLOW_UPSTREAM}"),
+            application(
+                "invoices", "billing", "node-a",
+                "db.shop", f"partner%.{SLOW_UPSTREAM}", "nowhere.example.org.",
+            ),
         ),
-    )
+    )  # fmt: skip
 
 
 @contextlib.contextmanager

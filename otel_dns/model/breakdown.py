@@ -1,11 +1,11 @@
 """Where a lookup's time went."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Breakdown:
+class Breakdown(Struct, frozen=True, gc=False):
     """Segments of one lookup's time, in nanoseconds; they add up to its duration exactly."""
 
     segments: Mapping[str, int]

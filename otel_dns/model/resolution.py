@@ -1,8 +1,9 @@
 """The joined whole."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from otel_dns import semconv
 from otel_dns.model.breakdown import Breakdown
@@ -12,7 +13,7 @@ SURE: Final = 0.99
 """From this confidence on a join is called sure: one fixed threshold, the one that is measured."""
 
 
-class Slice(NamedTuple):
+class Slice(Struct, frozen=True, gc=False):
     """A stretch of a server's time, in nanoseconds since the epoch, and the span that owns it."""
 
     start_ns: int
@@ -20,8 +21,7 @@ class Slice(NamedTuple):
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class JoinedTrace:
+class JoinedTrace(Struct, frozen=True, gc=False):
     """One server trace, with its place in the lookup."""
 
     trace: ServerTrace
@@ -59,8 +59,7 @@ class JoinedTrace:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(Struct, frozen=True, gc=False):
     """The statement that these server traces belong to that lookup."""
 
     traces: tuple[JoinedTrace, ...]
@@ -74,16 +73,15 @@ class Join:
 
     @property
     def certainty(self) -> str:
-        """``semconv.CERTAINTY_...``; empty when nothing was joined."""
-        if not self.traces:
+        """``semconv.CERTAINTY_...``; empty when nothing was joined, or inferred."""
+        if not self.traces or self.method == semconv.METHOD_INFERRED:
             return ""
         if self.group_size > 1:
             return semconv.CERTAINTY_GROUP
         return semconv.CERTAINTY_SURE if self.confidence >= SURE else semconv.CERTAINTY_UNSURE
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(Struct, frozen=True, gc=False):
     """A lookup with all that was found of it."""
 
     lookup: Lookup

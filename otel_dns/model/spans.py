@@ -1,11 +1,13 @@
 """Spans as they travel through the processor, and the two things they describe.
 
-A :class:`Span` is made for every span that concerns us, so it is a tuple (cheap to make) around
-the bytes as they came; everything else is made once a lookup or once a server trace.
+Many are made every second, so they are msgspec's Structs: made and read several times as fast as
+frozen dataclasses, and in less memory. None of them can be a part of itself, so Python's collector
+need not look at them (``gc=False``). Change a copy with :func:`msgspec.structs.replace`.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 
 class Origin(NamedTuple):
@@ -22,7 +24,7 @@ class Origin(NamedTuple):
     scope_schema_url: str = ""
 
 
-class Span(NamedTuple):
+class Span(Struct, frozen=True, gc=False):
     """One span: what the join needs of it, and its bytes."""
 
     trace_id: bytes
@@ -40,14 +42,14 @@ class Span(NamedTuple):
     origin: Origin
 
 
-class ClientQuery(NamedTuple):
+class ClientQuery(Struct, frozen=True, gc=False):
     """One query of a lookup as the client saw it, from a span of its own under the lookup's."""
 
     span_id: bytes
     start_ns: int
     end_ns: int
     name: str
-    """Normalised."""
+    """Normalised; empty where the client does not tell it."""
     type: str
     server: str
     """Address of the nameserver."""
@@ -57,20 +59,22 @@ class ClientQuery(NamedTuple):
     dns_id: int | None
     transport: str
     """``udp``, ``tcp``, ``tls``, ``https`` or ``quic``."""
+    client: str = ""
+    """Address that this query came from; empty where only the lookup tells it."""
     marked: str = ""
     """The name as it went out, without the last dot, where its letter case marks it as this span's;
     else empty. See :func:`otel_dns.marks.cased`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(Struct, frozen=True, gc=False):
     """One call that an application made, as its span tells."""
 
     span: Span
     client: str
-    """Address that the queries come from."""
+    """Address that the queries come from; empty where only they tell it."""
     candidates: tuple[str, ...]
-    """Full names, in the order in which the resolver tries them."""
+    """Full names, in the order in which the resolver tries them; of a lookup that does not tell its
+    name, those that servers saw."""
     types: tuple[str, ...]
     """Question types asked of every candidate: ``("A", "AAAA")``, ``("MX",)``."""
     error_type: str = ""
@@ -104,8 +108,7 @@ class Lookup:
         return self.span.end_ns
 
 
-@dataclass(frozen=True, slots=True)
-class ServerTrace:
+class ServerTrace(Struct, frozen=True, gc=False):
     """What CoreDNS's trace plugin wrote for one hop: ``servedns`` and the spans under it."""
 
     root: Span

@@ -2,15 +2,18 @@
 
 from typing import Any, Final
 
+from otel_dns import semconv
 from otel_dns.history import answers
 from otel_dns.history.history import History
+from otel_dns.history.questions import MAX_ROWS
 from otel_dns.web.asked import SECOND, Asked
 from otel_dns.web.figures import duration, plural, share
-from otel_dns.web.findings import Course, Seen, Situation, Stats, Trouble, find
+from otel_dns.web.findings import find
 from otel_dns.web.live import Live
 from otel_dns.web.overview import totals
 from otel_dns.web.pods import sufferers
 from otel_dns.web.shapes import Change, Coverage, Finding, Labelled, State, Totals
+from otel_dns.web.situation import Course, PluginTime, Seen, Situation, Stats, Trouble
 from otel_dns.web.subjects import seen
 
 _ENOUGH_LOOKUPS: Final = 10
@@ -37,7 +40,7 @@ def state(history: History, asked: Asked, live: Live) -> State:
         verdict=verdict,
         sentence=sentence,
         reason=reason,
-        coverage=_coverage(now, asked, live),
+        coverage=_coverage(now, _traced(situation), asked, live),
         findings=[_shown(one) for one in found],
         sufferers=sufferers(history, asked),
         changes=changes,
@@ -94,7 +97,7 @@ def _shown(trouble: Trouble) -> Finding:
 # -- coverage -------------------------------------------------------------------------------------
 
 
-def _coverage(all_of: answers.Totals, asked: Asked, live: Live) -> list[Coverage]:
+def _coverage(all_of: answers.Totals, traced: float, asked: Asked, live: Live) -> list[Coverage]:
     told = all_of.lookups - all_of.inferred
     joined = all_of.joined / told if told else 0.0
     sure = all_of.sure / told if told else 0.0
@@ -119,6 +122,18 @@ def _coverage(all_of: answers.Totals, asked: Asked, live: Live) -> list[Coverage
             explanation="Of lookups joined by ids, marks or trace context rather than by time.",
         ),
     ]
+    if traced:
+        shown.append(
+            Coverage(
+                label="queries with plugins' times",
+                value=share(traced) if traced == 1 else f"{share(traced)}: estimates",
+                enough=True,
+                explanation=(
+                    "Queries with CoreDNS's own spans. Where it traces one in N, what is said of"
+                    " plugins is an estimate from those."
+                ),
+            )
+        )
     if all_of.joined_ns:
         part = all_of.unexplained_ns / all_of.joined_ns
         shown.append(
@@ -141,6 +156,12 @@ def _coverage(all_of: answers.Totals, asked: Asked, live: Live) -> list[Coverage
             )
         )
     return shown
+
+
+def _traced(situation: Situation) -> float:
+    """What part of all queries came with CoreDNS's own spans, and so with plugins' times."""
+    queries = sum(one.now.count for one in situation.servers)
+    return sum(one.now.traced for one in situation.servers) / queries if queries else 0.0
 
 
 # -- what findings are made of --------------------------------------------------------------------
@@ -180,6 +201,12 @@ def _situation(history: History, asked: Asked, all_of: answers.Totals) -> Situat
         ),
         upstreams=seen(history, asked, "upstream"),
         servers=seen(history, asked, "own"),
+        outside=seen(history, asked, "outside"),
+        plugins=[
+            PluginTime(one.server, one.plugin, one.queries, one.total_ns)
+            for one in history.plugins(asked.where, limit=MAX_ROWS)
+            if one.server and one.plugin != semconv.CONNECT_SPAN
+        ],
         queries=all_of.queries,
         waste_queries=all_of.waste_queries,
         waste_ns=all_of.waste_ns,

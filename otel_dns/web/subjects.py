@@ -9,8 +9,8 @@ from otel_dns.history import answers
 from otel_dns.history.history import History
 from otel_dns.history.questions import PER_DECADE
 from otel_dns.web.asked import SECOND, Asked
-from otel_dns.web.findings import Course, Seen, Stats
 from otel_dns.web.shapes import Comparison, Latency, Servers, Side, Subject
+from otel_dns.web.situation import Course, Seen, Stats
 
 KINDS: Final = ("server", "plugin", "upstream")
 _LABELS: Final = {semconv.SERVEDNS_SPAN: "servedns (around the plugins)"}
@@ -20,10 +20,20 @@ _DECADES: Final = (3, 10)
 
 def servers(history: History, asked: Asked) -> Servers:
     """All servers, plugins and upstreams, the slowest first."""
-    shown = {
-        kind: [_subject(kind, one) for one in history.subjects(kind, asked.where)] for kind in KINDS
-    }
-    return Servers(servers=shown["server"], plugins=shown["plugin"], upstreams=shown["upstream"])
+    shown = {kind: history.subjects(kind, asked.where) for kind in KINDS}
+    rows = {kind: [_subject(kind, one) for one in found] for kind, found in shown.items()}
+    return Servers(
+        servers=rows["server"],
+        plugins=rows["plugin"],
+        traced=_share(shown["server"]),
+        upstreams=rows["upstream"],
+    )
+
+
+def _share(servers: Sequence[answers.Subject]) -> float:
+    """What part of all queries came with CoreDNS's own spans, and so with plugins' times."""
+    queries = sum(one.queries for one in servers)
+    return sum(one.traced for one in servers) / queries if queries else 0.0
 
 
 def _subject(kind: str, one: answers.Subject) -> Subject:
@@ -63,7 +73,10 @@ def seen(history: History, asked: Asked, kind: str) -> list[Seen]:
 def _stats(points: Iterable[answers.SubjectPoint], *, is_before: bool) -> Stats:
     for one in points:
         if one.at is None and one.is_before is is_before:
-            return Stats(one.queries, one.failed, one.total_ns, one.p50_ns, one.p95_ns, one.p99_ns)
+            return Stats(
+                count=one.queries, failed=one.failed, total_ns=one.total_ns, p50_ns=one.p50_ns,
+                p95_ns=one.p95_ns, p99_ns=one.p99_ns, traced=one.traced,
+            )  # fmt: skip
     return Stats()
 
 
@@ -118,7 +131,7 @@ def comparison(history: History, asked: Asked, subject: str, versus: str) -> Com
 
     def side(label: str, of: Asked, kind: str, name: str, cells: list[answers.Bin]) -> Side:
         found = history.subjects(kind, of.where, name=name, limit=1)
-        figures = found[0] if found else answers.Subject(name, 0, 0, 0, None, None, None)
+        figures = found[0] if found else answers.Subject(name, 0, 0, 0, 0, None, None, None)
         counts = {cell.bin: cell.count for cell in cells}
         total = max(sum(counts.values()), 1)
         return Side(

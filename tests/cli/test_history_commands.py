@@ -1,12 +1,12 @@
 """The commands that ask the history, on files as the processor writes them."""
 
-import dataclasses
 import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
 from otel_dns.cli import main
 from tests.history.support import forwarded, keep, lookup, resolution, searched
@@ -23,7 +23,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (forwarded(60 * SECOND, name="www.example.org."), 3),
     )
     hostile = searched(62 * SECOND)
-    hostile = dataclasses.replace(hostile, lookup=dataclasses.replace(hostile.lookup, name=HOSTILE))
+    hostile = replace(hostile, lookup=replace(hostile.lookup, name=HOSTILE))
     keep(made, *(searched(n * SECOND) for n in range(12)), failed, hostile)
     return made
 

@@ -1,108 +1,121 @@
-"""Three troubles at once, found by Jaeger's search and by Prometheus queries."""
+"""docs/investigations.md and docs/jaeger.md, asked again on real programs."""
 
 import json
+import re
+import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlencode
 
 import pytest
+from playwright.sync_api import Browser
 
-from otel_dns.lab import Lab, available, troubled
+from docs.ground import Ground, ground
+from docs.investigations import PAGES, Question, questions
+from otel_dns import semconv
+from otel_dns.lab import available
 from tests.support.programs import require
-from tests.support.waiting import eventually
+from tests.web.browser import chromium, tab
 
-TIMES = 10
-ALL = "sum(otel_dns_pod_lookups_total)"
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """A lab with troubles, and where to look."""
-
-    lab: Lab
-    troubles: troubled.Troubled
-    jaeger: str
-    prometheus: str
-
-    def traces(self, service: str, **tags: str) -> list[dict[str, Any]]:
-        """What Jaeger's search finds; tags with two underscores for a dot."""
-        wanted = {key.replace("__", "."): value for key, value in tags.items()}
-        query = urlencode({"service": service, "tags": json.dumps(wanted), "limit": 500})
-        _, body = self.lab.http_get(f"{self.jaeger}/api/traces?{query}")
-        return json.loads(body)["data"]
-
-    def values(self, expression: str, label: str) -> dict[str, float]:
-        """What Prometheus answers, by one label."""
-        query = urlencode({"query": expression})
-        _, body = self.lab.http_get(f"{self.prometheus}/api/v1/query?{query}")
-        result = json.loads(body)["data"]["result"]
-        return {each["metric"].get(label, ""): float(each["value"][1]) for each in result}
+ASKED = [
+    pytest.param(question, id=f"{page.stem}-{question.kind}-{number}")
+    for page in PAGES
+    for number, question in enumerate(questions(page.read_text()))
+]
+LAST = "last=15m"
+TAIL = "tail.slow.example"
 
 
 @pytest.fixture(scope="module")
-def ground() -> Iterator[Ground]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     reason = available()
     if reason is not None:
         pytest.skip(f"no lab: {reason}")
     for program in ("coredns", "jaeger", "prometheus"):
         require(program)
-    with Lab() as lab:
-        jaeger = lab.jaeger()
-        processor = lab.processor(["--settle", "1.5"], output=jaeger.otlp)
-        troubles = troubled.set_up(lab, processor.zipkin_url)
-        prometheus = lab.prometheus()
-        found = Ground(lab, troubles, jaeger.query_url, prometheus.url)
-        # Twice: a rate needs to see its counter grow.
-        for runs in (1, 2):
-            troubles.run(TIMES, processor.otlp)
-            eventually(
-                lambda runs=runs: found.values(ALL, "").get("", 0) >= runs * 8 * TIMES,
-                "all lookups counted",
-                within=30,
-            )
-        yield found
+    with ground(tmp_path_factory.mktemp("state")) as running:
+        yield running
 
 
-def test_slow_upstream(ground: Ground) -> None:
-    """Which lookups wait for an upstream, and for which."""
-    found = ground.traces(
-        "invoices", otel_dns__bottleneck="upstream", k8s__namespace__name="billing"
-    )
-    assert len(found) == 2 * TIMES
-    (upstream,) = ground.values(
-        "topk(1, histogram_quantile(0.95, sum by (le, server_address)"
-        " (rate(otel_dns_upstream_duration_seconds_bucket[2m]))))",
-        "server_address",
-    )
-    assert upstream.startswith(ground.troubles.upstream.address)
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
 
 
-def test_search_waste(ground: Ground) -> None:
-    """Whose queries are for names that the search list made up."""
-    wasted = ground.values(
-        "sum by (k8s_namespace_name) (otel_dns_search_wasted_queries_total)"
-        " / sum by (k8s_namespace_name) (otel_dns_pod_queries_total)",
-        "k8s_namespace_name",
-    )
-    # db takes 2, the external names 8 with 6 of them waste: 12 of 18.
-    assert wasted["shop"] == pytest.approx(12 / 18, abs=0.05)
-    assert wasted["billing"] < 0.5
+@pytest.mark.parametrize("question", [each for each in ASKED if each.values[0].kind != "page"])
+def test_a_question_of_the_pages_still_has_its_answer(made: Ground, question: Question) -> None:
+    assert question.answer in question.shown, "run python -m docs.investigations"
+    answered = made.ask(question.kind, question.text)
+    assert question.answer in answered
+    if question.kind == "jaeger":
+        found, shown = (int(each.split()[0]) for each in (answered, question.shown))
+        assert found > 0
+        # How many fall on either side of a latency class is the machine's; all else is not.
+        if not re.search(f"{semconv.LATENCY_CLASS}|{semconv.PLUGIN}|stub_network", question.text):
+            assert found == shown
 
 
-def test_one_bad_instance(ground: Ground) -> None:
-    """The Pods that suffer share a node, and the servers beside each other tell which is slow."""
-    for metric, label, expected in (
-        ("otel_dns_node_lookup_duration_seconds_bucket", "k8s_node_name", "node-b"),
-        (
-            "otel_dns_server_lookup_duration_seconds_bucket",
-            "otel_dns_server",
-            ground.troubles.bad.place.address,
-        ),
-    ):
-        worst = ground.values(
-            f"topk(1, histogram_quantile(0.5, sum by (le, {label}) (rate({metric}[2m]))))", label
+@pytest.mark.parametrize("question", [each for each in ASKED if each.values[0].kind == "page"])
+def test_a_view_of_the_walk_still_shows_it(
+    made: Ground, browser: Browser, question: Question
+) -> None:
+    with tab(browser, made.page) as seen:
+        seen.open(question.text)
+        assert question.answer in seen.text()
+
+
+def test_every_search_key_is_searched_from_both_sides() -> None:
+    """Documented, and so run above: each key on lookup spans and on servedns."""
+    searched: dict[bool, set[str]] = {True: set(), False: set()}
+    for page in PAGES:
+        for question in questions(page.read_text()):
+            if question.kind == "jaeger":
+                keys = set(re.findall(r"([\w.]+)=", question.text))
+                searched["Service: coredns" in question.text] |= keys
+    wanted = {
+        semconv.SEARCH_POD, semconv.SEARCH_NAMESPACE, semconv.SEARCH_NODE,
+        semconv.DNS_QUESTION_NAME, semconv.BOTTLENECK, semconv.PLUGIN, semconv.LOOKUP_OUTCOME,
+        semconv.JOIN_METHOD, semconv.LATENCY_CLASS, semconv.SERVER_INSTANCE,
+    }  # fmt: skip
+    assert [wanted - keys for keys in searched.values()] == [set(), set()]
+
+
+def test_the_link_to_jaeger_shows_the_trace_there(made: Ground, browser: Browser) -> None:
+    """From a lookup on the page, by a click, to the same trace on Jaeger's own page."""
+    with tab(browser, made.page) as seen:
+        seen.open(f"#/lookups?{LAST}&bottleneck=upstream")
+        seen.page.click("table.rows tbody tr:first-child .time a")
+        seen.page.wait_for_selector(".waterfall")
+        with seen.page.expect_popup() as opened:
+            seen.page.click("text=trace in Jaeger")
+        opened.value.wait_for_load_state()
+        before, _, trace_id = opened.value.url.rpartition("/trace/")
+        assert trace_id in seen.page.url
+        # The lab's Jaeger is built without the page's assets: what it would show is asked for.
+        with urllib.request.urlopen(f"{before}/api/traces/{trace_id}", timeout=20) as answer:
+            (trace,) = json.load(answer)["data"]
+        operations = {span["operationName"] for span in trace["spans"]}
+        assert {semconv.LOOKUP_SPAN, semconv.SERVEDNS_SPAN, semconv.CONNECT_SPAN} <= operations
+
+
+def test_the_live_tail_shows_what_comes(made: Ground, browser: Browser) -> None:
+    """A lookup made while somebody looks appears at the top, without a click."""
+    with tab(browser, made.page) as seen:
+        seen.open(f"#/lookups?{LAST}&order=live")
+        pod = made.troubles.applications[0].pod
+        assert not seen.page.locator(f"text={TAIL}").count()
+        made.look_up(pod, TAIL)
+        seen.page.wait_for_selector(f"table.rows tbody tr:first-child:has-text('{TAIL}')")
+        assert seen.page.locator("table.rows tbody tr").count() > 1
+
+
+def test_search_waste_is_what_the_names_cost(made: Ground) -> None:
+    """In figures: db takes 2 queries, the external names 8 with 6 of them waste."""
+    ask = "sum(otel_dns_search_wasted_queries_total{k8s_namespace_name='shop'}) / sum(%s)"
+    told = made.query(ask % "otel_dns_pod_queries_total{k8s_namespace_name='shop'}")
+    assert float(told.split()[-1]) == pytest.approx(12 / 18, abs=0.05)
+    (pod,) = json.loads(
+        made.command_line(
+            "otel-dns top --since 15m --by namespace --namespace billing --once --json"
         )
-        assert list(worst) == [expected]
-    suffering = ground.traces("storefront", k8s__node__name="node-b")
-    assert len(suffering) == 6 * TIMES
+    )
+    assert pod["waste_queries"] < pod["queries"] / 2

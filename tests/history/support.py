@@ -1,10 +1,10 @@
 """Resolutions to keep: built by the join itself from spans as CoreDNS and the client write them."""
 
-import dataclasses
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.history import files
@@ -41,8 +41,8 @@ def lookup(start_ns: int, end_ns: int, **changes: object) -> Lookup:
     )
     tail = otlp.string_attribute(semconv.LOOKUP_API, "socket.getaddrinfo")
     tail += otlp.int_attribute(semconv.RESOLVER_NDOTS, 5)
-    span = made.span._replace(raw=made.span.raw + tail, origin=origin(**POD))
-    return dataclasses.replace(made, span=span, name="www.example.org", **changes)  # type: ignore[arg-type]
+    span = replace(made.span, raw=made.span.raw + tail, origin=origin(**POD))
+    return replace(made, span=span, name="www.example.org", **changes)  # type: ignore[arg-type]
 
 
 def forwarded(start_ns: int, *, wait_ns: int = 4 * MS, **root: str) -> ServerTrace:
@@ -61,7 +61,7 @@ def resolution(
     lookup_: Lookup, *traces: tuple[ServerTrace, int], confidence: float = 1.0
 ) -> Resolution:
     """The lookup joined with these, each with the index of its candidate."""
-    join = dataclasses.replace(spans.join(*traces), confidence=confidence)
+    join = replace(spans.join(*traces), confidence=confidence)
     return Resolution(lookup_, join, break_down(lookup_, join), outcome_of(lookup_, join))
 
 

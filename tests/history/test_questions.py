@@ -1,11 +1,11 @@
 """The questions, asked of files through DuckDB."""
 
-import dataclasses
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.history.files import HOUR_NS
@@ -19,9 +19,9 @@ MINUTE = 60 * SECOND
 
 
 def _in_pod(made: Resolution, pod: str, name: str = "") -> Resolution:
-    span = made.lookup.span._replace(origin=origin(**{**POD, "k8s__pod__name": pod}))
-    changed = dataclasses.replace(made.lookup, span=span, name=name or made.lookup.name)
-    return dataclasses.replace(made, lookup=changed)
+    span = replace(made.lookup.span, origin=origin(**{**POD, "k8s__pod__name": pod}))
+    changed = replace(made.lookup, span=span, name=name or made.lookup.name)
+    return replace(made, lookup=changed)
 
 
 def _plain(start_ns: int, took_ns: int, **changes: object) -> Resolution:

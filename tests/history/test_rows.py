@@ -1,10 +1,10 @@
 """Resolutions as rows."""
 
-import dataclasses
 import datetime
 
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.history.rows import MAX_SPANS, MAX_TEXT, batch_of, row_of
@@ -68,9 +68,9 @@ def test_a_hop_knows_the_hop_that_asked_it() -> None:
     connect = first.spans[-1]
     traces = (
         made.join.traces[0],
-        dataclasses.replace(made.join.traces[1], hop=1, parent=connect.span_id),
+        replace(made.join.traces[1], hop=1, parent=connect.span_id),
     )
-    row = row_of(dataclasses.replace(made, join=Join(traces, "id", 1.0)))
+    row = row_of(replace(made, join=Join(traces, "id", 1.0)))
     assert [hop["parent"] for hop in row["hops"]] == [-1, 0]
     assert row["queries"] == 1
 
@@ -90,7 +90,7 @@ def test_hostile_values_are_cut_to_what_a_column_takes(start_ns: int) -> None:
              trace.root.origin)
         for n in range(1, MAX_SPANS + 9)
     ]  # fmt: skip
-    hostile = dataclasses.replace(trace, spans=(trace.root, *many))
+    hostile = replace(trace, spans=(trace.root, *many))
     row = row_of(resolution(made, (hostile, 0)))
     assert row["client"] == "?" * MAX_TEXT
     assert row["left_out"] == 9

@@ -5,14 +5,16 @@ there: spans, dnstap messages, both, with or without CoreDNS's trace id; of some
 told its own queries.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from otel_dns import semconv
 from otel_dns.join import Joiner, JoinSettings, Outcome, Released
 from otel_dns.join.joiner import Late
 from otel_dns.model import ClientQuery, Lookup, Message, Resolution, Span
@@ -146,12 +148,13 @@ def test_order_split_and_duplicates_within_the_wait_change_nothing(data, things)
 @given(st.data(), scenes())
 def test_nothing_that_went_in_is_unaccounted_for(data, things) -> None:
     """At any time: received = left by some counted way + held."""
-    settings = replace(
+    settings = dataclasses.replace(
         SETTINGS,
         settle_ns=data.draw(st.sampled_from([0, SECOND])),
         trace_wait_ns=data.draw(st.sampled_from([0, 2 * SECOND])),
         max_lookups=data.draw(st.sampled_from([1, 3, 100])),
         max_server_spans=data.draw(st.sampled_from([2, 5, 100])),
+        infer=data.draw(st.booleans()),
     )
     joiner = Joiner(settings)
     received: Counter[str] = Counter()
@@ -182,7 +185,7 @@ def test_nothing_that_went_in_is_unaccounted_for(data, things) -> None:
 
 def accounted(joiner: Joiner) -> int:
     """Lookups, queries, spans and messages that are held or have left by a counted way."""
-    ways = ("joined", "unmatched", "no_root", "evicted", "late", "duplicate", "surplus")
+    ways = ("joined", "inferred", "unmatched", "no_root", "evicted", "late", "duplicate", "surplus")
     left = sum(
         joiner.counts[f"{what}_{way}"]
         for what in ("server_spans", "messages", "queries")
@@ -199,8 +202,14 @@ def spans_of(outcomes: Iterable[Outcome]) -> Counter[bytes]:
     found: Counter[bytes] = Counter()
     for one in outcomes:
         if isinstance(one, Resolution):
-            found[one.lookup.span.span_id] += 1
-            found.update(span.span_id for each in one.join.traces for span in each.trace.spans)
+            found[one.lookup.span.span_id] += not one.lookup.inferred
+            found.update(
+                span.span_id
+                for each in one.join.traces
+                # Where there is no lookup span nothing is made of messages.
+                if one.lookup.recorded or each.trace.source == semconv.SOURCE_TRACE
+                for span in each.trace.spans
+            )
         elif isinstance(one, Released):
             found.update(span.span_id for span in one.spans)
         elif isinstance(one, Late):
@@ -228,7 +237,7 @@ def test_time_only_moves_forward(data, things) -> None:
 
 @given(scenes(), st.integers(2_000, 20_000))
 def test_bytes_are_bounded_too(things, most) -> None:
-    joiner = Joiner(replace(SETTINGS, max_bytes=most))
+    joiner = Joiner(dataclasses.replace(SETTINGS, max_bytes=most))
     for thing in things:
         feed(joiner, thing, 0)
         assert joiner.waiting_bytes <= most

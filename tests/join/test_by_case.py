@@ -1,12 +1,12 @@
 """Rung ``case``: what the letter case of a query's name tells."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import permutations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from otel_dns import marks, semconv
 from otel_dns.join import Joiner, JoinSettings
@@ -157,7 +157,7 @@ def test_port_and_id_tell_more() -> None:
 def test_a_query_with_a_mark_of_its_own() -> None:
     trace_id = new_id(16)
     sent = query(0, 9 * MS, name=FULL, port=0, dns_id=None)
-    sent = sent._replace(marked=marks.cased(FULL[:-1], trace_id, sent.span_id))
+    sent = replace(sent, marked=marks.cased(FULL[:-1], trace_id, sent.span_id))
     asked = lookup(0, 10 * MS, name=NAME, candidates=(FULL,), trace_id=trace_id, kind="dnspython")
     told = replace(asked, queries=(sent,))
     rival = lookup(0, 10 * MS, name=NAME, candidates=(FULL,))

@@ -1,10 +1,10 @@
 """The exact rungs, and server traces that messages alone make."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import permutations
 
 import pytest
+from msgspec.structs import replace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from otel_dns.join import Joiner, JoinSettings, Outcome

@@ -1,5 +1,6 @@
 """Every nanosecond of a server trace has one owner."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,7 +113,7 @@ def test_the_slices_lie_side_by_side_from_the_roots_start_to_its_end(trace: Serv
     root = trace.root
     assert sum(own_times(slices).values()) == max(root.end_ns - root.start_ns, 0)
     position = root.start_ns
-    for start_ns, end_ns, span in slices:
+    for start_ns, end_ns, span in map(msgspec.structs.astuple, slices):
         assert start_ns == position
         assert end_ns > start_ns
         assert span is root or (span.start_ns <= start_ns and end_ns <= span.end_ns)

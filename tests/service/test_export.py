@@ -1,9 +1,9 @@
 """What is sent on of what was joined, and of what nobody claimed."""
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from otel_dns.join import JoinSettings
 from otel_dns.model import Lookup
@@ -47,7 +47,7 @@ def hop(start_ns: int, duration_ns: int, **changes: str) -> list[object]:
 
 def failed(one: Lookup) -> Lookup:
     raw = one.span.raw + otlp.string_attribute("error.type", "no_recovery")
-    return replace(one, span=one.span._replace(raw=raw))
+    return replace(one, span=replace(one.span, raw=raw))
 
 
 @pytest.mark.parametrize(

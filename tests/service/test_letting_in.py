@@ -10,6 +10,7 @@ import grpc
 import pytest
 import trustme
 from google.protobuf import json_format
+from msgspec.structs import replace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -101,7 +102,7 @@ def test_what_otlp_over_http_is_not(body: bytes, headers: dict[str, str], status
 
 def test_refused_spans_are_a_partial_success_over_http_too() -> None:
     good = span("good", 0, 1, origin=OTHER)
-    bad = good._replace(raw=b"\x0a\x0f" + good.raw[2:17] + good.raw[18:])
+    bad = replace(good, raw=b"\x0a\x0f" + good.raw[2:17] + good.raw[18:])
     raw = request(bad, lookup(0, MS).span)
     with Backend() as backend, serving(backend.address) as running:
         for headers, decode in (

@@ -5,6 +5,7 @@ import zlib
 
 import grpc
 import pytest
+from msgspec.structs import replace
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -15,11 +16,13 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from otel_dns import semconv
 from otel_dns.join import JoinSettings
+from otel_dns.model import Span
 from otel_dns.service import ServeSettings, Service
 from otel_dns.service.configuration import ConfigurationError
 from otel_dns.wire import otlp
 from tests.service.support import (
     Backend,
+    balanced,
     get,
     gzipped,
     post,
@@ -33,6 +36,7 @@ from tests.support.spans import APPLICATION, CLIENT, COREDNS, MS, lookup, nested
 from tests.support.waiting import eventually
 
 OTHER = otlp.origin_of("checkout")
+BROKEN = b"\x4a\x05\x0a\x7f..."  # an attribute whose key is cut short
 
 
 def request(*spans: object) -> bytes:
@@ -87,8 +91,8 @@ def test_the_sdks_own_exporter(compression: grpc.Compression) -> None:
     [
         b"nonsense",
         b"\x0a\xff",
-        request(span("a", 0, 1, tail=b"\x4a\x05\x0a\x7f...", origin=OTHER)),
-        request(span("a", 0, 1, tail=b"\x4a\x05\x0a\x7f...", origin=APPLICATION)),
+        otlp.build([(OTHER, span("a", 0, 1).raw + BROKEN)]),
+        otlp.build([(APPLICATION, span("a", 0, 1).raw + BROKEN)]),
     ],
 )
 def test_malformed_is_an_invalid_argument_and_the_next_good_request_works(malformed) -> None:
@@ -128,7 +132,7 @@ def test_the_other_spans_of_a_mixed_request_pass_at_once_and_unchanged() -> None
 def test_spans_that_a_backend_would_refuse_are_refused_alone() -> None:
     def short(origin) -> object:
         good = span("bad", 0, 1, origin=origin)
-        return good._replace(raw=b"\x0a\x0f" + good.raw[2:17] + good.raw[18:])
+        return replace(good, raw=b"\x0a\x0f" + good.raw[2:17] + good.raw[18:])
 
     bad = [short(OTHER), short(COREDNS), short(APPLICATION)]
     with Backend() as backend, serving(backend.address) as running:
@@ -140,6 +144,29 @@ def test_spans_that_a_backend_would_refuse_are_refused_alone() -> None:
         assert "15" in partial.error_message
         eventually(lambda: backend.names == ["dns.lookup"], "the good span")
         assert running.count("spans_refused") == 3
+
+
+def with_tail(tail: bytes) -> Span:
+    """A span that nobody can read."""
+    good = span("bad", 0, 1, origin=OTHER)
+    return replace(good, raw=good.raw + tail)
+
+
+@pytest.mark.parametrize("culprit", [
+    with_tail(BROKEN),
+    with_tail(otlp.string_attribute("key", "@").replace(b"@", b"\xff")),
+    span("bad", 0, 1, origin=OTHER._replace(resource=OTHER.resource.replace(b"s", b"\xff"))),
+])  # fmt: skip
+def test_a_broken_span_costs_its_neighbours_nothing(culprit: Span) -> None:
+    neighbours = [span("a", 0, 1, origin=OTHER), lookup(0, MS).span, servedns(0, MS)]
+    with Backend() as backend, serving(backend.address) as running:
+        with grpc.insecure_channel(running.otlp) as channel:
+            answer = channel.unary_unary(EXPORT)(request(culprit, *neighbours), timeout=20)
+
+        assert ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans == 1
+        eventually(lambda: len(backend.names) == len(neighbours), "the good spans")
+        assert running.count("spans_refused") == 1
+        balanced(running)
 
 
 def test_a_lookup_that_lacks_what_a_join_needs_passes() -> None:
@@ -268,10 +295,10 @@ def test_batches_stay_small_enough_for_any_backend() -> None:
         for at in range(100)
     ]
     giant = lookup(0, MS).span
-    giant = giant._replace(raw=giant.raw + otlp.string_attribute("giant", "x" * 5_000_000))
+    giant = replace(giant, raw=giant.raw + otlp.string_attribute("giant", "x" * 5_000_000))
     with Backend() as backend, serving(backend.address, settle_s=0.5) as running:
         forward(
-            running.otlp, request(*(lookup(0, MS).span._replace(origin=one) for one in origins))
+            running.otlp, request(*(replace(lookup(0, MS).span, origin=one) for one in origins))
         )
         forward(running.otlp, request(giant))
 
@@ -285,4 +312,5 @@ def test_batches_stay_small_enough_for_any_backend() -> None:
 
 
 def test_defaults_are_those_of_the_join() -> None:
-    assert ServeSettings().join.settings() == JoinSettings()
+    # But for what it makes itself of what nobody claims: a service wants that, a library may not.
+    assert ServeSettings().join.settings() == JoinSettings(infer=True)

@@ -26,14 +26,20 @@ from otel_dns.history.questions.asking import (
     read_quantiles,
     step_of,
 )
+from otel_dns.history.schema import SEGMENT_COLUMNS
 from otel_dns.history.where import Where
 
-KINDS: Final = ("server", "own", "plugin", "upstream")
+KINDS: Final = ("server", "own", "outside", "plugin", "upstream")
 """What can be asked about as a subject: a server's time of a query, ``own`` without its upstream's;
-a plugin's own time of a query; an exchange with an upstream."""
+a lookup's time for each query that is neither at a server nor at its upstream, nor a timeout, by
+the server that was asked first; a plugin's own time of a query; an exchange with an upstream."""
 PER_DECADE: Final = 4
 _ONE: Final = ibis.literal(1)
 _NEVER: Final = ibis.literal(value=False)
+_ELSEWHERE: Final = (semconv.SEGMENT_SERVER, semconv.SEGMENT_UPSTREAM, semconv.SEGMENT_WAITING)
+_OUTSIDE: Final = [
+    SEGMENT_COLUMNS[segment] for segment in semconv.SEGMENTS if segment not in _ELSEWHERE
+]
 _LOWEST_BIN: Final = 3 * PER_DECADE
 _HIGHEST_BIN: Final = 10 * PER_DECADE - 1
 """1 us to 10 s; what is beyond counts with the outermost."""
@@ -135,7 +141,7 @@ def _only(spent: ir.Table, **wanted: str) -> ir.Table:
 
 def _plugins(kept: ir.Table, limit: int, **only: str) -> ir.Table:
     spent = _only(_unnested(kept, "plugins", "plugin", "server", "own_ns", "queries"), **only)
-    spent = spent.mutate(by_query=_by_query(spent))
+    spent = spent.mutate(by_query=_by_query(spent.own_ns, spent))
     return (
         spent.group_by("plugin", "server")
         .aggregate(
@@ -181,8 +187,8 @@ def _upstreams(kept: ir.Table, limit: int, **only: str) -> ir.Table:
     return answer.order_by(ibis.desc(answer.quantiles[1]), "upstream", "server").limit(limit)
 
 
-def _by_query(plugins: ir.Table) -> ir.IntegerColumn:
-    return plugins.own_ns // ibis.greatest(plugins.queries, 1)
+def _by_query(spent_ns: ir.IntegerColumn, of: ir.Table) -> ir.IntegerColumn:
+    return spent_ns // ibis.greatest(of.queries, 1)
 
 
 def _rows(kept: ir.Table, kind: str) -> ir.Table:
@@ -190,27 +196,43 @@ def _rows(kept: ir.Table, kind: str) -> ir.Table:
 
     A plugin's are one row a lookup, with the time of a query and how many there were.
     """
+    no_figures = {"is_failed": _NEVER, "is_traced": _NEVER}
     if kind == "plugin":
         spent = _unnested(kept, "plugins", "plugin", "own_ns", "queries")
         spent = spent.filter(spent.plugin != semconv.CONNECT_SPAN)
         return spent.select(
-            "start_ns", "queries", name=spent.plugin, ns=_by_query(spent), is_failed=_NEVER
+            "start_ns",
+            "queries",
+            name=spent.plugin,
+            ns=_by_query(spent.own_ns, spent),
+            **no_figures,
         )
+    if kind == "outside":
+        spent = kept.filter(kept.hops.length() > 0, ~kept.inferred)
+        outside_ns = sum((spent[column] for column in _OUTSIDE[1:]), spent[_OUTSIDE[0]])
+        return spent.select(
+            "start_ns", name=spent.hops[0].server, ns=_by_query(outside_ns, spent), queries=_ONE,
+            **no_figures,
+        )  # fmt: skip
     if kind == "upstream":
         spent = _unnested(kept, "exchanges", "upstream", "duration_ns", "rcode")
-        name, ns = spent.upstream, spent.duration_ns
+        name, ns, is_traced = spent.upstream, spent.duration_ns, _NEVER
     else:
-        spent = _unnested(kept, "hops", "server", "duration_ns", "upstream_ns", "rcode")
+        spent = _unnested(kept, "hops", "server", "duration_ns", "upstream_ns", "rcode", "source")
         own_ns = ibis.greatest(spent.duration_ns - spent.upstream_ns, 0)
         name, ns = spent.server, own_ns if kind == "own" else spent.duration_ns
-    is_failed = spent.rcode.isin(FAILURES)
-    return spent.select("start_ns", name=name, ns=ns, is_failed=is_failed, queries=_ONE)
+        is_traced = spent.source == semconv.SOURCE_TRACE
+    return spent.select(
+        "start_ns", name=name, ns=ns, is_failed=spent.rcode.isin(FAILURES), is_traced=is_traced,
+        queries=_ONE,
+    )  # fmt: skip
 
 
 def _figures(spent: ir.Table) -> dict[str, ir.Value]:
     return {
         "queries": spent.queries.sum(),
         "failed": spent.is_failed.sum(),
+        "traced": spent.is_traced.sum(),
         "total_ns": spent.ns.sum(),
         "quantiles": quantiles_of(spent.ns),
     }

@@ -86,6 +86,12 @@ class ResolutionMetrics:
             "Lookups by how they were joined and how sure that is.",
             _NAMESPACE, semconv.JOIN_METHOD, semconv.JOIN_CERTAINTY,
         )  # fmt: skip
+        self._inferred = self._family(
+            Counter, semconv.METRIC_INFERRED_LOOKUPS, "{lookup}",
+            "Lookups that nobody told of, made of what servers told alone; in no other count of "
+            "lookups.",
+            _NAMESPACE, semconv.LOOKUP_OUTCOME,
+        )  # fmt: skip
         self._plugins = self._family(
             Histogram, semconv.METRIC_PLUGIN_DURATION, "s",
             "Own time of a server's plugin in one query. An estimate where CoreDNS traces one "
@@ -102,6 +108,13 @@ class ResolutionMetrics:
             Counter, semconv.METRIC_SERVER_QUERIES, "{query}",
             "Queries of which a server told, by whether they belong to a known lookup.",
             semconv.SERVER_INSTANCE, semconv.DNS_RESPONSE_CODE, semconv.JOINED,
+        )  # fmt: skip
+        self._traced = self._family(
+            Counter, semconv.METRIC_TRACED_QUERIES, "{query}",
+            "Queries of which a server's spans told: those that figures of plugins are of. Fewer "
+            "than otel_dns_server_queries_total where CoreDNS traces one query in N: then those "
+            "figures are estimates.",
+            semconv.SERVER_INSTANCE,
         )  # fmt: skip
         self._skew = self._family(
             Gauge, semconv.METRIC_CLOCK_SKEW, "s",
@@ -144,8 +157,10 @@ class ResolutionMetrics:
         node = _text(resource, semconv.K8S_NODE_NAME)
         pod = (namespace, _text(resource, semconv.K8S_POD_NAME), node)
         exemplar_of = _exemplars(lookup)
-        self._joins.at(namespace, join.method, join.certainty or semconv.METHOD_NONE).add()
-        if not lookup.inferred:
+        if lookup.inferred:
+            self._inferred.at(namespace, resolution.outcome).add()
+        else:
+            self._joins.at(namespace, join.method, join.certainty or semconv.METHOD_NONE).add()
             seconds = (lookup.end_ns - lookup.start_ns) / _SECOND
             exemplar = exemplar_of(seconds)
             self._durations.at(namespace, resolution.outcome).record(seconds, exemplar)
@@ -167,8 +182,9 @@ class ResolutionMetrics:
                 if nanoseconds:
                     seconds = nanoseconds / _SECOND
                     self._segments.at(namespace, segment).record(seconds, exemplar_of(seconds))
+        known = "false" if lookup.inferred else "true"
         for joined in join.traces:
-            self._trace(joined.trace, joined.timeline, exemplar_of, joined="true")
+            self._trace(joined.trace, joined.timeline, exemplar_of, joined=known)
             self._measure_skew(joined, node)
 
     def _measure_skew(self, joined: JoinedTrace, node: str) -> None:
@@ -203,6 +219,9 @@ class ResolutionMetrics:
     ) -> None:
         server, rcode = _server(trace), trace.rcode
         self._queries.at(server, rcode, joined).add()
+        traced = trace.source == semconv.SOURCE_TRACE
+        if traced:
+            self._traced.at(server).add()
         own = own_times(slices)
         for span in trace.spans:
             if span.name == semconv.CONNECT_SPAN:
@@ -211,7 +230,7 @@ class ResolutionMetrics:
                 self._upstreams.at(peer if isinstance(peer, str) else "", server).record(
                     seconds, exemplar_of(seconds)
                 )
-            else:
+            elif traced:  # what messages tell of a server is not one plugin's time
                 seconds = own.get(span.span_id, 0) / _SECOND
                 self._plugins.at(span.name, server, rcode).record(seconds, exemplar_of(seconds))
 
