@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
+from otel_dns.history.history import History
 from otel_dns.web.access import EVERYTHING
-from otel_dns.web.answering import Answering
 from otel_dns.web.asked import Asked, Window
 from otel_dns.web.live import Live
-from otel_dns.web.settings import PageSettings
 from otel_dns.web.state import state
 from otel_dns.web.subjects import servers
 from tests.web import rows
@@ -39,11 +38,10 @@ def test_figures_of_plugins_say_of_how_many_queries(
     written = rows.write(tmp_path, end, 200)
     hops = [hop["source"] for row in written for hop in row["hops"]]
     with_spans = hops.count("trace") / len(hops)
-    answering = Answering(PageSettings(tmp_path))
     asked = Asked(Window(end - rows.HOUR_NS, end + 1), EVERYTHING)
-    (shown,) = (
-        one.value for one in state(answering, asked, Live("")).coverage if one.label == LABEL
-    )
+    with History(tmp_path) as history:
+        coverage = state(history, asked, Live("")).coverage
+        assert servers(history, asked).traced == pytest.approx(with_spans)
+    (shown,) = (one.value for one in coverage if one.label == LABEL)
     assert said in shown
     assert shown.startswith(f"{with_spans:.0%}".replace("%", " %"))
-    assert servers(answering, asked).traced == pytest.approx(with_spans)
