@@ -48,6 +48,8 @@ class WaitingLookup:
     """How sure the server traces behind the first server's are."""
     spans_lost: bool = False
     """A server traced one of its queries, and the spans did not come."""
+    apart: bool = False
+    """Its server traces stay in traces of their own."""
     inherited_doubt: float = 0.0
     """Odds of exchanges with rivals that have left with what they were given."""
     inherited_partners: int = 0
