@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from otel_dns.join.ladder import ID_REACH_NS
 from otel_dns.join.timing import Gap, Timing
-from otel_dns.join.waiting import Slot, WaitingLookup, WaitingTrace
+from otel_dns.join.waiting import Slot, SlotKey, WaitingLookup, WaitingTrace
 from otel_dns.model import ServerTrace
 
 MAX_PAIRS: Final = 12
@@ -47,6 +47,9 @@ _DISPUTE_DOUBT: Final = 1.0
 """Odds that a query is this lookup's, when several may have sent it again: it is nobody's then."""
 _RETRY_REACH_NS: Final = 40_000_000
 _TIMEOUT_NS: Final = 500_000_000
+_SECOND_NS: Final = 1_000_000_000
+_TIMEOUTS: Final = 4
+"""Timeouts of a second in a row after which a missing query is still looked for."""
 _EARLY_NS: Final = 2_000_000
 """A query sent again may start so much too early: the first took longer to reach the server."""
 _KEEPS_ID: Final = frozenset({"glibc", "musl"})
@@ -106,6 +109,10 @@ class Member:
             for later in column.again:
                 yield later, candidate
 
+    def places(self, candidate: int) -> list[Place]:
+        """Return the places of one candidate."""
+        return [(candidate, kind) for kind in range(len(self.waiting.lookup.types))]
+
     def root(self) -> "Member":
         """Return who stands for the group of interchangeable lookups."""
         member = self
@@ -138,6 +145,7 @@ class Knot:
         """How likely an exchange between two lookups is, beside what was found."""
         self._columns: dict[Slot, list[Column]] = {}
         self._rows: dict[Slot, list[tuple[Member, Place]]] = {}
+        self._slots: dict[SlotKey, Slot] = {}
 
     def solve(self, slots: Mapping[Slot, tuple[list[tuple[WaitingTrace, int]], float]]) -> None:
         """Assign.
@@ -147,7 +155,7 @@ class Knot:
                 traces to be given out and what their clocks are to be moved by, and with the number
                 of queries a second of lookups that are not known.
         """
-        by_key = {slot.key: slot for slot in slots}
+        by_key = self._slots = {slot.key: slot for slot in slots}
         for slot, (traces, strangers_hz) in slots.items():
             self._columns[slot] = _columns(traces)
             self._rows[slot] = []
@@ -357,7 +365,59 @@ class Knot:
                     if one.number != other.number and _close(one, other, gap):
                         pair = (one.number, other.number)
                         pairs.add(pair if pair[0] < pair[1] else pair[::-1])
+        for number, member in enumerate(self.members):
+            for place, near in self._holes(member):
+                ready_ns = self._ready(member, place)
+                owned = [
+                    (self._fit(member, place, column, ready_ns), numbers[id(column.owner)])
+                    for column in near
+                    if column.owner is not None and self._possible(member, {place: column})
+                ]
+                owned.sort(reverse=True)
+                for _, other_number in owned[:_NEIGHBOURS]:
+                    pairs.add((min(number, other_number), max(number, other_number)))
         return pairs
+
+    def _holes(self, member: Member) -> Iterator[tuple[Place, list[Column]]]:
+        """Go through the queries that a lookup should have had and was not given.
+
+        Each with the server traces in its slot that came about when it was due, or a timeout later.
+        """
+        lookup, edges = member.waiting.lookup, member.edges
+        if not edges:
+            return
+        last = max(candidate for candidate, _ in edges)
+        if last + 1 < len(lookup.candidates) and not _found(member, last):
+            last += 1
+        due_ns = member.start_ns
+        for candidate in range(last + 1):
+            present = [edges[place] for place in member.places(candidate) if place in edges]
+            if len(present) < len(lookup.types):
+                moments = {due_ns}
+                for column in present:
+                    moments |= {column.start_ns, column.answer_ns}
+                for place in member.places(candidate):
+                    if place not in edges:
+                        slot = self._slots[lookup.client, lookup.candidates[candidate],
+                                           lookup.types[place[1]]]  # fmt: skip
+                        yield place, self._due(slot, moments, member.end_ns)
+            if present:
+                due_ns = max(column.answer_ns for column in present)
+
+    def _due(self, slot: Slot, moments: Iterable[int], end_ns: int) -> list[Column]:
+        """Find the server traces of a slot next to some moments, and timeouts after them."""
+        columns = self._columns[slot]
+        if not columns:
+            return []
+        found: dict[int, None] = {}
+        for at_ns in moments:
+            for _ in range(_TIMEOUTS):
+                at = bisect_left(columns, at_ns, key=_column_start)
+                found |= dict.fromkeys(range(max(at - _SPARES, 0), min(at + _SPARES, len(columns))))
+                at_ns += _SECOND_NS
+                if at_ns > end_ns:
+                    break
+        return [columns[at] for at in found]
 
     def _row(self, member: Member, place: Place, number: int) -> "_Row":
         edge, ready_ns = member.edges.get(place), self._ready(member, place)
@@ -398,17 +458,20 @@ class Knot:
             self.odds[first, second] = odds
             if odds >= EVEN and alike(first, second):
                 _unite(first, second)
-        for at, member in enumerate(members):
-            if member.doubt < _ENOUGH_DOUBT:
-                member.doubt += self._strangers_odds(member, scores[at])
         if changed:
-            for columns in self._columns.values():
-                for column in columns:
-                    column.owner = None
-            for member in members:
-                for place, column in member.edges.items():
-                    column.owner, column.place = member, place
+            self._own()
+        for at, member in enumerate(members):
+            if improve or member.doubt < _ENOUGH_DOUBT:
+                changed |= self._weigh_strangers(member, scores[at], improve=improve)
         return changed
+
+    def _own(self) -> None:
+        for columns in self._columns.values():
+            for column in columns:
+                column.owner = None
+        for member in self.members:
+            for place, column in member.edges.items():
+                _give(member, place, column)
 
     def _possible(self, member: Member, edges: dict[Place, Column]) -> bool:
         """Whether a lookup ran when these were sent, and the wire does not contradict it."""
@@ -417,9 +480,29 @@ class Knot:
             low <= column.start_ns and column.last_start_ns() <= high for column in edges.values()
         )
 
-    def _strangers_odds(self, member: Member, score: float) -> float:
-        """Return the odds that a query of a lookup is a stranger's, or a spare one its own."""
-        odds = 0.0
+    def _weigh_strangers(self, member: Member, here: float, *, improve: bool) -> bool:
+        """Weigh what a lookup could have instead without a rival's loss.
+
+        Returns:
+            Whether it was likelier, and is now so.
+        """
+        for edges, gain in self._without_rivals(member):
+            there = self._score(member, edges) + gain
+            if improve and there > here + _LIKELIER:
+                for column in member.edges.values():
+                    column.owner = None
+                member.edges = edges
+                for place, column in edges.items():
+                    _give(member, place, column)
+                return True
+            member.doubt += exp(min(there - here, _MAX_EXPONENT))
+        return False
+
+    def _without_rivals(self, member: Member) -> Iterator[tuple[dict[Place, Column], float]]:
+        """Go through what could be instead: a query is a stranger's, or a spare one its own.
+
+        Each with what it gains where strangers are concerned: a log-likelihood.
+        """
         for place, column in member.edges.items():
             slot = column.trace.slot
             assert slot is not None
@@ -429,17 +512,20 @@ class Knot:
             if self._missed + self._strangers[slot] - fit > _NEGLIGIBLE:
                 without = dict(member.edges)
                 del without[place]
-                there = self._score(member, without) + self._strangers[slot]
-                odds += exp(min(there - score, _MAX_EXPONENT))
+                yield without, self._strangers[slot]
             for spare in self._near(slot, column):
                 if (
                     spare.owner is None
                     and self._fit(member, place, spare, ready_ns) - fit > _NEGLIGIBLE
                     and self._possible(member, {place: spare})
                 ):
-                    there = self._score(member, {**member.edges, place: spare})
-                    odds += exp(min(there - score, _MAX_EXPONENT))
-        return odds
+                    yield {**member.edges, place: spare}, 0.0
+        for place, near in self._holes(member):
+            for spare in near:
+                if spare.owner is None and self._possible(member, {place: spare}):
+                    slot = spare.trace.slot
+                    assert slot is not None
+                    yield {**member.edges, place: spare}, -self._strangers[slot]
 
     def _near(self, slot: Slot, column: Column) -> Sequence[Column]:
         columns = self._columns[slot]
