@@ -156,14 +156,14 @@ class Knot:
                 of queries a second of lookups that are not known.
         """
         by_key = self._slots = {slot.key: slot for slot in slots}
-        for slot, (traces, strangers_hz) in slots.items():
-            self._columns[slot] = _columns(traces)
-            self._rows[slot] = []
-            self._strangers[slot] = log(strangers_hz / 1e9)
+        self._rows = {slot: [] for slot in slots}
         for member in self.members:
             for key, candidates in member.waiting.candidates.items():
                 kind = member.waiting.lookup.types.index(key[2])
                 self._rows[by_key[key]] += [(member, (one, kind)) for one in candidates]
+        for slot, (traces, strangers_hz) in slots.items():
+            self._columns[slot] = self._chained(slot, _columns(traces))
+            self._strangers[slot] = log(strangers_hz / 1e9)
         for slot in slots:
             self._align(slot)
             self._overtaken(slot)
@@ -344,6 +344,7 @@ class Knot:
                     yield _exchanged(one, other, here)
                     if number not in {rounds[0], rounds[-1]}:
                         yield _exchanged(one, other, [p for p in shared if p[0][0] >= number])
+                        yield _exchanged(one, other, [p for p in shared if p[0][0] <= number])
                 if len(here) > 1:
                     for pair in here:
                         yield _exchanged(one, other, [pair])
@@ -463,7 +464,15 @@ class Knot:
         for at, member in enumerate(members):
             if improve or member.doubt < _ENOUGH_DOUBT:
                 changed |= self._weigh_strangers(member, scores[at], improve=improve)
+        self._weigh_cycles()
         return changed
+
+    def _weigh_cycles(self) -> None:
+        """Add up the odds of exchanges among three: by way of a rival that is itself in doubt."""
+        direct = {member: member.doubt for member in self.members}
+        for (one, other), odds in self.odds.items():
+            one.doubt += odds * min(max(direct[other] - odds, 0.0), _ENOUGH_DOUBT)
+            other.doubt += odds * min(max(direct[one] - odds, 0.0), _ENOUGH_DOUBT)
 
     def _own(self) -> None:
         for columns in self._columns.values():
@@ -520,6 +529,8 @@ class Knot:
                     and self._possible(member, {place: spare})
                 ):
                     yield {**member.edges, place: spare}, 0.0
+        for both in self._spare_rounds(member):
+            yield {**member.edges, **both}, 0.0
         for place, near in self._holes(member):
             for spare in near:
                 if spare.owner is None and self._possible(member, {place: spare}):
@@ -527,12 +538,57 @@ class Knot:
                     assert slot is not None
                     yield {**member.edges, place: spare}, -self._strangers[slot]
 
+    def _spare_rounds(self, member: Member) -> Iterator[dict[Place, Column]]:
+        """Go through spare queries that could be both families of a candidate, instead."""
+        for place, column in member.edges.items():
+            twin = (place[0], 1)
+            other = member.edges.get(twin)
+            if place[1] or other is None:
+                continue
+            spares, others = (
+                [
+                    spare
+                    for spare in self._near(one.trace.slot, one)
+                    if spare.owner is None and self._possible(member, {at: spare})
+                ]
+                for at, one in ((place, column), (twin, other))
+                if one.trace.slot is not None
+            )
+            for spare in spares if others else ():
+                start_ns = spare.start_ns
+                yield {
+                    place: spare,
+                    twin: min(others, key=lambda one: abs(one.start_ns - start_ns)),
+                }
+
     def _near(self, slot: Slot, column: Column) -> Sequence[Column]:
         columns = self._columns[slot]
         at = bisect_left(columns, column.start_ns, key=_column_start)
         return columns[max(at - _SPARES, 0) : at + _SPARES + 1]
 
     # -- queries sent again --------------------------------------------------------------------
+
+    def _chained(self, slot: Slot, columns: list[Column]) -> list[Column]:
+        """Put queries that one stub sent again behind the first: they keep the message id.
+
+        One of the lookups has to have run all the while: an id comes again by chance, too.
+        """
+        by_id: dict[int, Column] = {}
+        heads = []
+        for column in columns:
+            dns_id = column.header.dns_id
+            first = by_id.get(dns_id) if dns_id is not None else None
+            if first is not None and _sent_again(first, column):
+                edges = {(0, 0): first, (0, 1): column}
+                if any(self._possible(member, edges) for member, _ in self._rows[slot]):
+                    first.again.append(column)
+                    if first.again[0].start_ns - first.start_ns > _RETRY_REACH_NS:
+                        first.answer_ns = max(first.answer_ns, column.answer_ns)
+                    continue
+            heads.append(column)
+            if dns_id is not None:
+                by_id[dns_id] = column
+        return heads
 
     def _retries(self, slot: Slot) -> None:
         """Give what is left over to the lookup that asked again, where only one can have."""
@@ -660,25 +716,7 @@ def _columns(traces: Iterable[tuple[WaitingTrace, int]]) -> list[Column]:
             Column(trace, header, header.root.start_ns + skew_ns, header.answer_ns + skew_ns)
         )
     found.sort(key=lambda column: (column.start_ns, str(column.trace.key)))
-    return _chained(found)
-
-
-def _chained(columns: list[Column]) -> list[Column]:
-    """Put queries that one stub sent again behind the first: they keep the message id."""
-    by_id: dict[int, Column] = {}
-    heads = []
-    for column in columns:
-        dns_id = column.header.dns_id
-        first = by_id.get(dns_id) if dns_id is not None else None
-        if first is not None and _sent_again(first, column):
-            first.again.append(column)
-            if first.again[0].start_ns - first.start_ns > _RETRY_REACH_NS:
-                first.answer_ns = max(first.answer_ns, column.answer_ns)
-            continue
-        heads.append(column)
-        if dns_id is not None:
-            by_id[dns_id] = column
-    return heads
+    return found
 
 
 def _sent_again(first: Column, column: Column) -> bool:
