@@ -37,7 +37,8 @@ _NEVER: Final = -1_000.0
 _UNEXPECTED: Final = log(0.02)
 """A query for a candidate after one that had an answer."""
 _OTHER_PORT: Final = log(0.02)
-_UNKNOWN: Final = log(1 / 50_000_000)
+_UNSEEN_NS: Final = 50_000_000
+_UNKNOWN: Final = log(1 / _UNSEEN_NS)
 """Density of a moment whose forerunner was not seen: somewhere in 50 ms."""
 _RETRY_DOUBT: Final = 0.02
 """Odds that a query sent again was another lookup's, of several that ran."""
@@ -45,6 +46,11 @@ _SPARE_DOUBT: Final = 1.0
 """Odds that a second query is a stranger's when the first did not call for it."""
 _DISPUTE_DOUBT: Final = 1.0
 """Odds that a query is this lookup's, when several may have sent it again: it is nobody's then."""
+_CROWD: Final = 4
+_CROWD_NS: Final = 1_000_000
+"""So many lookups of the same that start so close to each other are a crowd."""
+_CROWD_DOUBT: Final = 0.1
+"""Odds that one of a crowd has another's, beside the odds that its own exchanges show."""
 _RETRY_REACH_NS: Final = 40_000_000
 _TIMEOUT_NS: Final = 500_000_000
 _SECOND_NS: Final = 1_000_000_000
@@ -164,6 +170,7 @@ class Knot:
         for slot, (traces, strangers_hz) in slots.items():
             self._columns[slot] = self._chained(slot, _columns(traces))
             self._strangers[slot] = log(strangers_hz / 1e9)
+        self._see_crowds()
         for slot in slots:
             self._align(slot)
             self._overtaken(slot)
@@ -176,6 +183,19 @@ class Knot:
             self._retries(slot)
         if not settled or any(one.retries or one.retry_doubt for one in self.members):
             self._weigh(improve=False)
+
+    def _see_crowds(self) -> None:
+        """Mark lookups that start together: the order of their queries says nothing at all."""
+        starts: dict[object, list[int]] = {}
+        for member in self.members:  # in order of start
+            lookup = member.waiting.lookup
+            starts.setdefault((lookup.candidates, lookup.types), []).append(member.start_ns)
+        for member in self.members:
+            lookup = member.waiting.lookup
+            alike = starts[lookup.candidates, lookup.types]
+            first = bisect_left(alike, member.start_ns - _CROWD_NS)
+            if bisect_right(alike, member.start_ns + _CROWD_NS) - first >= _CROWD:
+                member.waiting.crowded = True
 
     # -- who gets what -------------------------------------------------------------------------
 
@@ -266,11 +286,17 @@ class Knot:
             elif all(ports):
                 fit -= _OTHER_PORT
         elif ready_ns is None:
-            fit = _UNKNOWN
+            fit = self._unready(column.start_ns - _known(member, candidate))
         else:
             gap = timing.first if candidate == 0 else timing.next
             fit = gap.log_late(column.start_ns - ready_ns)
         return fit
+
+    def _unready(self, gap_ns: int) -> float:
+        """Return the log density of a query so long after the last that was seen before it."""
+        if 0 <= gap_ns <= _UNSEEN_NS:
+            return _UNKNOWN
+        return min(self._timing.next.log_late(gap_ns), _UNKNOWN)
 
     # -- how likely it is, beside what could be instead ----------------------------------------
 
@@ -280,6 +306,7 @@ class Knot:
         kinds = len(lookup.types)
         score = 0.0
         ready_ns: int | None = member.start_ns
+        known_ns = member.start_ns
         last = max((candidate for candidate, _ in edges), default=-1)
         found = False
         for candidate in range(len(lookup.candidates)):
@@ -297,7 +324,7 @@ class Knot:
             score += self._seen * len(present) + self._missed * (kinds - len(present))
             start_ns = min(column.start_ns for column in present)
             if ready_ns is None:
-                score += _UNKNOWN
+                score += self._unready(start_ns - known_ns)
             elif candidate == 0:
                 score += timing.first.log_late(start_ns - ready_ns)
             else:
@@ -315,7 +342,7 @@ class Knot:
                 ports = one.header.client_port, other.header.client_port
                 if all(ports):
                     score += _OTHER_PORT if ports[0] != ports[1] else 0.0
-            ready_ns = max(column.answer_ns for column in present)
+            ready_ns = known_ns = max(column.answer_ns for column in present)
             found = any(column.header.rcode == "NOERROR" for column in present)
         if ready_ns is not None and last >= 0 and (found or last == len(lookup.candidates) - 1):
             return score + timing.end.log_late(member.end_ns - ready_ns)
@@ -388,8 +415,8 @@ class Knot:
         if not edges:
             return
         last = max(candidate for candidate, _ in edges)
-        if last + 1 < len(lookup.candidates) and not _found(member, last):
-            last += 1
+        if not _found(member, last):
+            last = len(lookup.candidates) - 1
         due_ns = member.start_ns
         for candidate in range(last + 1):
             present = [edges[place] for place in member.places(candidate) if place in edges]
@@ -411,13 +438,11 @@ class Knot:
         if not columns:
             return []
         found: dict[int, None] = {}
-        for at_ns in moments:
-            for _ in range(_TIMEOUTS):
+        for moment_ns in moments:
+            last_ns = min(end_ns, moment_ns + _TIMEOUTS * _SECOND_NS)
+            for at_ns in range(moment_ns, last_ns + 1, _SECOND_NS):
                 at = bisect_left(columns, at_ns, key=_column_start)
                 found |= dict.fromkeys(range(max(at - _SPARES, 0), min(at + _SPARES, len(columns))))
-                at_ns += _SECOND_NS
-                if at_ns > end_ns:
-                    break
         return [columns[at] for at in found]
 
     def _row(self, member: Member, place: Place, number: int) -> "_Row":
@@ -437,6 +462,7 @@ class Knot:
         self.odds.clear()
         for member in members:
             member.doubt = member.waiting.inherited_doubt + member.retry_doubt
+            member.doubt += _CROWD_DOUBT if member.waiting.crowded else 0.0
             member.group = None
         changed = False
         for one, other in sorted(self._rivals()):
@@ -497,7 +523,8 @@ class Knot:
         """
         for edges, gain in self._without_rivals(member):
             there = self._score(member, edges) + gain
-            if improve and there > here + _LIKELIER:
+            loses = len(edges) < len(member.edges)  # which is doubted, but not done
+            if improve and not loses and there > here + _LIKELIER:
                 for column in member.edges.values():
                     column.owner = None
                 member.edges = edges
@@ -752,6 +779,14 @@ def _answered(member: Member, candidate: int) -> int | None:
     )
 
 
+def _known(member: Member, candidate: int) -> int:
+    """When something was last seen of a lookup before it asked for a candidate."""
+    return max(
+        (edge.answer_ns for (number, _), edge in member.edges.items() if number < candidate),
+        default=member.start_ns,
+    )
+
+
 def _found(member: Member, candidate: int) -> bool:
     """Whether a candidate had an answer that ends the search."""
     return any(
@@ -810,16 +845,14 @@ def _unite(one: Member, other: Member) -> None:
         second.group = first
 
 
-def _asks_again(member: Member, first: Column, second: Column) -> bool:
-    """Whether a query looks like one sent again after another of the same question."""
-    one, other = first.header, second.header
+def _asks_again(member: Member, one: Column, other: Column) -> bool:
+    """Whether of two queries of the same question the later looks like the earlier sent again."""
+    first, second = (one, other) if one.start_ns <= other.start_ns else (other, one)
     after_ns = second.start_ns - first.start_ns
     kind = member.waiting.lookup.kind
-    if kind == "musl" and one.server != other.server:
-        return abs(after_ns) <= _RETRY_REACH_NS  # it asks all nameservers at once
-    if after_ns < 0:
-        return False
-    if kind in _KEEPS_ID and None not in (one.dns_id, other.dns_id):
+    if kind == "musl" and first.header.server != second.header.server:
+        return after_ns <= _RETRY_REACH_NS  # it asks all nameservers at once
+    if kind in _KEEPS_ID and None not in (first.header.dns_id, second.header.dns_id):
         return False  # one that kept its id is with the first already
     return _calls_for_another(first, second) or _timed_out(after_ns)
 

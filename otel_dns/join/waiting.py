@@ -43,6 +43,8 @@ class WaitingLookup:
     """A server traced one of its queries, and the spans did not come."""
     inherited_doubt: float = 0.0
     """Odds of exchanges with rivals that have left with what they were given."""
+    crowded: bool = False
+    """Several lookups of the same started with it."""
     inherited_partners: int = 0
     """Rivals that have left and with which it is interchangeable."""
 
