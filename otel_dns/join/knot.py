@@ -12,6 +12,7 @@ The sum of these odds is the confidence, and near-even odds make two lookups int
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from math import exp, log
 from typing import Final, NamedTuple
 
@@ -53,6 +54,8 @@ _CROWD_DOUBT: Final = 0.1
 """Odds that one of a crowd has another's, beside the odds that its own exchanges show."""
 _RETRY_REACH_NS: Final = 40_000_000
 _TIMEOUT_NS: Final = 500_000_000
+_LONG_NS: Final = 900_000_000
+"""A lookup of this length has nearly always waited for a timeout."""
 _SECOND_NS: Final = 1_000_000_000
 _TIMEOUTS: Final = 4
 """Timeouts of a second in a row after which a missing query is still looked for."""
@@ -361,8 +364,12 @@ class Knot:
         if not shared:
             return
         shared.sort()
-        whole = _exchanged(one, other, shared)
-        yield whole
+        if max(one.end_ns - one.start_ns, other.end_ns - other.start_ns) > _LONG_NS:
+            # After a timeout a stub may ask one by one: any stretch may be another's.
+            for first, last in combinations(range(len(shared) + 1), 2):
+                yield _exchanged(one, other, shared[first:last])
+            return
+        yield _exchanged(one, other, shared)
         if len(shared) > 1:
             rounds = sorted({place[0] for place, _ in shared})
             for number in rounds:
