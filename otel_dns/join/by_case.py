@@ -71,7 +71,7 @@ class ByCase:
         """Take in a query, whose name may be marked."""
         if letters(query.marked) < MIN_LETTERS:
             return
-        client = waiting.lookup.client
+        client = query.client or waiting.lookup.client
         self._add((client, query.type, query.marked), _Mark(waiting, query))
         slot = self._slots.get((client, query.name, query.type))
         if slot is not None:
@@ -91,7 +91,9 @@ class ByCase:
         """Let a lookup leave."""
         lookup = waiting.lookup
         keys = {(lookup.client, type_, lookup.marked) for type_ in lookup.types}
-        keys |= {(lookup.client, one.type, one.marked) for one in waiting.queries.values()}
+        keys |= {
+            (one.client or lookup.client, one.type, one.marked) for one in waiting.queries.values()
+        }
         for key in keys:
             left = [one for one in self._marks.get(key, ()) if one.owner is not waiting]
             if left:

@@ -15,17 +15,19 @@ from typing import Final, TypeAlias
 from msgspec.structs import replace
 
 from otel_dns import semconv
-from otel_dns.join import context
+from otel_dns.join import context, exchange
 from otel_dns.join.breakdown import break_down
 from otel_dns.join.by_case import ByCase
 from otel_dns.join.by_time import ByTime, Decision
 from otel_dns.join.early import MAX_QUERIES, EarlyQueries
 from otel_dns.join.hops import MAX_HOPS, Hops, spliced
+from otel_dns.join.infer import gather
 from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
+from otel_dns.join.skew import NodeClocks, Skew, bounds_of, moved
 from otel_dns.join.timeline import timeline
 from otel_dns.join.unseen import Unseen, explained
-from otel_dns.join.waiting import Slots, WaitingLookup, WaitingTrace
+from otel_dns.join.waiting import Claim, Slots, WaitingLookup, WaitingTrace
 from otel_dns.model import (
     ClientQuery,
     Join,
@@ -33,16 +35,24 @@ from otel_dns.model import (
     Lookup,
     Message,
     Resolution,
+    ServerTrace,
     Slice,
     Span,
 )
-from otel_dns.wire import MalformedError
+from otel_dns.wire import MalformedError, otlp
 
 SECOND: Final = 1_000_000_000
+_SERVED: Final = b"served"
+"""Beside trace and span id, of a server's span: with ``client_server`` CoreDNS's has both from the
+client's."""
 _OWN_TRACE: Final = bytes(8)
 """How a trace id begins that CoreDNS gave: its own have 64 bits."""
+_CLOCKS_UNKNOWN: Final = 0.5
+"""Confidence of a join by time, at most, across clocks of which it is not known how they differ."""
 _MAX_MESSAGES: Final = 256
 """Messages of one query that are kept: two of its own, two for every attempt at an upstream."""
+_DISORDER_NS: Final = 2 * SECOND
+"""So much later than what came after it a server trace may arrive: reporters send every second."""
 _LOOKUP_BYTES: Final = 1_200
 _SLOT_BYTES: Final = 250
 _SPAN_BYTES: Final = 300
@@ -61,6 +71,8 @@ class JoinSettings:
     """A server trace waits so long for its lookup, whose span comes only when it has ended."""
     tolerance_ns: int = 2_000_000
     """How far the two clocks may be apart."""
+    infer: bool = False
+    """Whether lookups are made of server traces that no known lookup claims."""
     max_lookups: int = 100_000
     max_server_spans: int = 500_000
     """Of server spans and messages together."""
@@ -99,6 +111,7 @@ class _Destination:
     parent_id: bytes
     root_sent: bool
     """A root of its id is out already: made of messages, if CoreDNS's own had not come."""
+    skew_ns: int
 
 
 class Joiner:
@@ -116,14 +129,16 @@ class Joiner:
         self._slots = Slots()
         self._by_case = ByCase(self._slots, self.settings.tolerance_ns)
         self._ladder = Ladder(self._by_case)
+        self._skew = Skew()
         self._hops = Hops(self._slots, self.settings.tolerance_ns)
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
         self._unseen = Unseen()
+        self._infer_from_ns = 0
         self._early_queries = EarlyQueries(self.settings.trace_wait_ns, self.settings.max_lookups)
-        self._server_spans = 0
+        self._server_spans = self._messages = 0
         self._bytes = 0
         self._left: OrderedDict[Hashable, _Destination | None] = OrderedDict()
-        self._resolved: OrderedDict[tuple[bytes, bytes], None] = OrderedDict()
+        self._resolved: OrderedDict[tuple[bytes, ...], None] = OrderedDict()
         self._outcomes: deque[Outcome] = deque()
 
     @property
@@ -135,6 +150,11 @@ class Joiner:
     def waiting_server_spans(self) -> int:
         """Number of server spans and messages held."""
         return self._server_spans
+
+    @property
+    def waiting_messages(self) -> int:
+        """Number of messages held."""
+        return self._messages
 
     @property
     def waiting_queries(self) -> int:
@@ -154,12 +174,15 @@ class Joiner:
         if identity in self._lookups or identity in self._resolved:
             self.counts["duplicate"] += 1
             return
-        waiting = WaitingLookup(lookup, now_ns + self.settings.settle_ns)
+        waiting = WaitingLookup(
+            lookup, now_ns + self.settings.settle_ns, self._skew.clocks_of(lookup)
+        )
         self._lookups[identity] = waiting
         if self._early_queries:
             for query in self._early_queries.take(identity):
                 waiting.queries[query.span_id] = query
         self._bytes += _size_of(waiting)
+        waiting.clocks.add(waiting)
         self._slots.add_lookup(waiting)
         self._ladder.add_lookup(waiting)
         self._reserve(waiting)
@@ -200,7 +223,7 @@ class Joiner:
         if trace_id in self._left:
             self._follow(span)
             return
-        if trace_id[:8] != _OWN_TRACE and (trace_id, span.span_id) in self._resolved:
+        if trace_id[:8] != _OWN_TRACE and (trace_id, span.span_id, _SERVED) in self._resolved:
             self.counts["duplicate"] += 1
             return
         waiting = self._traces.get(trace_id) or self._new_trace(trace_id, now_ns)
@@ -228,10 +251,12 @@ class Joiner:
             self.counts["messages_surplus"] += 1
             return
         waiting.add_message(message)
+        self._messages += 1
         self._hold(waiting, _MESSAGE_BYTES)
         self._ladder.add_message(waiting, message)
         if waiting.claim is None and not waiting.carries_context:
             if message.kind in {"CQ", "CR"}:
+                self._skew.heard(message.server, message.query_time_ns or message.time_ns)
                 self._slots.add_trace(waiting)
         else:
             self._slots.remove_trace(waiting)
@@ -248,11 +273,7 @@ class Joiner:
             due.append(waiting)
         if due:
             self._settle(due)
-        while self._traces:
-            oldest = next(iter(self._traces.values()))
-            if oldest.expires_ns > now_ns:
-                break
-            self._release(oldest, "unmatched" if oldest.header else "no_root")
+        self._expire(now_ns)
         if self._early_queries:
             self._early_queries.expire(now_ns, self.counts)
         return self._take_outcomes()
@@ -260,8 +281,7 @@ class Joiner:
     def drain(self) -> list[Outcome]:
         """End: take everything that is held, joined as far as it can be now."""
         self._settle(list(self._lookups.values()))
-        for waiting in list(self._traces.values()):
-            self._release(waiting, "unmatched" if waiting.header else "no_root")
+        self._let_go(list(self._traces.values()))
         self._early_queries.drain(self.counts)
         return self._take_outcomes()
 
@@ -279,14 +299,14 @@ class Joiner:
 
     def _trace_of(self, message: Message, now_ns: int) -> WaitingTrace | None:
         """Find the server trace that a message is a piece of; nothing if that has left."""
-        if message.trace_id:
+        if message.trace_id and len(message.trace_id) == len(_OWN_TRACE):
             key: Hashable = _OWN_TRACE + message.trace_id
         else:
             key = (*wire_key(message), message.server, message.query_time_ns or message.time_ns)
         if key in self._left:
             return None
         waiting = self._traces.get(key)
-        if waiting is None and not message.trace_id:
+        if waiting is None and not isinstance(key, bytes):
             waiting = self._ladder.same_query(message)
         return waiting or self._new_trace(key, now_ns)
 
@@ -302,6 +322,8 @@ class Joiner:
         except MalformedError:
             self.counts["bad_root"] += 1
             return
+        if waiting.header is not None:
+            self._skew.heard(waiting.header.server, root.start_ns)
         if waiting.claim is None and not waiting.carries_context:
             self._slots.add_trace(waiting)
 
@@ -325,7 +347,8 @@ class Joiner:
     def _settle(self, due: list[WaitingLookup]) -> None:
         """Resolve lookups that have waited long enough, together: they share slots fairly."""
         for waiting in due:
-            for trace, claim in list(waiting.claimed.items()):
+            self._join_own_trace(waiting)
+            for trace, claim in sorted(waiting.claimed.items(), key=_claim_order):
                 if trace.header is not None:
                     candidate = waiting.candidate_of(trace.header.name)
                     if claim.method == semconv.METHOD_CASE:
@@ -334,16 +357,31 @@ class Joiner:
                             waiting.claims_confidence, self._by_case.confidence(trace)
                         )
                     self._join(waiting, trace, candidate, claim.method, claim.query)
-            self._join_own_trace(waiting)
+        self._follow_clocks(due)
         decisions = []
         for decision in self._by_time.decide(due):
             decisions.append(decision)
             self._slots.remove_lookup(decision.lookup)
+            if decision.given:
+                given = [trace for trace, _ in decision.given]
+                decision.lookup.clocks_known = not decision.lookup.clocks.doubts(
+                    decision.lookup, given
+                )
             for trace, candidate in decision.given:
                 self._join(decision.lookup, trace, candidate, semconv.METHOD_TIME, None)
         decisions.sort(key=_end_order)
         for decision in decisions:
             self._resolve(decision)
+
+    def _follow_clocks(self, due: list[WaitingLookup]) -> None:
+        """Learn how the servers' clocks go, before anything is decided by time."""
+        latest: dict[int, WaitingLookup] = {}
+        for waiting in due:
+            before = latest.setdefault(id(waiting.clocks), waiting)
+            if waiting.due_ns > before.due_ns:
+                latest[id(waiting.clocks)] = waiting
+        for waiting in latest.values():
+            waiting.clocks.catch_up(waiting.due_ns, self._slots)
 
     def _join_own_trace(self, waiting: WaitingLookup) -> None:
         """Join what servers wrote into the lookup's own trace."""
@@ -351,23 +389,39 @@ class Joiner:
         shared = self._traces.get(trace_id)
         if shared is None or trace_id[:8] == _OWN_TRACE:
             return
-        for trace, query in context.servers_of(waiting, shared.spans):
+        for served in context.servers_of(waiting, shared.spans):
+            trace, query, spans = served
+            told = self._told_of(served)
+            if told is not None:
+                trace = exchange.completed(trace, told.messages)
+            trace, skew_ns = self._corrected(waiting, trace, query)
+            if told is not None:
+                self._send_along(waiting, told, trace.root.parent_id, skew_ns)
             candidate = waiting.candidate_of(trace.name)
             joined = JoinedTrace(
                 trace, candidate, timeline(trace), semconv.METHOD_CONTEXT, trace.root.parent_id,
-                query=query,
+                skew_ns=skew_ns, query=query,
             )  # fmt: skip
             waiting.traces.append(joined)
-            self.counts["server_spans_joined"] += len(trace.spans)
-            for span in trace.spans:
-                self._remember(trace_id, span.span_id)
-                del shared.spans[span.span_id]
-                self._server_spans -= 1
-                size = len(span.raw) + _SPAN_BYTES
-                shared.size -= size
-                self._bytes -= size
+            self.counts["server_spans_made"] += len(trace.spans) - len(spans)
+            self.counts["server_spans_joined"] += len(spans)
+            size = shared.take(spans) + _SPAN_BYTES * len(spans)
+            self._server_spans -= len(spans)
+            shared.size -= size
+            self._bytes -= size
+            for span in spans:
+                self._remember(trace_id, span.span_id, _SERVED)
+        if shared.header is None:
+            self._slots.remove_trace(shared)
         if not shared.spans:
             del self._traces[trace_id]
+
+    def _told_of(self, served: context.Served) -> WaitingTrace | None:
+        """Find the messages of a query whose spans are in the client's trace: nobody else's."""
+        root, trace = served.spans[0], served.trace
+        told = self._ladder.told_in(root.trace_id)
+        slot = self._slots.get((trace.client, trace.name, trace.type))
+        return context.nearest(served, [*told, *(slot.traces if slot else ())])
 
     def _join(
         self,
@@ -377,26 +431,42 @@ class Joiner:
         method: str,
         query: ClientQuery | None,
     ) -> None:
-        trace = waiting.complete()
         owner.spans_lost = owner.spans_lost or waiting.spans_lost
+        trace, skew_ns = self._corrected(owner, waiting.complete(), query)
+        self.counts["server_spans_made"] += len(trace.spans) - len(waiting.spans)
         parent = query.span_id if query else b""
-        self._send_along(owner, waiting, parent or owner.lookup.span.span_id)
-        joined = JoinedTrace(trace, candidate, timeline(trace), method, parent, query=query)
+        self._send_along(owner, waiting, parent or owner.lookup.span.span_id, skew_ns)
+        joined = JoinedTrace(
+            trace, candidate, timeline(trace), method, parent, skew_ns=skew_ns, query=query
+        )
         owner.traces.append(self._with_hops(owner, joined))
+
+    @staticmethod
+    def _corrected(
+        owner: WaitingLookup, trace: ServerTrace, query: ClientQuery | None
+    ) -> tuple[ServerTrace, int]:
+        """Bring a server trace to a lookup's clock; an exact pair tells of the clocks first."""
+        clocks = owner.clocks
+        if query is not None:
+            clocks.bound(trace.server, query.start_ns, *bounds_of(trace, query))
+        skew_ns = clocks.offset_ns(trace.server, trace.start_ns) if clocks.version else 0
+        return moved(trace, skew_ns), skew_ns
 
     def _with_hops(self, owner: WaitingLookup, joined: JoinedTrace) -> JoinedTrace:
         """Join what the server's own queries caused; return the server's trace with its time."""
         if joined.hop >= MAX_HOPS:
             return joined
         line: Sequence[Slice] = joined.timeline
-        for connect, waiting, confidence in self._hops.below(joined.trace):
-            trace = waiting.complete()
-            self._send_along(owner, waiting, connect.span_id)
+        skew_ns = joined.skew_ns
+        for connect, waiting, confidence in self._hops.below(joined.trace, skew_ns):
+            trace = moved(waiting.complete(), skew_ns)
+            self.counts["server_spans_made"] += len(trace.spans) - len(waiting.spans)
+            self._send_along(owner, waiting, connect.span_id, skew_ns)
             below = self._with_hops(
                 owner,
                 JoinedTrace(
                     trace, joined.candidate, timeline(trace), semconv.METHOD_TIME,
-                    connect.span_id, joined.hop + 1,
+                    connect.span_id, joined.hop + 1, skew_ns,
                 ),
             )  # fmt: skip
             owner.traces.append(below)
@@ -404,12 +474,21 @@ class Joiner:
             line = spliced(line, connect, below.timeline)
         return replace(joined, timeline=line)
 
-    def _send_along(self, owner: WaitingLookup, waiting: WaitingTrace, parent: bytes) -> None:
+    def _send_along(
+        self, owner: WaitingLookup, waiting: WaitingTrace, parent: bytes, skew_ns: int
+    ) -> None:
         """Let a server trace go with a lookup."""
-        self.counts["server_spans_joined"] += len(waiting.spans)
-        if waiting.messages:
+        if owner.lookup.inferred:
+            self.counts["server_spans_inferred"] += len(waiting.spans)
+            self.counts["messages_inferred"] += len(waiting.messages)
+        else:
+            self.counts["server_spans_joined"] += len(waiting.spans)
             self.counts["messages_joined"] += len(waiting.messages)
-        destination = _Destination(owner.lookup.span.trace_id, parent, not waiting.rooted)
+        destination = None
+        if owner.lookup.recorded:  # else there is no trace to go with
+            destination = _Destination(
+                owner.lookup.span.trace_id, parent, not waiting.rooted, skew_ns
+            )
         self._forget(waiting, destination)
 
     def _resolve(self, decision: Decision) -> None:
@@ -423,6 +502,8 @@ class Joiner:
         self._remember(*waiting.identity)
         self._ladder.remove_lookup(waiting)
         self._bytes -= _size_of(waiting)
+        if waiting.found_names:
+            lookup = replace(lookup, candidates=tuple(waiting.found_names))
         traces = tuple(sorted(waiting.traces, key=_order))
         if traces:
             asked = [one.method for one in traces if not one.hop]
@@ -430,6 +511,9 @@ class Joiner:
             confidence, group_size = 1.0, 1
             if decision.given:
                 confidence, group_size = decision.confidence, decision.group_size
+                if not waiting.clocks_known:
+                    confidence = min(confidence, _CLOCKS_UNKNOWN)
+                    self.counts["lookups_clocks_unknown"] += 1
             confidence *= waiting.claims_confidence * waiting.hops_confidence
             join = Join(traces, method, confidence, group_size)
             self.counts["lookups_joined"] += 1
@@ -444,13 +528,65 @@ class Joiner:
         breakdown = explained(break_down(lookup, join), unseen)
         self._outcomes.append(Resolution(lookup, join, breakdown, outcome_of(lookup, join), unseen))
 
-    def _remember(self, trace_id: bytes, span_id: bytes) -> None:
+    def _remember(self, *identity: bytes) -> None:
         """Remember a span that is sent on with what was found: it is not sent a second time."""
-        self._resolved[trace_id, span_id] = None
+        self._resolved[identity] = None
         if len(self._resolved) > self.settings.max_remembered:
             self._resolved.popitem(last=False)
 
     # -- server traces that leave -------------------------------------------------------------
+
+    def _expire(self, now_ns: int) -> None:
+        """Let go of the server traces that no lookup has come for."""
+        due = []
+        for waiting in self._traces.values():
+            if waiting.expires_ns > now_ns:
+                break
+            due.append(waiting)
+        if not due:
+            return
+        if self.settings.infer:
+            # What one lookup asked of several servers comes in any order, within a second or two:
+            # what is just due waits for what may have been before it.
+            if now_ns < self._infer_from_ns:
+                return
+            self._infer_from_ns = now_ns + SECOND
+            started = [
+                one.start_ns - (0 if one.expires_ns <= now_ns - 2 * _DISORDER_NS else _DISORDER_NS)
+                for one in due
+                if one.header is not None
+            ]
+            until_ns = max(started, default=0)
+            due = [one for one in due if one.header is None or one.start_ns <= until_ns]
+        self._let_go(due)
+
+    def _let_go(self, due: list[WaitingTrace]) -> None:
+        for waiting in [one for one in due if one.header is None]:
+            self._release(waiting, "no_root")
+        for waiting in sorted((one for one in due if one.header is not None), key=_trace_order):
+            if waiting.key not in self._traces:
+                continue  # it went with another
+            if self.settings.infer and waiting.slot is not None and not waiting.disputed:
+                self._infer(waiting)
+            else:
+                self._release(waiting, "unmatched")
+
+    def _infer(self, first: WaitingTrace) -> None:
+        """Make a lookup of server traces, of which this is the first."""
+        inferred = gather(first, self._slots)
+        lookup = inferred.lookup()
+        owner = WaitingLookup(lookup, 0, NodeClocks({}))  # its times are by the server's clock
+        for trace, candidate in inferred.traces:
+            if trace.key in self._traces:
+                self._join(owner, trace, candidate, semconv.METHOD_INFERRED, None)
+        self.counts["lookups_inferred"] += 1
+        join = Join(tuple(sorted(owner.traces, key=_order)), semconv.METHOD_INFERRED, 0.0)
+        self._outcomes.append(
+            Resolution(
+                lookup, join, break_down(lookup, join), inferred.outcome(),
+                self._unseen.reason_of_inferred(lookup.client),
+            )
+        )  # fmt: skip
 
     def _release(self, waiting: WaitingTrace, reason: str) -> None:
         self._forget(waiting, None)
@@ -465,6 +601,7 @@ class Joiner:
         """Let a server trace go, and remember where to."""
         del self._traces[waiting.key]
         self._server_spans -= len(waiting.spans) + len(waiting.messages)
+        self._messages -= len(waiting.messages)
         self._bytes -= waiting.size
         self._slots.remove_trace(waiting)
         if waiting.claim is not None:
@@ -478,6 +615,8 @@ class Joiner:
     def _follow(self, span: Span) -> None:
         self.counts["server_spans_late"] += 1
         destination = self._left[span.trace_id]
+        if destination is not None and destination.skew_ns:
+            span = otlp.move(span, destination.skew_ns)
         if destination is None:
             self._outcomes.append(Released((span,), "late"))
         elif span.parent_id:
@@ -488,9 +627,18 @@ class Joiner:
             self._outcomes.append(Late(span, destination.trace_id, destination.parent_id))
 
 
+def _claim_order(item: tuple[WaitingTrace, Claim]) -> int:
+    header = item[0].header
+    return header.root.start_ns if header is not None else 0
+
+
 def _end_order(decision: Decision) -> tuple[int, bytes, bytes]:
     span = decision.lookup.lookup.span
     return span.end_ns, span.trace_id, span.span_id
+
+
+def _trace_order(waiting: WaitingTrace) -> tuple[int, str]:
+    return waiting.start_ns, str(waiting.key)
 
 
 def _order(joined: JoinedTrace) -> tuple[int, bytes]:

@@ -11,13 +11,13 @@ Each is known as soon as both sides are there, in whatever order, so that no gue
 trace from the lookup that it belongs to.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from otel_dns import semconv
 from otel_dns.join.by_case import ByCase
 from otel_dns.join.waiting import Claim, WaitingLookup, WaitingTrace
-from otel_dns.model import ClientQuery, Message
+from otel_dns.model import ClientQuery, Message, ServerTrace
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -31,6 +31,7 @@ CoreDNS gives a forwarded query the client's id again before it taps it."""
 
 ID_REACH_NS: Final = 5_000_000_000
 """Beyond this a port and an id that come again are another query's."""
+_BY_CONTEXT: Final = frozenset({semconv.METHOD_CONTEXT, semconv.METHOD_EDNS})
 _SAME_QUERY_NS: Final = 500_000_000
 """Messages of one port and id further apart are of a query sent again: stubs count in seconds."""
 
@@ -64,6 +65,7 @@ class Ladder:
         """Find the server trace that a message without a trace id is a piece of."""
         at_ns = message.query_time_ns or message.time_ns
         forwarded = message.kind in {"FQ", "FR"}
+        exact = _exact_ns(message)
         best, best_ns = None, _SAME_QUERY_NS
         for trace in self._seen.get(wire_key(message), ()):
             other = trace.messages[0]
@@ -71,6 +73,8 @@ class Ladder:
                 continue  # musl asks all nameservers at once, with one port and id
             if not forwarded and other.kind in {"CQ", "CR"} and other.name != message.name:
                 continue
+            if exact and any(_exact_ns(one) not in {0, exact} for one in trace.messages):
+                continue  # over HTTPS the queries of one connection have one port, and id 0
             apart_ns = abs(at_ns - (other.query_time_ns or other.time_ns))
             if apart_ns < best_ns:
                 best, best_ns = trace, apart_ns
@@ -87,6 +91,7 @@ class Ladder:
             trace
             for trace in self._hops.get(_hop_key(message), ())
             if _one_hop(message, trace.messages[0])
+            and message.trace_id in {b"", *(one.trace_id for one in trace.messages)}
         ]
         return found[0] if len(found) == 1 else None
 
@@ -105,8 +110,8 @@ class Ladder:
     def add_query(self, waiting: WaitingLookup, query: ClientQuery) -> None:
         """Take in what a client saw of one query."""
         waiting.queries[query.span_id] = query
-        if query.dns_id is not None and query.client_port:
-            key = (waiting.lookup.client, query.client_port, query.dns_id, query.type)
+        key = _key_of(waiting, query)
+        if key is not None:
             self._asked.setdefault(key, []).append((waiting, query))
             for trace in self._seen.get(key, ()):
                 self._claim_by_id(trace, key)
@@ -125,8 +130,8 @@ class Ladder:
             hops = self._hops.setdefault(_hop_key(message), [])
             if trace not in hops:
                 hops.append(trace)
-        if message.context is not None:
-            carried = self._carried.setdefault(message.context[0], [])
+        if message.carried is not None:
+            carried = self._carried.setdefault(message.carried[0], [])
             if trace not in carried:
                 carried.append(trace)
             self._claim_by_context(trace)
@@ -139,8 +144,8 @@ class Ladder:
         _drop(self._lookups, waiting.lookup.span.trace_id, waiting)
         self._by_case.remove_lookup(waiting)
         for query in waiting.queries.values():
-            if query.dns_id is not None and query.client_port:
-                key = (waiting.lookup.client, query.client_port, query.dns_id, query.type)
+            key = _key_of(waiting, query)
+            if key is not None:
                 left = [one for one in self._asked.get(key, ()) if one[0] is not waiting]
                 if left:
                     self._asked[key] = left
@@ -152,15 +157,13 @@ class Ladder:
         for message in trace.messages:
             _drop(self._seen, wire_key(message), trace)
             _drop(self._hops, _hop_key(message), trace)
-            if message.context is not None:
-                _drop(self._carried, message.context[0], trace)
+            if message.carried is not None:
+                _drop(self._carried, message.carried[0], trace)
 
     # -- rungs ---------------------------------------------------------------------------------
 
     def _claim_by_context(self, trace: WaitingTrace) -> None:
         """The query carried a trace context: whose?"""
-        if trace.claim is not None and trace.claim.method == semconv.METHOD_EDNS:
-            return
         for trace_id, span_id in _contexts(trace):
             of_trace = self._lookups.get(trace_id, ())
             for waiting in of_trace:
@@ -171,24 +174,36 @@ class Ladder:
             if not span_id:
                 self._claim_by_trace(trace, of_trace)
 
+    def told_in(self, trace_id: bytes) -> Sequence[WaitingTrace]:
+        """Return the server traces whose queries carried a client's trace id."""
+        return self._carried.get(trace_id, ())
+
     @staticmethod
     def _claim_by_trace(trace: WaitingTrace, of_trace: Sequence[WaitingLookup]) -> None:
-        """The span id was left out: of the trace's lookups it is the one that asks this now."""
+        """The span id is not known: of the trace's lookups it is the one that asks this now."""
         header = trace.header
         if header is None:
             return
-        key, at_ns = (header.client, header.name, header.type), header.root.start_ns
-        asking = [
-            one
-            for one in of_trace
-            if key in one.candidates
-            and one.lookup.start_ns - _SAME_QUERY_NS <= at_ns <= one.lookup.end_ns + _SAME_QUERY_NS
-        ]
-        if len(asking) == 1:
-            trace.give(Claim(asking[0], semconv.METHOD_EDNS, None))
+        nearest: list[WaitingLookup] = []
+        nearest_ns = _SAME_QUERY_NS
+        for waiting in of_trace:
+            apart_ns = waiting.apart_ns(header.root.start_ns)
+            if apart_ns > nearest_ns or not waiting.may_ask(header):
+                continue
+            if apart_ns < nearest_ns:
+                nearest, nearest_ns = [], apart_ns
+            nearest.append(waiting)
+        if len(nearest) > 1:
+            nearest = [one for one in nearest if _query_from(one, header)] or nearest
+        if len(nearest) == 1:
+            by_edns = any(message.context is not None for message in trace.messages)
+            method = semconv.METHOD_EDNS if by_edns else semconv.METHOD_CONTEXT
+            trace.give(Claim(nearest[0], method, _query_from(nearest[0], header)))
+        elif nearest and trace.claim is not None and trace.claim.method in _BY_CONTEXT:
+            trace.give(None)
 
     def _claim_by_id(self, trace: WaitingTrace, key: WireKey) -> None:
-        if trace.claim is not None and trace.claim.method != semconv.METHOD_CASE:
+        if trace.claim is not None and trace.claim.method in _BY_CONTEXT:
             return
         header = trace.header
         if header is None:
@@ -197,7 +212,7 @@ class Ladder:
         best, best_ns = None, ID_REACH_NS
         for waiting, query in self._asked.get(key, ()):
             apart_ns = abs(query.start_ns - at_ns)
-            if query.name == header.name and apart_ns <= best_ns:
+            if query.name in {"", header.name} and apart_ns <= best_ns:
                 best, best_ns = Claim(waiting, semconv.METHOD_ID, query), apart_ns
         if best is not None:
             trace.give(best)
@@ -206,6 +221,13 @@ class Ladder:
 def wire_key(message: Message) -> WireKey:
     """Return what client and server both see of a message's query."""
     return message.client, message.client_port, message.dns_id, message.type
+
+
+def _exact_ns(message: Message) -> int:
+    """Return when the query came in, which CoreDNS writes on both of its messages; 0 if unknown."""
+    if message.source != "dnstap" or message.kind not in {"CQ", "CR"}:
+        return 0
+    return message.time_ns if message.kind == "CQ" else message.query_time_ns
 
 
 def _hop_key(message: Message) -> HopKey:
@@ -230,10 +252,29 @@ def _one_hop(one: Message, other: Message) -> bool:
     return abs(apart_ns) < ID_REACH_NS
 
 
-def _contexts(trace: WaitingTrace) -> Iterator[tuple[bytes, bytes]]:
-    for message in trace.messages:
-        if message.context is not None:
-            yield message.context
+def _key_of(waiting: WaitingLookup, query: ClientQuery) -> WireKey | None:
+    client = query.client or waiting.lookup.client
+    if query.dns_id is None or not query.client_port or not client:
+        return None
+    return client, query.client_port, query.dns_id, query.type
+
+
+def _query_from(waiting: WaitingLookup, header: ServerTrace) -> ClientQuery | None:
+    """Find the query that a server saw among those that a client tells of, by its port and time."""
+    sent = [
+        query
+        for query in waiting.queries.values()
+        if query.client_port == header.client_port
+        and query.name in {"", header.name}
+        and query.type == header.type
+    ]
+    return min(sent, key=lambda query: abs(query.start_ns - header.start_ns), default=None)
+
+
+def _contexts(trace: WaitingTrace) -> list[tuple[bytes, bytes]]:
+    """Return what trace contexts a query carried, those with a span id first."""
+    carried = {one.carried for one in trace.messages if one.carried is not None}
+    return sorted(carried, key=lambda context: not context[1])
 
 
 def _drop(table: dict[_Key, list[_Value]], key: _Key, value: _Value) -> None:

@@ -11,6 +11,8 @@ from otel_dns.model import ClientQuery, Lookup, ServerTrace, Span
 from otel_dns.wire import MalformedError, otlp
 
 _TYPES_OF_FAMILY: Final = {"any": ("A", "AAAA"), "inet": ("A",), "inet6": ("AAAA",)}
+_TELL_QUERIES: Final = frozenset({"dnspython"})
+"""Kinds of resolvers whose clients see their own queries."""
 _MAX_SEARCH: Final = 32
 """Domains of a search list that are looked at, Kubernetes' own bound: each costs memory."""
 _MAX_NAME: Final = 1024
@@ -27,7 +29,8 @@ _UNSAMPLED: Final = msgspec.json.Decoder(
 def lookup_of(span: Span) -> Lookup | None:
     """Read a lookup from its span, or None when the span lacks what a join needs.
 
-    Needed are the name and the client's address; without a search list the name stands for itself.
+    Needed are the name and the client's address, but not where the client tells its queries: what
+    they tell, or carry, joins by itself. Without a search list the name stands for itself.
 
     Raises:
         MalformedError: the span's attributes are broken.
@@ -35,7 +38,9 @@ def lookup_of(span: Span) -> Lookup | None:
     attributes = otlp.attributes_of(span.raw)
     name, error_type = attributes.get(semconv.DNS_QUESTION_NAME), attributes.get(semconv.ERROR_TYPE)
     if not isinstance(name, str):
-        return None
+        if attributes.get(semconv.RESOLVER_KIND) not in _TELL_QUERIES:
+            return None
+        name = ""
     return _lookup(span, name, error_type if isinstance(error_type, str) else "", attributes)
 
 
@@ -43,15 +48,17 @@ def _lookup(
     span: Span, name: str, error_type: str, attributes: Mapping[str, otlp.AttributeValue]
 ) -> Lookup | None:
     client = attributes.get(semconv.CLIENT_ADDRESS)
+    said_kind = attributes.get(semconv.RESOLVER_KIND)
+    kind = said_kind if isinstance(said_kind, str) else "other"
     if not isinstance(client, str) or not client:
-        return None
+        if kind not in _TELL_QUERIES:
+            return None
+        client = ""
     search = attributes.get(semconv.RESOLVER_SEARCH)
     if isinstance(search, str):
         # A tag of a Jaeger span, which is a single value: written as in resolv.conf.
         search = tuple(search.split())
     ndots = attributes.get(semconv.RESOLVER_NDOTS)
-    said_kind = attributes.get(semconv.RESOLVER_KIND)
-    kind = said_kind if isinstance(said_kind, str) else "other"
     question_type = attributes.get(semconv.DNS_QUESTION_TYPE)
     family = attributes.get(semconv.LOOKUP_FAMILY)
     return Lookup(
@@ -65,7 +72,9 @@ def _lookup(
             ndots if isinstance(ndots, int) else 1,
             kind,
             question_type if isinstance(question_type, str) else "",
-        ),
+        )
+        if name
+        else (),
         types=(question_type,)
         if isinstance(question_type, str)
         else _TYPES_OF_FAMILY.get(family if isinstance(family, str) else "any", ("A", "AAAA")),
@@ -119,7 +128,7 @@ def _besides(attributes: Mapping[str, otlp.AttributeValue]) -> tuple[str, ...]:
 
 
 def query_of(span: Span) -> ClientQuery | None:
-    """Read a query from its span, or None when it lacks name, type or server.
+    """Read a query from its span, or None when it does not tell its type.
 
     Raises:
         MalformedError: the span's attributes are broken.
@@ -135,19 +144,20 @@ def query_of(span: Span) -> ClientQuery | None:
         return value if type(value) is int and 0 <= value <= limit else None
 
     name, kind = text(semconv.DNS_QUESTION_NAME), text(semconv.DNS_QUESTION_TYPE)
-    if not name or not kind:
+    if not kind:
         return None
     return ClientQuery(
         span_id=span.span_id,
         start_ns=span.start_ns,
         end_ns=span.end_ns,
-        name=names.normalise(name[: _MAX_NAME + 1]),
+        name=names.normalise(name[: _MAX_NAME + 1]) if name else "",
         type=kind,
         server=text(semconv.SERVER_ADDRESS),
         server_port=number(semconv.SERVER_PORT, _MAX_PORT) or 0,
         client_port=number(semconv.CLIENT_PORT, _MAX_PORT) or 0,
         dns_id=number(semconv.DNS_ID, _MAX_PORT),
         transport=text(semconv.QUERY_TRANSPORT),
+        client=text(semconv.CLIENT_ADDRESS),
         marked=_marked(name, span.trace_id, span.span_id)
         if semconv.MARK_CASE in _words(attributes.get(semconv.QUERY_MARKED))
         else "",

@@ -5,7 +5,7 @@ A lookup asks each of its candidates once for each type. Each (client address, n
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from otel_dns import semconv
 from otel_dns.join import exchange
 from otel_dns.join.recognise import server_trace_of
+from otel_dns.join.skew import NodeClocks
 from otel_dns.marks import begins
 from otel_dns.model import ClientQuery, JoinedTrace, Lookup, Message, ServerTrace, Span
 
@@ -27,6 +28,8 @@ class WaitingLookup:
 
     lookup: Lookup
     due_ns: int
+    clocks: NodeClocks
+    """The servers' clocks against its own."""
     candidates: dict[SlotKey, list[int]] = field(default_factory=dict)
     """Its slots, each with the candidates that it is asked for: more than one where the search
     list repeats itself."""
@@ -35,6 +38,10 @@ class WaitingLookup:
     claimed: dict["WaitingTrace", "Claim"] = field(default_factory=dict)
     """Server traces that are its own for sure."""
     traces: list[JoinedTrace] = field(default_factory=list)
+    explained: bool = False
+    """Its first query was at a server just when it should have been."""
+    clocks_known: bool = True
+    """Whether it was known how the clocks differ when it was joined by time."""
     claims_confidence: float = 1.0
     """How sure its claims by letter case are."""
     hops_confidence: float = 1.0
@@ -47,10 +54,12 @@ class WaitingLookup:
     """Several lookups of the same started with it."""
     inherited_partners: int = 0
     """Rivals that have left and with which it is interchangeable."""
+    found_names: list[str] = field(default_factory=list)
+    """What servers saw, where the lookup does not tell its name."""
 
     def __post_init__(self) -> None:
         lookup = self.lookup
-        for candidate, name in enumerate(lookup.candidates):
+        for candidate, name in enumerate(lookup.candidates if lookup.client else ()):
             for type_ in lookup.types:
                 self.candidates.setdefault((lookup.client, name, type_), []).append(candidate)
         for query in lookup.queries:
@@ -63,8 +72,25 @@ class WaitingLookup:
 
     def candidate_of(self, name: str) -> int:
         """Return which candidate a query was for; the last for a name that is none."""
-        names = self.lookup.candidates
+        names: Sequence[str] = self.lookup.candidates
+        if not self.lookup.name:
+            names = self.found_names
+            if name not in names:
+                self.found_names.append(name)
         return names.index(name) if name in names else max(len(names) - 1, 0)
+
+    def apart_ns(self, at_ns: int) -> int:
+        """How far a moment is outside its time, 0 within."""
+        return max(self.lookup.start_ns - at_ns, at_ns - self.lookup.end_ns, 0)
+
+    def may_ask(self, header: ServerTrace) -> bool:
+        """Whether a query is one that this lookup makes, as far as it tells."""
+        lookup = self.lookup
+        return (
+            lookup.client in {"", header.client}
+            and (not lookup.name or header.name in lookup.candidates)
+            and header.type in lookup.types
+        )
 
     def excludes(self, trace: "WaitingTrace") -> bool:
         """Whether the wire says that a server trace is none of its own.
@@ -107,6 +133,8 @@ class WaitingTrace:
     """Several lookups could have caused it as a retry: it is none's, now and later."""
     size: int = 0
     """Bytes held, about."""
+    skew_ns: int = 0
+    """What is added to its times to bring them to its client's clock."""
     _rooted: ServerTrace | None = None
     _header: ServerTrace | None = None
 
@@ -132,6 +160,20 @@ class WaitingTrace:
         if claim is not None:
             claim.owner.claimed[self] = claim
 
+    def take(self, spans: Iterable[Span]) -> int:
+        """Take spans away that are sent on by themselves.
+
+        Returns:
+            Their bytes.
+        """
+        size = 0
+        for span in spans:
+            del self.spans[span.span_id]
+            size += len(span.raw)
+            if self._rooted is not None and self._rooted.root is span:
+                self._rooted = self._header = None
+        return size
+
     @property
     def rooted(self) -> bool:
         """Whether CoreDNS's own root span is there."""
@@ -140,7 +182,7 @@ class WaitingTrace:
     @property
     def carries_context(self) -> bool:
         """Whether the query says whose it is: then it is not for guesses, whoever that may be."""
-        return any(message.context is not None for message in self.messages)
+        return any(message.carried is not None for message in self.messages)
 
     @property
     def header(self) -> ServerTrace | None:
@@ -168,6 +210,17 @@ class WaitingTrace:
         return header.root.start_ns
 
     @property
+    def at_ns(self) -> int:
+        """Start by its client's clock."""
+        return self.start_ns + self.skew_ns
+
+    @property
+    def server(self) -> str:
+        """Which server's clock its times are by."""
+        header = self.header
+        return header.server if header is not None else ""
+
+    @property
     def spans_lost(self) -> bool:
         """Whether its messages have the id of a trace of which no root span has come."""
         return self._rooted is None and isinstance(self.key, bytes)
@@ -191,11 +244,18 @@ class Slot:
     key: SlotKey
     lookups: dict[WaitingLookup, None] = field(default_factory=dict)
     traces: dict[WaitingTrace, None] = field(default_factory=dict)
-    version: int = 0
-    """Changes when something is added."""
+    clocks: NodeClocks | None = None
+    """Those of its lookups; nothing while there are none."""
+    _version: int = 0
     _lookups_sorted: list[WaitingLookup] | None = None
     _longest_ns: int = 0
     _traces_sorted: list[WaitingTrace] | None = None
+    _clocks_version: int = 0
+
+    @property
+    def version(self) -> int:
+        """Changes when something is added, and when server traces are moved in time."""
+        return self._version + (self.clocks.version if self.clocks is not None else 0)
 
     def lookups_between(self, start_ns: int, end_ns: int) -> list[WaitingLookup]:
         """Return the lookups that ran in a stretch of time, in order of start."""
@@ -212,6 +272,14 @@ class Slot:
         first = bisect_left(found, start_ns, key=_trace_start)
         return found[first : bisect_right(found, end_ns, lo=first, key=_trace_start)]
 
+    def near(self, start_ns: int, end_ns: int) -> list[WaitingTrace]:
+        """Return the same by clocks as they were known when last asked, which costs less."""
+        found = self._traces_sorted
+        if found is None:
+            return self.traces_between(start_ns, end_ns)
+        first = bisect_left(found, start_ns, key=_trace_start)
+        return found[first : bisect_right(found, end_ns, lo=first, key=_trace_start)]
+
     def until(self, end_ns: int) -> tuple[int, int, int]:
         """Count what started up to a time.
 
@@ -222,7 +290,7 @@ class Slot:
             return 0, 0, 0
         traces = self._sorted_traces()
         number = bisect_right(traces, end_ns, key=_trace_start)
-        span_ns = traces[number - 1].start_ns - traces[0].start_ns if number else 0
+        span_ns = traces[number - 1].at_ns - traces[0].at_ns if number else 0
         if len(self.lookups) == 1:
             return number, 1, span_ns
         return number, bisect_right(self._sorted_lookups(), end_ns, key=_lookup_start), span_ns
@@ -243,6 +311,16 @@ class Slot:
 
     def _sorted_traces(self) -> list[WaitingTrace]:
         found = self._traces_sorted
+        clocks = self.clocks
+        if (
+            clocks is not None
+            and clocks.version
+            and (found is None or self._clocks_version != clocks.version)
+        ):
+            for trace in self.traces:
+                trace.skew_ns = clocks.offset_ns(trace.server, trace.start_ns)
+            self._clocks_version = clocks.version
+            found = None
         if found is None:
             found = self._traces_sorted = sorted(self.traces, key=_trace_start)
         return found
@@ -250,7 +328,8 @@ class Slot:
     def add_lookup(self, waiting: WaitingLookup) -> None:
         """Let a lookup wait here."""
         self.lookups[waiting] = None
-        self.version += 1
+        self.clocks = waiting.clocks
+        self._version += 1
         self._lookups_sorted = None
 
     def remove_lookup(self, waiting: WaitingLookup) -> None:
@@ -261,7 +340,7 @@ class Slot:
     def add_trace(self, waiting: WaitingTrace) -> None:
         """Let a server trace wait here."""
         self.traces[waiting] = None
-        self.version += 1
+        self._version += 1
         self._traces_sorted = None
 
     def remove_trace(self, waiting: WaitingTrace) -> None:
@@ -348,7 +427,7 @@ def _lookup_start(waiting: WaitingLookup) -> int:
 
 
 def _trace_start(waiting: WaitingTrace) -> int:
-    return waiting.start_ns
+    return waiting.at_ns
 
 
 def _span_order(span: Span) -> tuple[int, bytes]:

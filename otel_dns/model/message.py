@@ -1,11 +1,14 @@
 """One DNS message as a server saw it: what dnstap and log lines tell."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
 MessageKind = Literal["CQ", "CR", "FQ", "FR"]
 """Client query, client response, forwarder query, forwarder response: dnstap's words."""
+
+_CLIENTS_TRACE_ID: Final = 16
+"""Bytes. Those that CoreDNS makes itself have 8."""
 
 
 class Message(Struct, frozen=True, gc=False):
@@ -38,8 +41,8 @@ class Message(Struct, frozen=True, gc=False):
     size: int = 0
     """Bytes of the message, 0 when unknown."""
     trace_id: bytes = b""
-    """CoreDNS's trace id, 8 bytes, where ``extra`` or the log format carries it and the query was
-    sampled; empty otherwise."""
+    """The trace of the query's span, where ``extra`` or the log format carries it and the query was
+    sampled: CoreDNS's own, 8 bytes, or the client's that it took over, 16; empty otherwise."""
     context: tuple[bytes, bytes] | None = None
     """Trace and span id that the query carried in EDNS option TRACEPARENT (65500); the span id is
     empty where it was left out."""
@@ -50,3 +53,13 @@ class Message(Struct, frozen=True, gc=False):
     asker_port: int = 0
     """For FQ and FR whose ``extra`` tells it: port of the client whose query was forwarded;
     ``dns_id`` is then that query's, not the one that the upstream saw. 0 when unknown."""
+
+    @property
+    def carried(self) -> tuple[bytes, bytes] | None:
+        """The client's trace that the query told the server of, by EDNS or by HTTP headers.
+
+        Trace id and span id; the span id is empty where it is not known.
+        """
+        if self.context is None and len(self.trace_id) == _CLIENTS_TRACE_ID:
+            return self.trace_id, b""
+        return self.context

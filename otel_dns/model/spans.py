@@ -49,7 +49,7 @@ class ClientQuery(Struct, frozen=True, gc=False):
     start_ns: int
     end_ns: int
     name: str
-    """Normalised."""
+    """Normalised; empty where the client does not tell it."""
     type: str
     server: str
     """Address of the nameserver."""
@@ -59,6 +59,8 @@ class ClientQuery(Struct, frozen=True, gc=False):
     dns_id: int | None
     transport: str
     """``udp``, ``tcp``, ``tls``, ``https`` or ``quic``."""
+    client: str = ""
+    """Address that this query came from; empty where only the lookup tells it."""
     marked: str = ""
     """The name as it went out, without the last dot, where its letter case marks it as this span's;
     else empty. See :func:`otel_dns.marks.cased`."""
@@ -69,9 +71,10 @@ class Lookup(Struct, frozen=True, gc=False):
 
     span: Span
     client: str
-    """Address that the queries come from."""
+    """Address that the queries come from; empty where only they tell it."""
     candidates: tuple[str, ...]
-    """Full names, in the order in which the resolver tries them."""
+    """Full names, in the order in which the resolver tries them; of a lookup that does not tell its
+    name, those that servers saw."""
     types: tuple[str, ...]
     """Question types asked of every candidate: ``("A", "AAAA")``, ``("MX",)``."""
     error_type: str = ""

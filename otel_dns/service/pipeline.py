@@ -28,7 +28,7 @@ class Pipeline:
 
     def offer(self, incoming: Incoming, size: int, timeout_s: float) -> bool:
         """Hand spans to the pipeline; False when it was full for so long."""
-        spans = len(incoming.lookups) + len(incoming.server_spans) + len(incoming.others)
+        spans = len(incoming.lookups) + len(incoming.server_spans) + incoming.other_spans
         return self._queue.put(incoming, size, timeout_s, spans)
 
     def stop(self) -> None:
@@ -47,6 +47,7 @@ class Pipeline:
             **self._stream.gauges(),
             "input_queue_bytes": self._queue.weight,
             "input_queue_spans": self._queue.count,
+            "input_queue_messages": self._queue.total(lambda incoming: len(incoming.messages)),
         }
 
     def _run(self) -> None:

@@ -1,8 +1,8 @@
 """What has come in, sorted by what is to be done with it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from otel_dns import semconv
 from otel_dns.join import foreign
@@ -14,6 +14,9 @@ _SCOPE_AS_TAG: Final = semconv.OTEL_SCOPE_NAME.encode()
 of the tag."""
 _CLIENT_SCOPE: Final = otlp.encode_scope(semconv.CLIENT_SCOPE)
 
+_Group: TypeAlias = tuple[otlp.SpanGroup, Sequence[otlp.ProtoSpan]]
+"""Spans as bytes, and as protobuf read them."""
+
 
 class Incoming(NamedTuple):
     """What one request, or one piece of a stream, brought."""
@@ -21,12 +24,17 @@ class Incoming(NamedTuple):
     lookups: list[Span]
     """Of clients: their lookups, and their queries under them."""
     server_spans: list[Span]
-    others: list[tuple[Origin, bytes]]
+    others: list[otlp.SpanGroup]
     """Spans that are not ours: they pass through, unchanged to the byte."""
     refused: Refusals
     """Spans that cannot be sent on."""
     messages: Sequence[Message] = ()
     """DNS messages that servers saw: dnstap, log lines."""
+
+    @property
+    def other_spans(self) -> int:
+        """How many spans are not ours."""
+        return sum(len(group.spans) for group in self.others)
 
 
 def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
@@ -42,8 +50,9 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
         MalformedError: the request is not OTLP, or no span in it is sound.
     """
     sorted_ = Incoming([], [], [], Refusals())
-    others: list[otlp.SpanGroup] = []
-    for group in _sound(request, sorted_.refused):
+    others: list[_Group] = []
+    tagged = _SCOPE_AS_TAG in request
+    for group, parsed in _sound(request, sorted_.refused):
         origin, spans = group
         scope = otlp.scope_name(origin.scope)
         rule = foreign.rule_of(scope)
@@ -52,12 +61,12 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
         elif otlp.service_name(origin.resource) in coredns_services:
             ours = sorted_.server_spans
         else:
-            tagged = not scope and any(_SCOPE_AS_TAG in raw for raw in spans)
-            others.append(_without_tagged(group, sorted_) if tagged else group)
+            another: _Group = group, parsed
+            others.append(_without_tagged(another, sorted_) if tagged and not scope else another)
             continue
-        for raw in spans:
+        for read, raw in zip(parsed, spans, strict=True):
             try:
-                span = otlp.read_span(raw, origin)
+                span = otlp.span_of(read, raw, origin)
             except MalformedError as error:
                 sorted_.refused.add(str(error))
                 continue
@@ -66,62 +75,71 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
             else:
                 ours.append(span)
     mixed = bool(sorted_.lookups or sorted_.server_spans or sorted_.refused)
-    for origin, spans in others:
-        for raw in spans:
-            try:
-                if mixed:
-                    otlp.read_span(raw, origin)
-            except MalformedError as error:
-                sorted_.refused.add(str(error))
-            else:
-                sorted_.others.append((origin, raw))
+    for another in others:
+        sorted_.others.append(_acceptable(another, sorted_.refused) if mixed else another[0])
     return sorted_
 
 
-def _sound(request: bytes, refused: Refusals) -> list[otlp.SpanGroup]:
-    """Cut a request, without what protobuf cannot parse of it: text that is no UTF-8, most often.
+def _sound(request: bytes, refused: Refusals) -> Iterable[_Group]:
+    """Read a request, without what protobuf cannot parse of it: text that is no UTF-8, most often.
 
     Raises:
         MalformedError: the request is not OTLP, or nothing in it is sound.
     """
     try:
-        otlp.check(request)
+        return otlp.read(request)
+    except MalformedError:
+        sound = [
+            (group.origin, raw)
+            for group in otlp.cut(request)
+            for raw in group.spans
+            if _is_sound(group.origin, raw, refused)
+        ]
+        if not sound:
+            raise
+        return otlp.read(otlp.build(sound))
+
+
+def _is_sound(origin: Origin, raw: bytes, refused: Refusals) -> bool:
+    try:
+        otlp.read(otlp.build([(origin, raw)]))
     except MalformedError as error:
-        groups = [_sound_spans(group, refused) for group in otlp.cut(request)]
-        if not any(group.spans for group in groups):
-            raise error from None
-        return groups
-    return otlp.cut(request)
+        refused.add(str(error))
+        return False
+    return True
 
 
-def _sound_spans(group: otlp.SpanGroup, refused: Refusals) -> otlp.SpanGroup:
-    sound = []
-    for raw in group.spans:
-        try:
-            otlp.check(otlp.build([(group.origin, raw)]))
-        except MalformedError as error:
-            refused.add(str(error))
-        else:
-            sound.append(raw)
-    return group._replace(spans=sound)
+def _acceptable(another: _Group, refused: Refusals) -> otlp.SpanGroup:
+    """Leave out of a group what a backend would refuse together with ours."""
+    group, parsed = another
+    wrong = list(map(otlp.wrong_ids, parsed))
+    if not any(wrong):
+        return group
+    for why in filter(None, wrong):
+        refused.add(why)
+    kept = [raw for raw, why in zip(group.spans, wrong, strict=True) if not why]
+    return group._replace(spans=kept)
 
 
-def _without_tagged(group: otlp.SpanGroup, sorted_: Incoming) -> otlp.SpanGroup:
+def _without_tagged(another: _Group, sorted_: Incoming) -> _Group:
     """Take a client's lookups out of spans that have a tag in place of a scope."""
+    group, parsed = another
     ours = group.origin._replace(scope=_CLIENT_SCOPE)
-    rest = []
-    for raw in group.spans:
-        try:
-            if (
-                _SCOPE_AS_TAG in raw
-                and otlp.attributes_of(raw).get(semconv.OTEL_SCOPE_NAME) == semconv.CLIENT_SCOPE
-            ):
-                sorted_.lookups.append(otlp.read_span(raw, ours))
-            else:
-                rest.append(raw)
-        except MalformedError as error:
-            sorted_.refused.add(str(error))
-    return group._replace(spans=rest)
+    rest: list[bytes] = []
+    rest_parsed: list[otlp.ProtoSpan] = []
+    for read, raw in zip(parsed, group.spans, strict=True):
+        if (
+            _SCOPE_AS_TAG in raw
+            and otlp.attributes_of(raw).get(semconv.OTEL_SCOPE_NAME) == semconv.CLIENT_SCOPE
+        ):
+            try:
+                sorted_.lookups.append(otlp.span_of(read, raw, ours))
+            except MalformedError as error:
+                sorted_.refused.add(str(error))
+        else:
+            rest.append(raw)
+            rest_parsed.append(read)
+    return group._replace(spans=rest), rest_parsed
 
 
 def _sort_foreign(span: Span, rule: foreign.Rule, sorted_: Incoming) -> None:
@@ -131,7 +149,7 @@ def _sort_foreign(span: Span, rule: foreign.Rule, sorted_: Incoming) -> None:
     except MalformedError:
         lookup = None
     if lookup is None:
-        sorted_.others.append((span.origin, span.raw))
+        sorted_.others.append(otlp.SpanGroup(span.origin, (span.raw,)))
     else:
         sorted_.lookups.append(lookup)
 
@@ -145,5 +163,5 @@ def sort_spans(
         if otlp.service_name(span.origin.resource) in coredns_services:
             sorted_.server_spans.append(span)
         else:
-            sorted_.others.append((span.origin, span.raw))
+            sorted_.others.append(otlp.SpanGroup(span.origin, (span.raw,)))
     return sorted_

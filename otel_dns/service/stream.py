@@ -57,21 +57,24 @@ class Stream:
         self._export = ExportPolicy(export)
         self._send = send
         self._observers = observers
-        self._batch: list[tuple[Origin, bytes]] = []
-        self._batch_bytes = 0
-        self._batch_origins: set[Origin] = set()
+        self._batch: dict[Origin, list[bytes]] = {}
+        self._batch_spans = self._batch_bytes = 0
+        self._passed = 0
 
     def counts(self) -> Counter[str]:
         """What was counted so far; from any thread."""
         counts = self._joiner.counts.copy()
         counts.update(self._export.counts.copy())
+        counts["spans_passed"] = self._passed
         return counts
 
     def gauges(self) -> dict[str, int]:
         """What is held now; from any thread."""
+        messages = self._joiner.waiting_messages
         return {
             "waiting_lookups": self._joiner.waiting_lookups,
-            "waiting_server_spans": self._joiner.waiting_server_spans,
+            "waiting_server_spans": self._joiner.waiting_server_spans - messages,
+            "waiting_messages": messages,
             "waiting_queries": self._joiner.waiting_queries,
             "waiting_bytes": self._joiner.waiting_bytes,
         }
@@ -95,11 +98,12 @@ class Stream:
                 lookup = None
             if lookup is None:
                 self._joiner.counts["lookups_incomplete"] += 1
-                self._add(span.origin, span.raw)
+                self._pass(span)
             else:
                 self._joiner.add_lookup(lookup, now_ns)
-        for origin, raw in incoming.others:
-            self._add(origin, raw)
+        for group in incoming.others:
+            self._passed += len(group.spans)
+            self._add_group(group)
         if incoming.others:
             self._flush()  # what is not ours is not held up
 
@@ -115,7 +119,7 @@ class Stream:
             return
         if query is not None and span.parent_id:
             self._joiner.add_query((span.trace_id, span.parent_id), query, now_ns)
-        self._add(span.origin, span.raw)
+        self._pass(span)
 
     def _take_unsampled(self, span: Span, now_ns: int) -> None:
         """Take lookups that their application's sampler left out. The record itself ends here."""
@@ -123,7 +127,7 @@ class Stream:
             lookups = unsampled_of(span)
         except MalformedError:
             self._joiner.counts["lookups_incomplete"] += 1
-            self._add(span.origin, span.raw)
+            self._pass(span)
             return
         self._joiner.counts["unsampled_records"] += 1
         self._joiner.counts["lookups_unsampled"] += len(lookups)
@@ -147,17 +151,41 @@ class Stream:
             for origin, raw in self._export.encode(outcome):
                 self._add(origin, raw)
 
+    def _pass(self, span: Span) -> None:
+        """Send a client's span on as it came."""
+        self._passed += 1
+        self._add(span.origin, span.raw)
+
+    def _add_group(self, group: otlp.SpanGroup) -> None:
+        origin, spans = group
+        size = sum(map(len, spans)) + _FRAME_BYTES * len(spans) + _size(origin)
+        if self._batch_bytes + size > _BATCH_BYTES:
+            for raw in spans:
+                self._add(origin, raw)
+            return
+        self._batch.setdefault(origin, []).extend(spans)
+        self._batch_spans += len(spans)
+        self._batch_bytes += size
+
     def _add(self, origin: Origin, raw: bytes) -> None:
         size = len(raw) + _FRAME_BYTES
-        if origin not in self._batch_origins:
-            size += len(origin.resource) + len(origin.scope)
+        together = self._batch.get(origin)
+        if together is None:
+            size += _size(origin)
         if self._batch_bytes + size > _BATCH_BYTES:
             self._flush()  # before: a span that is too large for anyone travels alone
-        self._batch.append((origin, raw))
+            together = None
+        if together is None:
+            together = self._batch[origin] = []
+        together.append(raw)
+        self._batch_spans += 1
         self._batch_bytes += size
-        self._batch_origins.add(origin)
 
     def _flush(self) -> None:
         if self._batch:
-            self._send(otlp.build(self._batch), len(self._batch))
-            self._batch, self._batch_bytes, self._batch_origins = [], 0, set()
+            self._send(otlp.build_grouped(self._batch), self._batch_spans)
+            self._batch, self._batch_spans, self._batch_bytes = {}, 0, 0
+
+
+def _size(origin: Origin) -> int:
+    return len(origin.resource) + len(origin.scope)

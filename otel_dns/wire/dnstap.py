@@ -155,8 +155,11 @@ def _extra(raw: bytes) -> tuple[bytes, int, int, str]:
 
 
 def trace_id_of(text: bytes) -> bytes:
-    """Read CoreDNS's trace id, 16 hex digits; empty where the query was not sampled (``-``)."""
-    if len(text) == 16:
+    """Read the trace id in CoreDNS's metadata; empty where the query was not sampled (``-``).
+
+    16 hex digits are its own; 32 are the client's, whose B3 headers it took.
+    """
+    if len(text) in {16, 32}:
         try:
             return bytes.fromhex(text.decode("ascii"))
         except ValueError:

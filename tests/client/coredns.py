@@ -41,7 +41,12 @@ COREFILE = """\
         every 1
         service coredns
     }}
-    dnstap tcp://{dnstap} full
+    import tap
+}}
+(tap) {{
+    dnstap tcp://{dnstap} full {{
+        extra "{{/trace/traceid}} {{>id}} {{port}}"
+    }}
 }}
 .:{plain} {{
     health {health}
@@ -60,6 +65,12 @@ silent.example:{plain} {{
         drop 1
     }}
 }}
+slow.example:{plain} {{
+    import common
+    erratic {{
+        delay 1 20ms
+    }}
+}}
 tls://.:{tls} {{
     import common
     tls {certificate} {key}
@@ -67,6 +78,17 @@ tls://.:{tls} {{
 }}
 https://.:{https} {{
     import common
+    tls {certificate} {key}
+    file {zone} shop.example
+}}
+https://.:{https_shared} {{
+    metadata
+    trace zipkin {zipkin} {{
+        every 1
+        service coredns
+        client_server
+    }}
+    import tap
     tls {certificate} {key}
     file {zone} shop.example
 }}
@@ -90,6 +112,8 @@ class CoreDns:
     plain: int
     tls: int
     https: int
+    https_shared: int
+    """Over HTTPS too; its spans share the span id of who asked (``client_server``)."""
     https3: int
     quic: int
     authority: Path
@@ -142,7 +166,11 @@ def coredns(directory: Path) -> Iterator[CoreDns]:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
     addresses = dict(
-        zip(("plain", "tls", "https", "https3", "quic", "health"), free_addresses(6), strict=True)
+        zip(
+            ("plain", "tls", "https", "https_shared", "https3", "quic", "health"),
+            free_addresses(7),
+            strict=True,
+        )
     )
     ports = {name: int(address.rpartition(":")[2]) for name, address in addresses.items()}
     files["Corefile"].write_text(

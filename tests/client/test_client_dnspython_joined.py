@@ -1,23 +1,60 @@
 """dnspython's queries and a real CoreDNS's evidence, joined."""
 
+import socket
+import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+from time import sleep
 
 import dns.message
+import dns.nameserver
+import dns.query
 import dns.resolver
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 import otel_dns.client
 from otel_dns import semconv
-from otel_dns.join import JoinSettings, Outcome
+from otel_dns.join import JoinSettings, Outcome, Released
 from otel_dns.model import Resolution
-from otel_dns.service.sorting import sort_otlp
+from otel_dns.service.sorting import sort_otlp, sort_spans
 from otel_dns.service.stream import Stream
-from otel_dns.wire import otlp
+from otel_dns.wire import otlp, zipkin
 from tests.client.coredns import CoreDns, coredns
 from tests.client.support import Telemetry
-from tests.client.test_client_dnspython_queries import ask, resolver
+from tests.client.test_client_dnspython_queries import HERE, ask, resolver
 from tests.support.waiting import eventually
+
+
+@contextmanager
+def distant(port: int, one_way_s: float) -> Iterator[int]:
+    """A network in between: datagrams to this port reach another one late, and so do answers."""
+    datagrams = socket.SOCK_DGRAM
+    with socket.socket(type=datagrams) as near, socket.socket(type=datagrams) as far:
+        near.bind((HERE, 0))
+        far.connect((HERE, port))
+
+        def carry() -> None:
+            while True:
+                query, client = near.recvfrom(4096)
+                if not query:
+                    return
+                sleep(one_way_s)
+                far.send(query)
+                answer = far.recv(4096)
+                sleep(one_way_s)
+                near.sendto(answer, client)
+
+        carrying = Thread(target=carry)
+        carrying.start()
+        address = near.getsockname()
+        try:
+            yield address[1]
+        finally:
+            with socket.socket(type=datagrams) as last:
+                last.sendto(b"", address)
+            carrying.join()
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +68,15 @@ class Joined:
 
     def __init__(self, telemetry: Telemetry, server: CoreDns) -> None:
         self.resolutions: list[Resolution] = []
+        self.released: list[Released] = []
         self.sent: list[otlp.SpanView] = []
         stream = Stream(JoinSettings(), self._send, observers=[self])
         request = encode_spans(telemetry.spans()).SerializeToString()
         incoming = sort_otlp(request, {"coredns"})
         stream.take(incoming._replace(messages=[*server.messages("CQ"), *server.messages("CR")]), 0)
+        for body in (server.directory / "zipkin.jsonl").read_bytes().splitlines():
+            spans, refused = zipkin.decode(body)
+            stream.take(sort_spans(spans, refused, {"coredns"}), 0)
         stream.drain()
 
     def _send(self, request: bytes, _: int) -> None:
@@ -44,6 +85,8 @@ class Joined:
     def observe(self, outcome: Outcome) -> None:
         if isinstance(outcome, Resolution):
             self.resolutions.append(outcome)
+        elif isinstance(outcome, Released):
+            self.released.append(outcome)
 
 
 @pytest.mark.parametrize(("marks", "method"), [("", "id"), ("case", "id"), ("edns", "edns")])
@@ -69,3 +112,85 @@ def test_each_query_has_its_server_trace(
     sent = [one.name for one in joined.sent]
     assert sent.count(semconv.QUERY_SPAN) == 3
     assert sent.count(semconv.LOOKUP_SPAN) == 2
+
+
+@pytest.mark.parametrize("port", ["https", "https_shared"])
+def test_over_https_the_servers_spans_are_in_the_clients_trace(
+    telemetry: Telemetry, server: CoreDns, port: str
+) -> None:
+    """CoreDNS took the B3 headers; dnstap tells of the same queries, and makes no second ones."""
+    otel_dns.client.instrument(**telemetry.options, marks="b3")
+    name, number = f"doh-{port}.shop.example.", getattr(server, port)
+    verify = str(server.authority)
+    asking = dns.resolver.Resolver(configure=False)
+    asking.nameservers = [
+        dns.nameserver.DoHNameserver(f"https://{HERE}:{number}/dns-query", verify=verify)
+    ]
+    for _ in range(2):
+        with pytest.raises(dns.resolver.NXDOMAIN):
+            asking.resolve(name)
+    import httpx2
+
+    context = ssl.create_default_context(cafile=verify)
+
+    # The queries of one session have one port, and over HTTPS all have the id 0.
+    with httpx2.Client(verify=context, http2=True) as session:
+        for _ in range(3):
+            query = dns.message.make_query(name, "A")
+            dns.query.https(query, HERE, port=number, session=session)
+
+    def served() -> bool:
+        traces = {one["traceId"] for one in server.spans() if one["name"] == "servedns"}
+        return traces >= {f"{one.context.trace_id:032x}" for one in telemetry.spans()}
+
+    eventually(lambda: len(server.messages("CR", name=name)) == 5, "dnstap of the answers")
+    eventually(served, "CoreDNS's spans in the client's traces")
+    joined = Joined(telemetry, server)
+    assert len(joined.resolutions) == 5
+    for resolution in joined.resolutions:
+        assert (resolution.join.method, resolution.join.certainty) == ("context", "sure")
+        (trace,) = resolution.join.traces
+        (query,) = resolution.lookup.queries
+        assert trace.query == query
+        assert trace.parent == query.span_id
+        assert len(trace.trace.spans) > 1
+        # Of a session of the application's own the client does not know the port.
+        assert query.client_port in {0, trace.trace.client_port}
+        assert trace.trace.sent_ns
+        of_trace = [one for one in joined.sent if one.trace_id == resolution.lookup.span.trace_id]
+        ids = {one.span_id for one in of_trace}
+        assert len(ids) == len(of_trace)
+        assert {one.parent_id for one in of_trace} - {b""} <= ids
+
+
+MS = 1_000_000
+
+
+def test_known_delays_are_found_where_they_were_put(telemetry: Telemetry, server: CoreDns) -> None:
+    otel_dns.client.instrument(**telemetry.options, marks="edns")
+    asking = resolver(server)
+    with distant(server.plain, 0.03) as port:
+        asking.port = port
+        asking.resolve("network.slow.example.")
+    asking.port = server.plain
+    asking.resolve("server.slow.example.")
+    # Once all servers have failed, dnspython pauses for 0.1 s before it asks again.
+    asking.retry_servfail, asking.lifetime = True, 0.15
+    with pytest.raises(dns.resolver.LifetimeTimeout):
+        asking.resolve("stub.servfail.example.")
+
+    names = [f"{name}.example." for name in ("network.slow", "server.slow", "stub.servfail")]
+    eventually(
+        lambda: all(server.messages("CR", name=name) for name in names), "dnstap of the answers"
+    )
+    found = {one.lookup.name: one for one in Joined(telemetry, server).resolutions}
+    across, slow, pausing = (found[name].breakdown for name in names)
+    assert across.segments["network"] >= 60 * MS
+    assert across.segments["server"] >= 20 * MS
+    assert across.bottleneck == "network"
+    assert slow.segments["server"] >= 20 * MS
+    assert max(slow.segments, key=slow.segments.__getitem__) == "server"
+    assert pausing.segments["stub"] >= 100 * MS
+    assert pausing.bottleneck == "stub"
+    for breakdown in (across, slow, pausing):
+        assert not breakdown.segments["stub_network"]

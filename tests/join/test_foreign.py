@@ -108,7 +108,9 @@ def test_lookups(scope, name, attributes, error, expected) -> None:
 def test_what_is_no_lookup_goes_on_unchanged(scope, name, attributes) -> None:
     incoming = sorted_(scope, name, attributes)
     assert not incoming.lookups
-    assert [otlp.read_span(raw, origin).name for origin, raw in incoming.others] == [name]
+    assert [
+        otlp.read_span(raw, origin).name for origin, raws in incoming.others for raw in raws
+    ] == [name]
 
 
 def test_without_an_address_it_is_not_joined() -> None:

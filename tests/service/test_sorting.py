@@ -37,7 +37,7 @@ def test_a_tag_in_place_of_a_scope() -> None:
     found = sort_otlp(request("order", "dns.lookup", "http"), {"coredns"})
     (span,) = found.lookups
     assert otlp.scope_name(span.origin.scope) == semconv.CLIENT_SCOPE
-    assert len(found.others) == 2
+    assert found.other_spans == 2
     lookup = lookup_of(span)
     assert lookup is not None
     assert lookup.candidates == ("db.shop.svc.", "db.cluster.local.", "db.")
@@ -46,4 +46,4 @@ def test_a_tag_in_place_of_a_scope() -> None:
 def test_the_tag_beside_a_scope_of_somebody_else_says_nothing() -> None:
     found = sort_otlp(request("dns.lookup", scope="other"), {"coredns"})
     assert not found.lookups
-    assert len(found.others) == 1
+    assert found.other_spans == 1

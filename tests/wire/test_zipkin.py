@@ -240,7 +240,7 @@ def test_any_list_gives_every_element_one_answer(elements: list[object]) -> None
 
     assert len(good) + len(refused) == len(elements)
     request = otlp.build((span.origin, span.raw) for span in good)
-    otlp.check(request)
+    list(otlp.read(request))
     for span in good:
         assert span == otlp.read_span(span.raw, span.origin)
 
