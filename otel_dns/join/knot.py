@@ -563,37 +563,12 @@ class Knot:
                     and self._possible(member, {place: spare})
                 ):
                     yield {**member.edges, place: spare}, 0.0
-        for both in self._spare_rounds(member):
-            yield {**member.edges, **both}, 0.0
         for place, near in self._holes(member):
             for spare in near:
                 if spare.owner is None and self._possible(member, {place: spare}):
                     slot = spare.trace.slot
                     assert slot is not None
                     yield {**member.edges, place: spare}, -self._strangers[slot]
-
-    def _spare_rounds(self, member: Member) -> Iterator[dict[Place, Column]]:
-        """Go through spare queries that could be both families of a candidate, instead."""
-        for place, column in member.edges.items():
-            twin = (place[0], 1)
-            other = member.edges.get(twin)
-            if place[1] or other is None:
-                continue
-            spares, others = (
-                [
-                    spare
-                    for spare in self._near(one.trace.slot, one)
-                    if spare.owner is None and self._possible(member, {at: spare})
-                ]
-                for at, one in ((place, column), (twin, other))
-                if one.trace.slot is not None
-            )
-            for spare in spares if others else ():
-                start_ns = spare.start_ns
-                yield {
-                    place: spare,
-                    twin: min(others, key=lambda one: abs(one.start_ns - start_ns)),
-                }
 
     def _near(self, slot: Slot, column: Column) -> Sequence[Column]:
         columns = self._columns[slot]
