@@ -240,10 +240,18 @@ class Log(Section, frozen=True):
     format: Literal["text", "json"] = "text"
 
 
+class Traces(Section, frozen=True):
+    """The processor's own traces, sent to the outputs with all else."""
+
+    one_in: _Positive | None = None
+    """One OTLP request in so many is traced; without it none is."""
+
+
 class Telemetry(Section, frozen=True):
     """What the processor tells of itself."""
 
     log: Log = _default(Log())
+    traces: Traces = _default(Traces())
 
 
 class ServeSettings(Section, frozen=True):
