@@ -355,7 +355,7 @@ OTHER_NAMES: Final = "_OTHER"
 # -- metrics of the processor (ours; Prometheus has them with underscores and units) -------------
 
 PROCESSOR_SCOPE: Final = "otel_dns.processor"
-"""Instrumentation scope of the processor's own metrics."""
+"""Instrumentation scope of the processor's own metrics and spans."""
 METRIC_LOOKUP_DURATION: Final = "otel_dns.lookup.duration"
 """Histogram, seconds: lookups as the applications saw them."""
 METRIC_NODE_LOOKUP_DURATION: Final = "otel_dns.node.lookup.duration"
