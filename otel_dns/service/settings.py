@@ -162,6 +162,8 @@ class Names(Section, frozen=True):
     """With ``show: hash``: the key (HMAC-SHA-256), so that nobody can try names out."""
     keep_zones: tuple[str, ...] = ()
     """Names in these zones stay whole, such as ``cluster.local``."""
+    keep_namespaces: tuple[str, ...] = ()
+    """Names that Pods of these namespaces look up stay whole."""
 
 
 class Output(Section, frozen=True):
