@@ -206,7 +206,11 @@ def _first(answer: duckdb.DuckDBPyRelation | None, limit: int) -> pa.Table:
 
 def _read(files: Sequence[Path]) -> str:
     listed = ", ".join(_quoted(str(path)) for path in files)
-    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+    # With the empty table: a column that all of the files lack, because they are older, is null.
+    return (
+        f"(FROM {_NOTHING} UNION ALL BY NAME FROM "
+        f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false))"
+    )
 
 
 def _quoted(text: str) -> str:

@@ -89,7 +89,9 @@ class Answering:
         for anew in (False, True):
             files = self.files.of(asked.window, anew=anew)
             source = (
-                "read_parquet(?, union_by_name => true, hive_partitioning => false)"
+                # A column that all of the files lack, because they are older, is null.
+                "(FROM nothing UNION ALL BY NAME FROM "
+                "read_parquet(?, union_by_name => true, hive_partitioning => false))"
                 if files
                 else "nothing"
             )

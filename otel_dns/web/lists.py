@@ -34,7 +34,7 @@ def row_fields(row: dict[str, Any]) -> dict[str, Any]:
     """The fields of a :class:`LookupRow` from a row of ``ROW_SQL``."""
     fields = {key: value for key, value in row.items() if key not in _SEGMENT_COLUMNS}
     fields["start_us"] = fields.pop("start_ns") // 1000
-    fields["segments"] = {name: row[f"{name}_ns"] for name, _ in labels.SEGMENTS}
+    fields["segments"] = {name: row[f"{name}_ns"] or 0 for name, _ in labels.SEGMENTS}
     return fields
 
 
