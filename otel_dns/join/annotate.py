@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from typing import Final
 
 from otel_dns import semconv
+from otel_dns.join.exchange import is_made
 from otel_dns.join.joiner import Late, Outcome, Released
 from otel_dns.join.search_keys import name_key, search_keys, server_key
 from otel_dns.join.timeline import own_times
-from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution
+from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution, Span
 from otel_dns.wire.otlp import (
     double_attribute,
     hex_attribute,
     int_attribute,
+    move,
     rewrite,
     word_attribute,
 )
@@ -95,6 +97,8 @@ def _server_spans(
             attributes += hex_attribute(semconv.ORIGINAL_TRACE_ID, span.trace_id)
             attributes += hex_attribute(semconv.ORIGINAL_SPAN_ID, span.span_id)
             attributes += int_attribute(semconv.CANDIDATE_INDEX, joined.candidate)
+            if joined.skew_ns:
+                attributes += int_attribute(semconv.SKEW, joined.skew_ns)
             attributes += keys + server_key(trace)
             if joined.hop:
                 attributes += int_attribute(semconv.HOP, joined.hop)
@@ -107,9 +111,14 @@ def _server_spans(
 def _unrecorded(resolution: Resolution) -> Iterator[tuple[Origin, bytes]]:
     """There is no lookup span to hang anything under: CoreDNS's own spans stay as they came."""
     for joined in resolution.join.traces:
-        if joined.trace.source == semconv.SOURCE_TRACE:
-            for span in joined.trace.spans:
-                yield span.origin, span.raw
+        for span in as_it_came(joined):
+            yield span.origin, span.raw
+
+
+def as_it_came(joined: JoinedTrace) -> list[Span]:
+    """Return the spans of a server trace that a server sent, with the times that it gave."""
+    spans = [span for span in joined.trace.spans if not is_made(span)]
+    return [move(span, -joined.skew_ns) for span in spans] if joined.skew_ns else spans
 
 
 def _late_span(late: Late) -> bytes:

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
+from msgspec.structs import replace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
@@ -95,13 +96,13 @@ def _reduced_schema() -> Callable[[str], Any]:
     text, octets, sub = field.TYPE_STRING, field.TYPE_BYTES, field.TYPE_MESSAGE
     message(
         "ScopeSpans",
-        ("scope", 1, one, octets, ""),
+        ("scope", 1, many, octets, ""),
         ("spans", 2, many, octets, ""),
         ("schema_url", 3, one, text, ""),
     )
     message(
         "ResourceSpans",
-        ("resource", 1, one, octets, ""),
+        ("resource", 1, many, octets, ""),
         ("scope_spans", 2, many, sub, ".otel_dns.reduced.ScopeSpans"),
         ("schema_url", 3, one, text, ""),
     )
@@ -152,12 +153,17 @@ def cut(request: bytes) -> list[SpanGroup]:
     """
     groups = []
     for resource_spans in _parse(request).resource_spans:
-        resource, url = resource_spans.resource, resource_spans.schema_url
+        resource, url = _merged(resource_spans.resource), resource_spans.schema_url
         groups += [
-            SpanGroup(Origin(resource, scope.scope, url, scope.schema_url), scope.spans)
+            SpanGroup(Origin(resource, _merged(scope.scope), url, scope.schema_url), scope.spans)
             for scope in resource_spans.scope_spans
         ]
     return groups
+
+
+def _merged(parts: Sequence[bytes]) -> bytes:
+    """Return a message that may have come in several parts, which protobuf merges."""
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _parse(request: bytes) -> Any:
@@ -184,13 +190,17 @@ def build_grouped(by_origin: Mapping[Origin, Sequence[bytes]]) -> bytes:
         resource_spans = by_resource.get(key)
         if resource_spans is None:
             by_resource[key] = resource_spans = request.resource_spans.add(
-                resource=origin.resource, schema_url=origin.resource_schema_url
+                resource=_part(origin.resource), schema_url=origin.resource_schema_url
             )
         resource_spans.scope_spans.add(
-            scope=origin.scope, spans=raws, schema_url=origin.scope_schema_url
+            scope=_part(origin.scope), spans=raws, schema_url=origin.scope_schema_url
         )
     encoded: bytes = request.SerializeToString()
     return encoded
+
+
+def _part(message: bytes) -> Sequence[bytes]:
+    return (message,) if message else ()
 
 
 # -- one span ---------------------------------------------------------------------------------
@@ -284,6 +294,22 @@ def with_kind(raw: bytes, kind: int, instead_of: int) -> bytes:
         if tag == 0x30 and value == instead_of:
             return b"".join((raw[:start], bytes((0x30, kind)), raw[end:]))
     return raw
+
+
+def move(span: Span, by_ns: int) -> Span:
+    """Copy a span with its start and end moved in time; all else stays, to the byte.
+
+    Args:
+        span: the span.
+        by_ns: nanoseconds to add to both.
+    """
+    start_ns, end_ns = max(span.start_ns + by_ns, 0), max(span.end_ns + by_ns, 0)
+    raw = bytearray(span.raw)
+    for tag, _, _, end in _fields(span.raw):
+        if tag in {_START_TAG, _END_TAG}:
+            time_ns = start_ns if tag == _START_TAG else end_ns
+            raw[end - 8 : end] = time_ns.to_bytes(8, "little")
+    return replace(span, start_ns=start_ns, end_ns=end_ns, raw=bytes(raw))
 
 
 def attributes_of(raw: bytes, field: int = 9) -> dict[str, AttributeValue]:
