@@ -80,7 +80,7 @@ def break_down(lookup: Lookup, join: Join) -> Breakdown:
         for trace, start_ns, end_ns in _critical_path(traces, position, limit):
             gap_ns = start_ns - position
             account.gap(gap_ns, explained=entered or gaps.explained_before(number, gap_ns))
-            account.server(trace.timeline, start_ns, end_ns)
+            account.server(trace.timeline.slices, start_ns, end_ns)
             position, entered = end_ns, True
     account.gap(end - position, explained=gaps.explained_at_end(end - position))
     waste_queries, waste_ns = _waste(lookup, join)

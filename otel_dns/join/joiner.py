@@ -6,9 +6,10 @@ have sent what belongs to it; a server trace waits as long as the longest lookup
 bounded by age, count and bytes, and everything that leaves is counted under a name.
 """
 
+import contextlib
 from collections import Counter, OrderedDict, deque
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, TypeAlias
 
@@ -23,7 +24,8 @@ from otel_dns.join.early import MAX_QUERIES, EarlyQueries
 from otel_dns.join.hops import MAX_HOPS, Hops, spliced
 from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
-from otel_dns.join.timeline import timeline
+from otel_dns.join.recognise import server_trace_of
+from otel_dns.join.timeline import add_up, timeline
 from otel_dns.join.unseen import Unseen, explained
 from otel_dns.join.waiting import Claim, Slots, WaitingLookup, WaitingTrace
 from otel_dns.model import (
@@ -33,6 +35,7 @@ from otel_dns.model import (
     Lookup,
     Message,
     Resolution,
+    ServerTrace,
     Slice,
     Span,
 )
@@ -80,6 +83,8 @@ class Released:
 
     spans: tuple[Span, ...]
     reason: str
+    trace: ServerTrace | None = field(default=None, compare=False)
+    """What they are together; None without the root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,7 +409,7 @@ class Joiner:
         """Join what the server's own queries caused; return the server's trace with its time."""
         if joined.hop >= MAX_HOPS:
             return joined
-        line: Sequence[Slice] = joined.timeline
+        line: Sequence[Slice] = joined.timeline.slices
         for connect, waiting, confidence in self._hops.below(joined.trace):
             trace = waiting.complete()
             self._send_along(owner, waiting, connect.span_id)
@@ -417,8 +422,10 @@ class Joiner:
             )  # fmt: skip
             owner.traces.append(below)
             owner.hops_confidence *= confidence
-            line = spliced(line, connect, below.timeline)
-        return replace(joined, timeline=line)
+            line = spliced(line, connect, below.timeline.slices)
+        if line is joined.timeline.slices:
+            return joined
+        return replace(joined, timeline=add_up(joined.trace.spans, line))
 
     def _send_along(self, owner: WaitingLookup, waiting: WaitingTrace, parent: bytes) -> None:
         """Let a server trace go with a lookup."""
@@ -477,7 +484,8 @@ class Joiner:
             self.counts[f"messages_{reason}"] += len(waiting.messages)
         if spans:
             self.counts[f"server_spans_{reason}"] += len(spans)
-            self._outcomes.append(Released(spans, reason))
+            trace = waiting.complete() if waiting.rooted else None
+            self._outcomes.append(Released(spans, reason, trace))
 
     def _forget(self, waiting: WaitingTrace, destination: _Destination | None) -> None:
         """Let a server trace go, and remember where to."""
@@ -497,7 +505,7 @@ class Joiner:
         self.counts["server_spans_late"] += 1
         destination = self._left[span.trace_id]
         if destination is None:
-            self._outcomes.append(Released((span,), "late"))
+            self._outcomes.append(Released((span,), "late", _alone(span)))
         elif span.parent_id:
             self._outcomes.append(Late(span, destination.trace_id, span.parent_id))
         elif destination.root_sent:
@@ -509,6 +517,15 @@ class Joiner:
 def _claim_order(item: tuple[WaitingTrace, Claim]) -> int:
     header = item[0].header
     return header.root.start_ns if header is not None else 0
+
+
+def _alone(span: Span) -> ServerTrace | None:
+    """Read a span that came alone: a trace if it is a root."""
+    if span.name != semconv.SERVEDNS_SPAN or span.parent_id:
+        return None
+    with contextlib.suppress(MalformedError):
+        return server_trace_of(span)
+    return None
 
 
 def _end_order(decision: Decision) -> tuple[int, bytes, bytes]:
