@@ -24,6 +24,8 @@ DATASOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasourc
 _HEIGHT: Final = 8
 
 SEGMENT_COLOURS: Final[Mapping[str, str]] = {
+    semconv.SEGMENT_STUB: "#c0d8ff",
+    semconv.SEGMENT_NETWORK: "#73bf69",
     semconv.SEGMENT_STUB_NETWORK: "#8ab8ff",
     semconv.SEGMENT_SERVER: "#5794f2",
     semconv.SEGMENT_UPSTREAM: "#ff9830",

@@ -186,8 +186,8 @@ LOOKUP_OUTCOME: Final = "otel_dns.lookup.outcome"
 """How the lookup ended for the application: ``ok``, ``not_found``, ``timeout``,
 ``server_failure`` (a server answered SERVFAIL, REFUSED or the like) or ``error``."""
 BOTTLENECK: Final = "otel_dns.bottleneck"
-"""What took most: a segment (``stub_network``, ``upstream``, ``waiting``, ``unattributed``), or
-``plugin:<name>`` for one plugin's own time."""
+"""What took most: a segment (``stub``, ``network``, ``stub_network``, ``upstream``, ``waiting``,
+``unattributed``), or ``plugin:<name>`` for one plugin's own time."""
 WASTE_QUERIES: Final = "otel_dns.search.waste_queries"
 """int: queries spent on candidates of the search list before the one that gave the answer."""
 WASTE_TIME: Final = "otel_dns.search.waste_ns"
@@ -223,6 +223,11 @@ UNSEEN_NOT_ARRIVED: Final = "not_arrived"
 UNSEEN_NO_QUERY: Final = "no_query"
 UNSEEN_NOT_TRACED: Final = "not_traced"
 UNSEEN_UNKNOWN: Final = "unknown"
+UNSEEN_NOT_INSTRUMENTED: Final = "not_instrumented"
+"""Of an inferred lookup, and on no span: nothing at its address tells of lookups."""
+UNSEEN_NOT_RECORDED: Final = "not_recorded"
+"""Likewise: its address has lookups, and this is not among them. The application's sampler left it
+out, code that is not Python's made it, or its span was lost."""
 UNSEEN: Final = (
     UNSEEN_NOT_SAMPLED, UNSEEN_LOST, UNSEEN_NOT_ARRIVED, UNSEEN_NO_QUERY, UNSEEN_NOT_TRACED,
     UNSEEN_UNKNOWN,
@@ -236,6 +241,8 @@ METHOD_ID: Final = "id"
 METHOD_CASE: Final = "case"
 METHOD_TIME: Final = "time"
 METHOD_NONE: Final = "none"
+METHOD_INFERRED: Final = "inferred"
+"""No join, and on no span: a lookup that nobody told of, made of its server traces."""
 METHODS: Final = (
     METHOD_CONTEXT, METHOD_EDNS, METHOD_ID, METHOD_CASE, METHOD_TIME, METHOD_NONE,
 )  # fmt: skip
@@ -267,9 +274,14 @@ SEARCH_NODE: Final = "otel_dns.node"
 
 # -- segments of a breakdown (ours) --------------------------------------------------------------
 
+SEGMENT_STUB: Final = "stub"
+"""In the stub resolver: no query is on its way, as the client itself tells (dnspython)."""
+SEGMENT_NETWORK: Final = "network"
+"""A query or its answer is on its way: within the client's query, and outside of the server. What
+sockets and the client's scheduler add is in it, and over TCP, TLS and HTTPS the connecting."""
 SEGMENT_STUB_NETWORK: Final = "stub_network"
 """In the stub resolver or on the network: no query is at a server. The two are not told apart
-without evidence from the wire."""
+where the client does not tell of its queries."""
 SEGMENT_SERVER: Final = "server"
 """Own time of the DNS server's plugins."""
 SEGMENT_UPSTREAM: Final = "upstream"
@@ -279,6 +291,8 @@ SEGMENT_WAITING: Final = "waiting"
 SEGMENT_UNATTRIBUTED: Final = "unattributed"
 """Time that no evidence explains."""
 SEGMENTS: Final = (
+    SEGMENT_STUB,
+    SEGMENT_NETWORK,
     SEGMENT_STUB_NETWORK,
     SEGMENT_SERVER,
     SEGMENT_UPSTREAM,
@@ -356,6 +370,8 @@ METRIC_WASTE_TIME: Final = "otel_dns.search.wasted.time"
 """Counter, seconds: time until the first query for the candidate that answered, by Pod."""
 METRIC_RETRIES: Final = "otel_dns.retries"
 """Counter: repeated queries, by Pod."""
+METRIC_INFERRED_LOOKUPS: Final = "otel_dns.inferred.lookups"
+"""Counter: lookups that nobody told of, made of what servers told alone."""
 METRIC_SEGMENT_DURATION: Final = "otel_dns.segment.duration"
 """Histogram, seconds: a joined lookup's time by segment."""
 METRIC_JOINS: Final = "otel_dns.joins"

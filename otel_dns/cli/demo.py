@@ -12,7 +12,8 @@ import click
 from rich.console import Console
 
 from otel_dns.cli.demo_page import ROUNDS, show_page
-from otel_dns.cli.joined import joined_lookups
+from otel_dns.cli.demo_report import short_report, slowest
+from otel_dns.cli.joined import JoinedLookup, joined_lookups
 from otel_dns.cli.progress import Steps
 from otel_dns.cli.waterfall import legend, summary, waterfall
 from otel_dns.lab import Lab, LabError, available, delimited, programs, scenarios
@@ -28,6 +29,7 @@ _NEXT = """\
 Where to look next
   otel-dns lab up             the same DNS test bed, left running, to try things in
   otel-dns serve --help       the processor, beside your Collector or straight to Jaeger
+  docs/investigations.md      three troubles, each found by page, command line, Grafana and Jaeger
   docs/client.md              switch the instrumentation on in your application
   docs/collector.md           the Collector configurations
   docs/architecture.md        how lookups are joined, and how sure that is"""
@@ -62,13 +64,14 @@ def demo(replayed: bool, paged: bool | None) -> None:
         spans = None if replayed else _live(history)
         if spans is None:
             spans, history = _replayed(console), None
-        _show(console, spans)
+        lookups = joined_lookups(spans)
+        _show(console, lookups)
         if history is not None:
-            show_page(console, history)
+            span = slowest(lookups).span
+            show_page(console, history, f"{span.trace_id.hex()}/{span.span_id.hex()}")
 
 
-def _show(console: Console, spans: list[SpanView]) -> None:
-    lookups = joined_lookups(spans)
+def _show(console: Console, lookups: list[JoinedLookup]) -> None:
     for lookup in lookups:
         console.print()
         console.print(waterfall(lookup, console.width))
@@ -76,6 +79,8 @@ def _show(console: Console, spans: list[SpanView]) -> None:
     console.print(legend())
     console.print()
     console.print(summary(lookups))
+    console.print()
+    console.print(short_report(lookups), soft_wrap=True)
     console.print()
     console.print(_NEXT, markup=False)
 

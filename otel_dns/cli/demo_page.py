@@ -17,8 +17,14 @@ _PORT: Final = 8053
 _READY_S: Final = 60.0
 
 
-def show_page(console: Console, history: Path) -> None:
-    """Serve the page on a history until Ctrl-C, or until it ends by itself."""
+def show_page(console: Console, history: Path, lookup: str) -> None:
+    """Serve the page on a history until Ctrl-C, or until it ends by itself.
+
+    Args:
+        console: where to say so.
+        history: the history's directory.
+        lookup: the lookup to lead to, as ``TRACE/SPAN`` in hexadecimal.
+    """
     port = _free_port()
     command = [sys.executable, "-P", "-m", "otel_dns", "page", "--tied"]
     command += ["--history", str(history), "--listen", f"127.0.0.1:{port}"]
@@ -28,9 +34,13 @@ def show_page(console: Console, history: Path) -> None:
     ) as page:
         try:
             if _ready(page, port):
+                url = f"http://127.0.0.1:{port}/"
                 console.print(
-                    f"\nThe page, on what was seen: http://127.0.0.1:{port}/  (Ctrl-C ends it)",
+                    f"\nThe page, on what was seen: {url}  (Ctrl-C ends it)\n"
+                    f"  the slowest lookup: {url}#/lookup/{lookup}\n"
+                    f"  what a change would save: {url}#/pods?order=waste",
                     highlight=False,
+                    soft_wrap=True,
                 )
                 page.wait()
             else:

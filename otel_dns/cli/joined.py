@@ -62,6 +62,11 @@ class JoinedLookup:
         """How long the lookup took."""
         return self.span.end_ns - self.span.start_ns
 
+    @property
+    def inferred(self) -> bool:
+        """Whether it is made of server evidence alone: then its duration is none of a client's."""
+        return self.attribute(semconv.JOIN_METHOD) == semconv.METHOD_INFERRED
+
     def attribute(self, key: str) -> AttributeValue:
         """One attribute of the lookup span."""
         return self.span.attributes.get(key)
@@ -208,6 +213,7 @@ def _kept_query(hop: HopTime, zero_ns: int) -> JoinedQuery:
 _ATTRIBUTES: Final = {
     semconv.DNS_QUESTION_NAME: "name",
     semconv.LOOKUP_API: "api",
+    semconv.CLIENT_ADDRESS: "client",
     semconv.LOOKUP_OUTCOME: "outcome",
     semconv.BOTTLENECK: "bottleneck",
     semconv.JOIN_METHOD: "method",

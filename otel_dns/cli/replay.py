@@ -9,8 +9,10 @@ import click
 from rich.console import Console
 
 from otel_dns import semconv
-from otel_dns.cli.joined import JoinedLookup, joined_lookups
+from otel_dns.cli.joined import JoinedLookup, joined_lookups, kept_lookup
 from otel_dns.cli.waterfall import legend, summary, waterfall
+from otel_dns.history.answers import Kept
+from otel_dns.history.rows import row_of
 from otel_dns.join import JoinSettings
 from otel_dns.service.recordings import KINDS, Reading, read
 from otel_dns.service.replay import replay_all
@@ -48,12 +50,18 @@ _MANY: Final = 10_000_000
     default=JoinSettings().tolerance_ns / _SECOND,
     help="How far the clocks of clients and servers may be apart.",
 )
+@click.option(
+    "--inferred/--no-inferred",
+    default=True,
+    help="Make lookups of what servers tell of clients that are not instrumented.",
+)
 def replay(
     paths: tuple[Path, ...],
     as_json: bool,
     slowest: int | None,
     coredns_service: tuple[str, ...],
     tolerance: float,
+    inferred: bool,
 ) -> None:
     """Join recordings, and show each lookup: for post-mortems.
 
@@ -74,11 +82,15 @@ def replay(
         max_lookups=_MANY,
         max_server_spans=_MANY,
         max_remembered=_MANY,
+        infer=inferred,
     )
     replayed = replay_all(read(list(paths), reading), settings)
     lookups = joined_lookups(view for request in replayed.sent for view in decode(request))
+    lookups += [kept_lookup(Kept.of(row_of(one))) for one in replayed.inferred]
+    lookups.sort(key=lambda one: one.span.start_ns)
     if slowest is not None:
-        chosen = sorted(lookups, key=lambda one: -one.duration_ns)[:slowest]
+        timed = [one for one in lookups if not one.inferred]
+        chosen = sorted(timed, key=lambda one: -one.duration_ns)[:slowest]
         lookups = sorted(chosen, key=lambda one: one.span.start_ns)
     if as_json:
         for lookup in lookups:
@@ -97,7 +109,9 @@ def as_object(lookup: JoinedLookup) -> dict[str, Any]:
         "name": lookup.name,
         "outcome": lookup.attribute(semconv.LOOKUP_OUTCOME),
         "start_ns": span.start_ns,
-        "duration_ns": lookup.duration_ns,
+        "duration_ns": None if lookup.inferred else lookup.duration_ns,
+        "inferred": lookup.inferred,
+        "client": lookup.attribute(semconv.CLIENT_ADDRESS),
         "service": span.resource.get(semconv.SERVICE_NAME),
         "trace_id": span.trace_id.hex(),
         "span_id": span.span_id.hex(),
@@ -158,6 +172,8 @@ def _report(reading: Reading, joined: Counter[str], shown: int) -> None:
     if early := joined["lookups_settled_early"]:
         say(f"{early} lookups were joined before all was read: give fewer files at once")
     for what in ("server_spans", "messages"):
+        if seen := joined[f"{what}_inferred"]:
+            say(f"{seen} {what.replace('_', ' ')} are of lookups that no client told of: inferred")
         if left := joined[f"{what}_unmatched"] + joined[f"{what}_no_root"]:
             say(f"{left} {what.replace('_', ' ')} belong to no lookup that is here")
     if not shown:

@@ -24,6 +24,8 @@ _AFTER_SHARE: Final = 0.04
 """Less time after the answer than this share of the lookup is not worth a line."""
 
 _MARKS: Final = {
+    semconv.SEGMENT_STUB: (":", "bright_black", "stub resolver"),
+    semconv.SEGMENT_NETWORK: ("─", "blue", "network"),
     semconv.SEGMENT_STUB_NETWORK: ("·", "bright_black", "stub and network"),
     semconv.SEGMENT_SERVER: ("█", "cyan", "DNS server"),
     semconv.SEGMENT_UPSTREAM: ("▓", "magenta", "upstream"),
@@ -93,7 +95,7 @@ def summary(lookups: list[JoinedLookup]) -> Table:
         table.add_row(
             Text(printable(lookup.name, 32)),
             _outcome(lookup),
-            duration(lookup.duration_ns),
+            "" if lookup.inferred else duration(lookup.duration_ns),
             text(lookup.attribute(semconv.QUERIES)),
             text(lookup.attribute(semconv.WASTE_QUERIES)),
             _bottleneck(lookup),
@@ -111,14 +113,20 @@ def _title(lookup: JoinedLookup) -> Text:
         title.append(f" {printable(text(url))}\n" if url else "\n", "bright_black")
     title.append(printable(lookup.name), "bold").append("  ").append(_outcome(lookup))
     title.append(f"  {duration(lookup.duration_ns)}", "bold")
-    facts = [text(lookup.attribute(semconv.LOOKUP_API))]
+    if lookup.inferred:
+        facts = [
+            f"at the servers; inferred: {text(lookup.attribute(semconv.CLIENT_ADDRESS))} asked"
+        ]
+    else:
+        facts = [text(lookup.attribute(semconv.LOOKUP_API))]
     if queries := number(lookup.attribute(semconv.QUERIES)):
         waste = number(lookup.attribute(semconv.WASTE_QUERIES))
         facts.append(f"{queries} {'query' if queries == 1 else 'queries'}")
         if waste:
             facts.append(f"{waste} of them waste")
-        facts.append(f"joined by {text(lookup.attribute(semconv.JOIN_METHOD))}")
-        facts.append(text(lookup.attribute(semconv.JOIN_CERTAINTY)))
+        if not lookup.inferred:
+            facts.append(f"joined by {text(lookup.attribute(semconv.JOIN_METHOD))}")
+            facts.append(text(lookup.attribute(semconv.JOIN_CERTAINTY)))
     return title.append("  " + ", ".join(facts), "bright_black")
 
 

@@ -5,14 +5,17 @@ lookup is a row of *rounds*, one a candidate; within a round the critical path r
 the server trace that ends last. On that path the time belongs to whoever owns it on the server's
 own timeline; between server traces it belongs to the stub and the network, unless it is so long
 that only a timeout explains it, or unless something that must have been there was not seen.
+Where the client tells of its own queries, the stub's time is what lies outside of them.
 
 The server's last span may outlast the answer (CoreDNS writes the answer before it ends the span),
-by more than the whole lookup took. The next round cannot start before the answer was there, and
-the lookup cannot end before: what a trace has beyond either is time after the answer.
+by more than the whole lookup took. dnstap tells when the answer was out, and the client when it had
+it. Without either the next round cannot start before the answer was there, and the lookup cannot
+end before: what a trace has beyond is time after the answer.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from itertools import pairwise
+from typing import Final, NamedTuple
 
 from otel_dns import semconv
 from otel_dns.model import Breakdown, Join, JoinedTrace, Lookup, Slice
@@ -30,12 +33,17 @@ _OTHER_PLUGINS: Final = "other"
 class _Account:
     """Adds up stretches of one lookup's time."""
 
-    def __init__(self) -> None:
+    def __init__(self, sent: "Sequence[_Sent]" = ()) -> None:
+        self._sent = sent
         self.segments = dict.fromkeys(semconv.SEGMENTS, 0)
         self.plugins: dict[str, int] = {}
 
-    def gap(self, nanoseconds: int, *, explained: bool) -> None:
+    def gap(self, start_ns: int, end_ns: int, *, explained: bool) -> None:
         """Time in which no query is known to be at a server."""
+        nanoseconds = end_ns - start_ns
+        if self._sent:
+            self._apart(start_ns, end_ns)
+            return
         if not explained:
             segment = semconv.SEGMENT_UNATTRIBUTED
         elif nanoseconds >= TIMEOUT_NS:
@@ -43,6 +51,25 @@ class _Account:
         else:
             segment = semconv.SEGMENT_STUB_NETWORK
         self.segments[segment] += nanoseconds
+
+    def _apart(self, start_ns: int, end_ns: int) -> None:
+        """Such time where the client tells of its queries."""
+        edges = {start_ns, end_ns}
+        for sent in self._sent:
+            edges |= {edge for edge in sent[:2] if start_ns < edge < end_ns}
+        for since_ns, until_ns in pairwise(sorted(edges)):
+            during = [
+                one for one in self._sent if one.start_ns <= since_ns and until_ns <= one.end_ns
+            ]
+            if not during:
+                segment = semconv.SEGMENT_STUB
+            elif until_ns - since_ns >= TIMEOUT_NS:
+                segment = semconv.SEGMENT_WAITING
+            elif any(one.seen for one in during):
+                segment = semconv.SEGMENT_NETWORK
+            else:
+                segment = semconv.SEGMENT_UNATTRIBUTED
+            self.segments[segment] += until_ns - since_ns
 
     def server(self, slices: Sequence[Slice], start_ns: int, end_ns: int) -> None:
         """The part of a server's timeline from ``start_ns`` to ``end_ns``."""
@@ -65,7 +92,7 @@ class _Account:
 
 def break_down(lookup: Lookup, join: Join) -> Breakdown:
     """Break a lookup's time down by what was joined to it."""
-    account = _Account()
+    account = _Account(_sent(lookup, join))
     after_answer = 0
     position, end = lookup.start_ns, max(lookup.end_ns, lookup.start_ns)
     rounds = _rounds(join.traces)
@@ -74,15 +101,17 @@ def break_down(lookup: Lookup, join: Join) -> Breakdown:
     for number, traces in enumerate(rounds):
         limit = min(end, starts[number + 1]) if number + 1 < len(rounds) else end
         after_answer += sum(
-            max(joined.trace.root.end_ns - max(limit, _start(joined)), 0) for joined in traces
+            max(joined.trace.root.end_ns - max(min(limit, _answer(joined)), _start(joined)), 0)
+            for joined in traces
         )
         entered = False
         for trace, start_ns, end_ns in _critical_path(traces, position, limit):
             gap_ns = start_ns - position
-            account.gap(gap_ns, explained=entered or gaps.explained_before(number, gap_ns))
+            explained = entered or gaps.explained_before(number, gap_ns)
+            account.gap(position, start_ns, explained=explained)
             account.server(trace.timeline.slices, start_ns, end_ns)
             position, entered = end_ns, True
-    account.gap(end - position, explained=gaps.explained_at_end(end - position))
+    account.gap(position, end, explained=gaps.explained_at_end(end - position))
     waste_queries, waste_ns = _waste(lookup, join)
     return Breakdown(
         segments=account.segments,
@@ -168,8 +197,8 @@ def _critical_path(
     limit = end_ns
     left = [joined for joined in traces if joined.trace.root.start_ns < limit]
     while left:
-        last = max(left, key=lambda joined: (min(joined.trace.root.end_ns, limit), -_start(joined)))
-        start, end = max(_start(last), start_ns), min(last.trace.root.end_ns, limit)
+        last = max(left, key=lambda joined: (min(_answer(joined), limit), -_start(joined)))
+        start, end = max(_start(last), start_ns), min(_answer(last), limit)
         if end > start:
             path.append((last, start, end))
             limit = start
@@ -179,6 +208,33 @@ def _critical_path(
 
 def _start(joined: JoinedTrace) -> int:
     return joined.trace.root.start_ns
+
+
+def _answer(joined: JoinedTrace) -> int:
+    """When the answer was out, as near as server and client tell."""
+    root, query = joined.trace.root, joined.query
+    answer_ns = min(joined.trace.answer_ns, root.end_ns)
+    if query is not None and root.start_ns < query.end_ns < answer_ns:
+        return query.end_ns
+    return answer_ns
+
+
+class _Sent(NamedTuple):
+    """A query as the client tells of it."""
+
+    start_ns: int
+    end_ns: int
+    seen: bool
+    """A server trace is joined to it."""
+
+
+def _sent(lookup: Lookup, join: Join) -> list[_Sent]:
+    """Return the queries of a lookup; none where the client does not tell of all."""
+    if not lookup.queries:
+        return []
+    seen = {one.query.span_id if one.query else b"" for one in join.traces if not one.hop}
+    told = [_Sent(one.start_ns, one.end_ns, one.span_id in seen) for one in lookup.queries]
+    return told if len(seen) <= sum(one.seen for one in told) else []
 
 
 def _waste(lookup: Lookup, join: Join) -> tuple[int, int]:

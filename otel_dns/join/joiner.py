@@ -22,6 +22,7 @@ from otel_dns.join.by_case import ByCase
 from otel_dns.join.by_time import ByTime, Decision
 from otel_dns.join.early import MAX_QUERIES, EarlyQueries
 from otel_dns.join.hops import MAX_HOPS, Hops, spliced
+from otel_dns.join.infer import gather
 from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
 from otel_dns.join.recognise import server_trace_of
@@ -49,6 +50,8 @@ _OWN_TRACE: Final = bytes(8)
 """How a trace id begins that CoreDNS gave: its own have 64 bits."""
 _MAX_MESSAGES: Final = 256
 """Messages of one query that are kept: two of its own, two for every attempt at an upstream."""
+_DISORDER_NS: Final = 2 * SECOND
+"""So much later than what came after it a server trace may arrive: reporters send every second."""
 _LOOKUP_BYTES: Final = 1_200
 _SLOT_BYTES: Final = 250
 _SPAN_BYTES: Final = 300
@@ -67,6 +70,8 @@ class JoinSettings:
     """A server trace waits so long for its lookup, whose span comes only when it has ended."""
     tolerance_ns: int = 2_000_000
     """How far the two clocks may be apart."""
+    infer: bool = False
+    """Whether lookups are made of server traces that no known lookup claims."""
     max_lookups: int = 100_000
     max_server_spans: int = 500_000
     """Of server spans and messages together."""
@@ -127,8 +132,9 @@ class Joiner:
         self._hops = Hops(self._slots, self.settings.tolerance_ns)
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
         self._unseen = Unseen()
+        self._infer_from_ns = 0
         self._early_queries = EarlyQueries(self.settings.trace_wait_ns, self.settings.max_lookups)
-        self._server_spans = 0
+        self._server_spans = self._messages = 0
         self._bytes = 0
         self._left: OrderedDict[Hashable, _Destination | None] = OrderedDict()
         self._resolved: OrderedDict[tuple[bytes, ...], None] = OrderedDict()
@@ -143,6 +149,11 @@ class Joiner:
     def waiting_server_spans(self) -> int:
         """Number of server spans and messages held."""
         return self._server_spans
+
+    @property
+    def waiting_messages(self) -> int:
+        """Number of messages held."""
+        return self._messages
 
     @property
     def waiting_queries(self) -> int:
@@ -236,6 +247,7 @@ class Joiner:
             self.counts["messages_surplus"] += 1
             return
         waiting.add_message(message)
+        self._messages += 1
         self._hold(waiting, _MESSAGE_BYTES)
         self._ladder.add_message(waiting, message)
         if waiting.claim is None and not waiting.carries_context:
@@ -256,11 +268,7 @@ class Joiner:
             due.append(waiting)
         if due:
             self._settle(due)
-        while self._traces:
-            oldest = next(iter(self._traces.values()))
-            if oldest.expires_ns > now_ns:
-                break
-            self._release(oldest, "unmatched" if oldest.header else "no_root")
+        self._expire(now_ns)
         if self._early_queries:
             self._early_queries.expire(now_ns, self.counts)
         return self._take_outcomes()
@@ -268,8 +276,7 @@ class Joiner:
     def drain(self) -> list[Outcome]:
         """End: take everything that is held, joined as far as it can be now."""
         self._settle(list(self._lookups.values()))
-        for waiting in list(self._traces.values()):
-            self._release(waiting, "unmatched" if waiting.header else "no_root")
+        self._let_go(list(self._traces.values()))
         self._early_queries.drain(self.counts)
         return self._take_outcomes()
 
@@ -371,6 +378,7 @@ class Joiner:
                 query=query,
             )  # fmt: skip
             waiting.traces.append(joined)
+            self.counts["server_spans_made"] += len(trace.spans) - len(spans)
             self.counts["server_spans_joined"] += len(spans)
             size = shared.take(spans) + _SPAN_BYTES * len(spans)
             self._server_spans -= len(spans)
@@ -400,6 +408,7 @@ class Joiner:
     ) -> None:
         trace = waiting.complete()
         owner.spans_lost = owner.spans_lost or waiting.spans_lost
+        self.counts["server_spans_made"] += len(trace.spans) - len(waiting.spans)
         parent = query.span_id if query else b""
         self._send_along(owner, waiting, parent or owner.lookup.span.span_id)
         joined = JoinedTrace(trace, candidate, timeline(trace), method, parent, query=query)
@@ -412,6 +421,7 @@ class Joiner:
         line: Sequence[Slice] = joined.timeline.slices
         for connect, waiting, confidence in self._hops.below(joined.trace):
             trace = waiting.complete()
+            self.counts["server_spans_made"] += len(trace.spans) - len(waiting.spans)
             self._send_along(owner, waiting, connect.span_id)
             below = self._with_hops(
                 owner,
@@ -429,10 +439,15 @@ class Joiner:
 
     def _send_along(self, owner: WaitingLookup, waiting: WaitingTrace, parent: bytes) -> None:
         """Let a server trace go with a lookup."""
-        self.counts["server_spans_joined"] += len(waiting.spans)
-        if waiting.messages:
+        if owner.lookup.inferred:
+            self.counts["server_spans_inferred"] += len(waiting.spans)
+            self.counts["messages_inferred"] += len(waiting.messages)
+        else:
+            self.counts["server_spans_joined"] += len(waiting.spans)
             self.counts["messages_joined"] += len(waiting.messages)
-        destination = _Destination(owner.lookup.span.trace_id, parent, not waiting.rooted)
+        destination = None
+        if owner.lookup.recorded:  # else there is no trace to go with
+            destination = _Destination(owner.lookup.span.trace_id, parent, not waiting.rooted)
         self._forget(waiting, destination)
 
     def _resolve(self, decision: Decision) -> None:
@@ -477,6 +492,58 @@ class Joiner:
 
     # -- server traces that leave -------------------------------------------------------------
 
+    def _expire(self, now_ns: int) -> None:
+        """Let go of the server traces that no lookup has come for."""
+        due = []
+        for waiting in self._traces.values():
+            if waiting.expires_ns > now_ns:
+                break
+            due.append(waiting)
+        if not due:
+            return
+        if self.settings.infer:
+            # What one lookup asked of several servers comes in any order, within a second or two:
+            # what is just due waits for what may have been before it.
+            if now_ns < self._infer_from_ns:
+                return
+            self._infer_from_ns = now_ns + SECOND
+            started = [
+                one.start_ns - (0 if one.expires_ns <= now_ns - 2 * _DISORDER_NS else _DISORDER_NS)
+                for one in due
+                if one.header is not None
+            ]
+            until_ns = max(started, default=0)
+            due = [one for one in due if one.header is None or one.start_ns <= until_ns]
+        self._let_go(due)
+
+    def _let_go(self, due: list[WaitingTrace]) -> None:
+        for waiting in [one for one in due if one.header is None]:
+            self._release(waiting, "no_root")
+        for waiting in sorted((one for one in due if one.header is not None), key=_trace_order):
+            if waiting.key not in self._traces:
+                continue  # it went with another
+            if self.settings.infer and waiting.slot is not None and not waiting.disputed:
+                self._infer(waiting)
+            else:
+                self._release(waiting, "unmatched")
+
+    def _infer(self, first: WaitingTrace) -> None:
+        """Make a lookup of server traces, of which this is the first."""
+        inferred = gather(first, self._slots)
+        lookup = inferred.lookup()
+        owner = WaitingLookup(lookup, 0)
+        for trace, candidate in inferred.traces:
+            if trace.key in self._traces:
+                self._join(owner, trace, candidate, semconv.METHOD_INFERRED, None)
+        self.counts["lookups_inferred"] += 1
+        join = Join(tuple(sorted(owner.traces, key=_order)), semconv.METHOD_INFERRED, 0.0)
+        self._outcomes.append(
+            Resolution(
+                lookup, join, break_down(lookup, join), inferred.outcome(),
+                self._unseen.reason_of_inferred(lookup.client),
+            )
+        )  # fmt: skip
+
     def _release(self, waiting: WaitingTrace, reason: str) -> None:
         self._forget(waiting, None)
         spans = tuple(waiting.spans.values())
@@ -491,6 +558,7 @@ class Joiner:
         """Let a server trace go, and remember where to."""
         del self._traces[waiting.key]
         self._server_spans -= len(waiting.spans) + len(waiting.messages)
+        self._messages -= len(waiting.messages)
         self._bytes -= waiting.size
         self._slots.remove_trace(waiting)
         if waiting.claim is not None:
@@ -531,6 +599,10 @@ def _alone(span: Span) -> ServerTrace | None:
 def _end_order(decision: Decision) -> tuple[int, bytes, bytes]:
     span = decision.lookup.lookup.span
     return span.end_ns, span.trace_id, span.span_id
+
+
+def _trace_order(waiting: WaitingTrace) -> tuple[int, str]:
+    return waiting.start_ns, str(waiting.key)
 
 
 def _order(joined: JoinedTrace) -> tuple[int, bytes]:

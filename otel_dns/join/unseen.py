@@ -49,6 +49,12 @@ class Unseen:
         """Take note of a server one of whose messages had a trace id."""
         _remember(self._tracing, server)
 
+    def reason_of_inferred(self, client: str) -> str:
+        """Find why no client told of a lookup: ``semconv.UNSEEN_...``."""
+        if client in self._clients:
+            return semconv.UNSEEN_NOT_RECORDED
+        return semconv.UNSEEN_NOT_INSTRUMENTED
+
     def reason(self, lookup: Lookup, join: Join, seen: float, *, spans_lost: bool) -> str:
         """Find why something of a lookup was not seen.
 
@@ -113,10 +119,13 @@ _EXPLAINS: Final = {
 def explained(breakdown: Breakdown, unseen: str) -> Breakdown:
     """Attribute the time of a lookup without server traces, where the reason explains it."""
     segment = _EXPLAINS.get(unseen)
-    if segment is None or breakdown.segments[semconv.SEGMENT_UNATTRIBUTED] != breakdown.total_ns:
+    hidden_ns = breakdown.segments[semconv.SEGMENT_UNATTRIBUTED]
+    stub_ns = breakdown.segments[semconv.SEGMENT_STUB]
+    if segment is None or not hidden_ns or hidden_ns + stub_ns != breakdown.total_ns:
         return breakdown
-    segments = dict.fromkeys(breakdown.segments, 0) | {segment: breakdown.total_ns}
-    return replace(breakdown, segments=segments, bottleneck=segment)
+    segments = {**breakdown.segments, semconv.SEGMENT_UNATTRIBUTED: 0, segment: hidden_ns}
+    bottleneck = segment if hidden_ns >= stub_ns else semconv.SEGMENT_STUB
+    return replace(breakdown, segments=segments, bottleneck=bottleneck)
 
 
 def _needs_none(lookup: Lookup) -> bool:

@@ -82,8 +82,8 @@ class Join(Struct, frozen=True, gc=False):
 
     @property
     def certainty(self) -> str:
-        """``semconv.CERTAINTY_...``; empty when nothing was joined."""
-        if not self.traces:
+        """``semconv.CERTAINTY_...``; empty when nothing was joined, or inferred."""
+        if not self.traces or self.method == semconv.METHOD_INFERRED:
             return ""
         if self.group_size > 1:
             return semconv.CERTAINTY_GROUP

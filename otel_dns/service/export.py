@@ -85,6 +85,7 @@ class ExportPolicy:
         for joined in resolution.join.traces:
             trace = joined.trace
             if trace.source != semconv.SOURCE_TRACE:
+                self.counts["server_spans_left_out_made"] += len(trace.spans)
                 continue
             if self._wants(trace.root, trace.rcode):
                 yield from ((span.origin, self._kind(span.raw)) for span in trace.spans)

@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import uvicorn
@@ -40,6 +40,10 @@ _JSON: Final = b"application/json"
 _PROTOBUF: Final = b"application/x-protobuf"
 
 _log = logging.getLogger(__name__)
+
+
+Page: TypeAlias = Callable[[str], tuple[bytes, str]]
+"""Makes a page and names its kind, given what the reader accepts."""
 
 
 class _Answer(NamedTuple):
@@ -78,7 +82,7 @@ class HttpReceiver:
         intake: OtlpIntake,
         offer: Offer,
         alive: Callable[[], bool],
-        metrics: Callable[[str], tuple[bytes, str]],
+        pages: Mapping[str, Page],
     ) -> None:
         """Make the receiver.
 
@@ -87,7 +91,7 @@ class HttpReceiver:
             intake: takes OTLP requests.
             offer: hands Zipkin's spans to the pipeline.
             alive: whether the service is well.
-            metrics: makes the page of metrics, given what the reader accepts.
+            pages: what can be read, by path.
 
         Raises:
             SecretError: certificates or the token cannot be read.
@@ -97,7 +101,7 @@ class HttpReceiver:
         self._intake = intake
         self._offer = offer
         self._alive = alive
-        self._metrics = metrics
+        self._pages = pages
         self._bearer = Bearer(self._settings.token_file)
         self.counts = Counts()
         self.address: str = self._settings.listen
@@ -208,12 +212,12 @@ class HttpReceiver:
                 )
             if path == "/v1/logs":
                 return await self._take_otlp(headers, receive, self._intake.logs, otlp_json.logs)
-        if method in {"GET", "HEAD"} and path == "/metrics":
-            page, kind = self._metrics(headers.get(b"accept", b"").decode("latin-1"))
+        if method in {"GET", "HEAD"} and path in self._pages:
+            page, kind = self._pages[path](headers.get(b"accept", b"").decode("latin-1"))
             return _Answer(200, page, kind.encode())
         raise _RefusedError(
             404, "no such page; POST /v1/traces /v1/logs /api/v2/spans, GET /healthz /readyz"
-            " /metrics",
+            " /metrics /ledger",
         )  # fmt: skip
 
     async def _take_otlp(

@@ -68,7 +68,7 @@ class OtlpIntake:
         except MalformedError:
             self.counts.add(requests_malformed=1)
             raise
-        spans = incoming.other_spans
+        spans, passed = incoming.other_spans, 0
         if (
             incoming.lookups
             or incoming.server_spans
@@ -79,6 +79,7 @@ class OtlpIntake:
             taken = self._offer(incoming, len(request), wait_s)
         else:
             taken = not spans or self._pass_on(request, spans)
+            passed = spans
         if not taken:
             self._turn_away("requests_turned_away")
         self.counts.add(
@@ -86,6 +87,7 @@ class OtlpIntake:
             lookup_spans=len(incoming.lookups),
             server_spans=len(incoming.server_spans),
             other_spans=spans,
+            spans_passed=passed,
             spans_refused=incoming.refused.count,
         )
         if not incoming.refused:

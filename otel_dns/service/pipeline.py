@@ -47,6 +47,7 @@ class Pipeline:
             **self._stream.gauges(),
             "input_queue_bytes": self._queue.weight,
             "input_queue_spans": self._queue.count,
+            "input_queue_messages": self._queue.total(lambda incoming: len(incoming.messages)),
         }
 
     def _run(self) -> None:

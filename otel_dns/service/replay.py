@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from otel_dns.join import JoinSettings
+from otel_dns.join import JoinSettings, Outcome
+from otel_dns.model import Resolution
 from otel_dns.service.settings import Receivers
 from otel_dns.service.sorting import Incoming, sort_otlp, sort_spans
 from otel_dns.service.stream import Stream
@@ -17,6 +18,8 @@ class Replayed(NamedTuple):
 
     sent: list[bytes]
     """Requests that it would have sent on."""
+    inferred: list[Resolution]
+    """Lookups that no client told of; they are on no span."""
     counts: Counter[str]
 
 
@@ -28,11 +31,25 @@ def replay_all(evidence: Iterable[Incoming], settings: JoinSettings | None = Non
         settings: of the join.
     """
     sent: list[bytes] = []
-    stream = Stream(settings or JoinSettings(), lambda request, _spans: sent.append(request))
+    inferred = _Inferred()
+    stream = Stream(
+        settings or JoinSettings(), lambda request, _spans: sent.append(request), [inferred]
+    )
     for incoming in evidence:
         stream.take(incoming, now_ns=0)
     stream.drain()
-    return Replayed(sent, stream.counts())
+    return Replayed(sent, inferred.found, stream.counts())
+
+
+class _Inferred:
+    """Keeps the inferred lookups."""
+
+    def __init__(self) -> None:
+        self.found: list[Resolution] = []
+
+    def observe(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Resolution) and outcome.lookup.inferred:
+            self.found.append(outcome)
 
 
 def replay(

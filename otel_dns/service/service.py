@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
+import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
@@ -98,7 +99,11 @@ class Service(Collector):
         self._intake_counts = intake.counts
         self._otlp = OtlpReceiver(settings, intake, lambda: self.healthy)
         self._http = HttpReceiver(
-            settings, intake, self._offer, lambda: self.healthy, self._metrics_page
+            settings,
+            intake,
+            self._offer,
+            lambda: self.healthy,
+            {"/metrics": self._metrics_page, "/ledger": self._ledger_page},
         )
         self._dnstap = DnstapReceiver(
             settings.receivers.dnstap.listen, self._offer, settings.receivers.dnstap.tls
@@ -200,3 +205,8 @@ class Service(Collector):
         """Show all metrics; as OpenMetrics, which has exemplars, to whoever asks for that."""
         encode, kind = choose_encoder(accept)
         return encode(self._registry), kind
+
+    def _ledger_page(self, _accept: str) -> tuple[bytes, str]:
+        """Show the balance."""
+        shown = msgspec.json.format(msgspec.json.encode(self.ledger()), indent=2)
+        return shown + b"\n", "application/json"

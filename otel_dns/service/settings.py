@@ -92,6 +92,9 @@ class JoinSection(Section, frozen=True):
     """A server trace waits so long for its lookup: as long as the longest lookup may take."""
     tolerance: Duration = _default(Duration(0.002))
     """How far the clocks of clients and servers may be apart."""
+    infer: bool = True
+    """Whether lookups are made of server traces that no known lookup claims: of Pods that are not
+    instrumented."""
     max_lookups: _Positive = 100_000
     max_server_spans: _Positive = 500_000
     """Server spans and DNS messages held at one time."""
@@ -104,6 +107,7 @@ class JoinSection(Section, frozen=True):
             settle_ns=self.settle.ns,
             trace_wait_ns=self.server_trace_wait.ns,
             tolerance_ns=self.tolerance.ns,
+            infer=self.infer,
             max_lookups=self.max_lookups,
             max_server_spans=self.max_server_spans,
             max_bytes=self.max_bytes,

@@ -59,18 +59,22 @@ class Stream:
         self._observers = observers
         self._batch: dict[Origin, list[bytes]] = {}
         self._batch_spans = self._batch_bytes = 0
+        self._passed = 0
 
     def counts(self) -> Counter[str]:
         """What was counted so far; from any thread."""
         counts = self._joiner.counts.copy()
         counts.update(self._export.counts.copy())
+        counts["spans_passed"] = self._passed
         return counts
 
     def gauges(self) -> dict[str, int]:
         """What is held now; from any thread."""
+        messages = self._joiner.waiting_messages
         return {
             "waiting_lookups": self._joiner.waiting_lookups,
-            "waiting_server_spans": self._joiner.waiting_server_spans,
+            "waiting_server_spans": self._joiner.waiting_server_spans - messages,
+            "waiting_messages": messages,
             "waiting_queries": self._joiner.waiting_queries,
             "waiting_bytes": self._joiner.waiting_bytes,
         }
@@ -94,10 +98,11 @@ class Stream:
                 lookup = None
             if lookup is None:
                 self._joiner.counts["lookups_incomplete"] += 1
-                self._add(span.origin, span.raw)
+                self._pass(span)
             else:
                 self._joiner.add_lookup(lookup, now_ns)
         for group in incoming.others:
+            self._passed += len(group.spans)
             self._add_group(group)
         if incoming.others:
             self._flush()  # what is not ours is not held up
@@ -114,7 +119,7 @@ class Stream:
             return
         if query is not None and span.parent_id:
             self._joiner.add_query((span.trace_id, span.parent_id), query, now_ns)
-        self._add(span.origin, span.raw)
+        self._pass(span)
 
     def _take_unsampled(self, span: Span, now_ns: int) -> None:
         """Take lookups that their application's sampler left out. The record itself ends here."""
@@ -122,7 +127,7 @@ class Stream:
             lookups = unsampled_of(span)
         except MalformedError:
             self._joiner.counts["lookups_incomplete"] += 1
-            self._add(span.origin, span.raw)
+            self._pass(span)
             return
         self._joiner.counts["unsampled_records"] += 1
         self._joiner.counts["lookups_unsampled"] += len(lookups)
@@ -145,6 +150,11 @@ class Stream:
                 observer.observe(outcome)
             for origin, raw in self._export.encode(outcome):
                 self._add(origin, raw)
+
+    def _pass(self, span: Span) -> None:
+        """Send a client's span on as it came."""
+        self._passed += 1
+        self._add(span.origin, span.raw)
 
     def _add_group(self, group: otlp.SpanGroup) -> None:
         origin, spans = group

@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -60,6 +61,11 @@ class WeightedQueue(Generic[T]):
             self._count -= count
             self._changed.notify_all()
             return item
+
+    def total(self, of: Callable[[T], int]) -> int:
+        """Add up something of every waiting item."""
+        with self._changed:
+            return sum(of(item) for item, _, _ in self._items)
 
     def close(self) -> None:
         """Let nothing more in; what is inside can still be taken."""

@@ -4,122 +4,33 @@ Pure: figures of this time and of the time before go in, findings come out. Each
 of its own; thresholds are constants beside it, and the texts say the figures that crossed them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 from typing import Final
 
 from otel_dns.web.figures import duration, plural, share
+from otel_dns.web.situation import Seen, Situation, Trouble, since, since_failing
+from otel_dns.web.starved import starved_servers
 
 MS: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
-    """How one subject went, column by column: seconds since the epoch, how many, p95, failures."""
-
-    times: Sequence[int] = ()
-    counts: Sequence[int] = ()
-    p95_ns: Sequence[int | None] = ()
-    failed: Sequence[int] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """Durations of one subject (a server, plugin, upstream, Pod, or all lookups) in one time."""
-
-    count: int = 0
-    failed: int = 0
-    total_ns: int = 0
-    p50_ns: int | None = None
-    p95_ns: int | None = None
-    p99_ns: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A subject in this time, in the time before, and its course."""
-
-    name: str
-    now: Stats
-    before: Stats = field(default_factory=Stats)
-    course: Course = field(default_factory=Course)
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """One finding."""
-
-    kind: str
-    severity: str
-    title: str
-    detail: str
-    since_s: int | None
-    evidence: Sequence[tuple[str, str]]
-    filters: Mapping[str, str]
-    advice: str = ""
-    view: str = "lookups"
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """Everything that findings are made of."""
-
-    lookups: Seen
-    timeouts: Seen
-    """``failed`` are lookups that ended with a timeout, ``count`` those that waited for one."""
-    failures: Seen
-    """Lookups that a server failed."""
-    upstreams: Sequence[Seen]
-    servers: Sequence[Seen]
-    """Time of a query at a server, without its upstream."""
-    queries: int
-    waste_queries: int
-    waste_ns: int
-    worst_waste: Sequence[tuple[str, int]]
-    """Pods and their wasted queries, the most first."""
-    pods_with_timeouts: int = 0
-
-
 def find(seen: Situation) -> list[Trouble]:
     """Name what is wrong, the worst first."""
+    starved = list(starved_servers(seen.outside, seen.plugins))
+    # One finding for one cause: who lacks processor time is slow too.
+    explained = {one.filters["server"] for one in starved}
     found = [
         *_timeouts(seen),
         *_failures(seen),
         *_slow_upstreams(seen.upstreams, seen.lookups.now.total_ns),
-        *_slow_servers(seen.servers),
+        *starved,
+        *_slow_servers([one for one in seen.servers if one.name not in explained]),
         *_silent_servers(seen.servers),
         *_waste(seen),
     ]
     order = {"bad": 0, "warn": 1, "note": 2}
     return sorted(found, key=lambda one: order[one.severity])
-
-
-# -- since when -----------------------------------------------------------------------------------
-
-
-def since(course: Course, over_ns: float) -> int | None:
-    """When p95 went over a bound to stay there; columns with nothing in them are passed over."""
-    began = None
-    for time, p95 in zip(course.times, course.p95_ns, strict=True):
-        if p95 is None:
-            continue
-        began = (time if began is None else began) if p95 >= over_ns else None
-    return began
-
-
-def since_failing(course: Course) -> int | None:
-    """When failures began that have not ceased for more than a fifth of the time since."""
-    failing = [at for at, failed in enumerate(course.failed) if failed]
-    if not failing:
-        return None
-    longest_pause = max(len(course.times) // 10, 2)
-    began = failing[-1]
-    for at in reversed(failing):
-        if began - at > longest_pause:
-            break
-        began = at
-    return course.times[began]
 
 
 # -- lookups that waited --------------------------------------------------------------------------

@@ -5,8 +5,8 @@ from typing import Final
 from otel_dns import semconv
 
 _SEGMENT_LABELS: Final = {
-    "stub": "stub resolver",
-    "network": "network",
+    semconv.SEGMENT_STUB: "stub resolver",
+    semconv.SEGMENT_NETWORK: "network",
     semconv.SEGMENT_STUB_NETWORK: "stub and network",
     semconv.SEGMENT_SERVER: "DNS server",
     semconv.SEGMENT_UPSTREAM: "upstream",

@@ -6,12 +6,13 @@ from otel_dns import semconv
 from otel_dns.web.answering import Answering
 from otel_dns.web.asked import SECOND, Asked
 from otel_dns.web.figures import duration, plural, share
-from otel_dns.web.findings import Course, Seen, Situation, Stats, Trouble, find
+from otel_dns.web.findings import find
 from otel_dns.web.live import Live
 from otel_dns.web.overview import FAILED_SQL, totals
 from otel_dns.web.pods import sufferers
 from otel_dns.web.shapes import Change, Coverage, Finding, Labelled, State, Totals
-from otel_dns.web.subjects import seen
+from otel_dns.web.situation import Course, PluginTime, Seen, Situation, Stats, Trouble
+from otel_dns.web.subjects import plugin_times, seen
 
 # A query that was repeated after glibc's shortest timeout counts too: where the server itself waits
 # for its upstream meanwhile, the breakdown has the time there.
@@ -221,6 +222,11 @@ def _situation(answering: Answering, asked: Asked, all_of: Totals) -> Situation:
         ),
         upstreams=seen(answering, asked, "upstream"),
         servers=seen(answering, asked, "own"),
+        outside=seen(answering, asked, "outside"),
+        plugins=[
+            PluginTime(row["server"], row["plugin"], row["queries"], row["own_ns"])
+            for row in plugin_times(answering, asked)
+        ],
         queries=all_of.queries,
         waste_queries=all_of.waste_queries,
         waste_ns=sum(row["waste_ns"] for row in now),

@@ -5,14 +5,21 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from otel_dns import semconv
+from otel_dns.history.schema import SEGMENT_COLUMNS
 from otel_dns.web.answering import Answering
 from otel_dns.web.asked import SECOND, Asked
-from otel_dns.web.findings import Course, Seen, Stats
 from otel_dns.web.overview import PERCENTILES_SQL, percentiles
 from otel_dns.web.shapes import Comparison, Latency, Servers, Side, Subject
+from otel_dns.web.situation import Course, Seen, Stats
 
 FAILURES_SQL: Final = "('SERVFAIL', 'REFUSED', 'FORMERR', 'NOTIMP')"
 _CONNECT: Final = semconv.CONNECT_SPAN
+
+_OUTSIDE: Final = " + ".join(
+    SEGMENT_COLUMNS[segment]
+    for segment in semconv.SEGMENTS
+    if segment not in {semconv.SEGMENT_SERVER, semconv.SEGMENT_UPSTREAM, semconv.SEGMENT_WAITING}
+)
 
 # Each kind as rows of (name, began, ns, failed): one for each query, or for each exchange.
 SOURCES: Final = {
@@ -23,6 +30,10 @@ SOURCES: Final = {
         SELECT h.server AS name, began, greatest(h.duration_ns - h.upstream_ns, 0) AS ns,
             false AS failed
         FROM (SELECT start_ns AS began, unnest(hops) AS h FROM lookups)""",
+    "outside": f"""
+        SELECT hops[1].server AS name, start_ns AS began,
+            ({_OUTSIDE}) // greatest(queries, 1) AS ns, false AS failed
+        FROM lookups WHERE len(hops) > 0 AND NOT inferred""",
     "plugin": f"""
         SELECT p.plugin AS name, began, p.own_ns // greatest(p.queries, 1) AS ns, false AS failed
         FROM (SELECT start_ns AS began, unnest(plugins) AS p FROM lookups)
@@ -32,7 +43,8 @@ SOURCES: Final = {
             e.rcode IN {FAILURES_SQL} AS failed
         FROM (SELECT start_ns AS began, unnest(exchanges) AS e FROM lookups)""",
 }
-"""``own``: a server's time without its upstream's."""
+"""``own``: a server's time without its upstream's. ``outside``: a lookup's time for each query that
+is neither at a server nor at its upstream, nor a timeout, by the server that was asked first."""
 KINDS: Final = ("server", "plugin", "upstream")
 _LABELS: Final = {semconv.SERVEDNS_SPAN: "servedns (around the plugins)"}
 _PER_DECADE: Final = 4
@@ -109,6 +121,19 @@ def seen(answering: Answering, asked: Asked, kind: str) -> list[Seen]:
         )
         for name in sorted({row["name"] for row in figures})
     ]
+
+
+def plugin_times(answering: Answering, asked: Asked) -> list[dict[str, Any]]:
+    """Own time of every plugin at every server: its queries, and their time together."""
+    return answering.rows(
+        f"""
+        SELECT p.server, p.plugin, sum(p.queries)::BIGINT AS queries,
+            sum(p.own_ns)::BIGINT AS own_ns
+        FROM (SELECT unnest(plugins) AS p FROM lookups)
+        WHERE p.plugin <> '{_CONNECT}' AND p.server <> '' GROUP BY ALL
+        """,
+        asked,
+    )
 
 
 def _stats(rows: Sequence[dict[str, Any]], name: str, *, now: bool) -> Stats:

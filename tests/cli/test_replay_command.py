@@ -186,11 +186,30 @@ def test_text_and_the_slowest() -> None:
 
 
 def test_no_lookups_is_said(tmp_path: Path) -> None:
-    lookups, said = replayed(ZIPKIN)
+    lookups, said = replayed("--no-inferred", ZIPKIN)
     assert not lookups
     assert "no lookups: is there a file" in said
     assert "server spans belong to no lookup that is here" in said
-    assert "52 messages belong to no lookup" in replayed(DNSTAP)[1]
+    assert "52 messages belong to no lookup" in replayed("--no-inferred", DNSTAP)[1]
+
+
+@pytest.mark.parametrize("evidence", [ZIPKIN, DNSTAP], ids=["spans", "dnstap"])
+def test_lookups_are_inferred_from_servers_alone(evidence: Path) -> None:
+    """The very same as the application told of; what the first candidate answers has its name."""
+    known, _ = replayed(TRACES, evidence)
+    inferred, said = replayed(evidence)
+
+    def told(lookups):
+        return [(one["outcome"], one["queries"]) for one in lookups]
+
+    assert told(inferred) == told(known)
+    assert [one["name"] for one in inferred] == [
+        "web.shop.svc.cluster.local", "db.shop.svc.cluster.local", "www.example.org",
+        "slow.example", "paymets",
+    ]  # fmt: skip
+    assert {one["inferred"] for one in known} == {False}
+    assert {(one["inferred"], one["duration_ns"]) for one in inferred} == {(True, None)}
+    assert "are of lookups that no client told of: inferred" in said
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "application.txt", "coredns-metrics.txt"])

@@ -65,6 +65,12 @@ silent.example:{plain} {{
         drop 1
     }}
 }}
+slow.example:{plain} {{
+    import common
+    erratic {{
+        delay 1 20ms
+    }}
+}}
 tls://.:{tls} {{
     import common
     tls {certificate} {key}

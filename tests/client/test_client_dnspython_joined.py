@@ -1,7 +1,11 @@
 """dnspython's queries and a real CoreDNS's evidence, joined."""
 
+import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+from time import sleep
 
 import dns.message
 import dns.nameserver
@@ -21,6 +25,36 @@ from tests.client.coredns import CoreDns, coredns
 from tests.client.support import Telemetry
 from tests.client.test_client_dnspython_queries import HERE, ask, resolver
 from tests.support.waiting import eventually
+
+
+@contextmanager
+def distant(port: int, one_way_s: float) -> Iterator[int]:
+    """A network in between: datagrams to this port reach another one late, and so do answers."""
+    datagrams = socket.SOCK_DGRAM
+    with socket.socket(type=datagrams) as near, socket.socket(type=datagrams) as far:
+        near.bind((HERE, 0))
+        far.connect((HERE, port))
+
+        def carry() -> None:
+            while True:
+                query, client = near.recvfrom(4096)
+                if not query:
+                    return
+                sleep(one_way_s)
+                far.send(query)
+                answer = far.recv(4096)
+                sleep(one_way_s)
+                near.sendto(answer, client)
+
+        carrying = Thread(target=carry)
+        carrying.start()
+        address = near.getsockname()
+        try:
+            yield address[1]
+        finally:
+            with socket.socket(type=datagrams) as last:
+                last.sendto(b"", address)
+            carrying.join()
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +161,36 @@ def test_over_https_the_servers_spans_are_in_the_clients_trace(
         ids = {one.span_id for one in of_trace}
         assert len(ids) == len(of_trace)
         assert {one.parent_id for one in of_trace} - {b""} <= ids
+
+
+MS = 1_000_000
+
+
+def test_known_delays_are_found_where_they_were_put(telemetry: Telemetry, server: CoreDns) -> None:
+    otel_dns.client.instrument(**telemetry.options, marks="edns")
+    asking = resolver(server)
+    with distant(server.plain, 0.03) as port:
+        asking.port = port
+        asking.resolve("network.slow.example.")
+    asking.port = server.plain
+    asking.resolve("server.slow.example.")
+    # Once all servers have failed, dnspython pauses for 0.1 s before it asks again.
+    asking.retry_servfail, asking.lifetime = True, 0.15
+    with pytest.raises(dns.resolver.LifetimeTimeout):
+        asking.resolve("stub.servfail.example.")
+
+    names = [f"{name}.example." for name in ("network.slow", "server.slow", "stub.servfail")]
+    eventually(
+        lambda: all(server.messages("CR", name=name) for name in names), "dnstap of the answers"
+    )
+    found = {one.lookup.name: one for one in Joined(telemetry, server).resolutions}
+    across, slow, pausing = (found[name].breakdown for name in names)
+    assert across.segments["network"] >= 60 * MS
+    assert across.segments["server"] >= 20 * MS
+    assert across.bottleneck == "network"
+    assert slow.segments["server"] >= 20 * MS
+    assert max(slow.segments, key=slow.segments.__getitem__) == "server"
+    assert pausing.segments["stub"] >= 100 * MS
+    assert pausing.bottleneck == "stub"
+    for breakdown in (across, slow, pausing):
+        assert not breakdown.segments["stub_network"]

@@ -31,6 +31,12 @@ def test_demo_runs_and_leaves_nothing(tmp_path: Path) -> None:
     assert re.search(r"^www\.example\.org  ok .* 8 queries, 6 of them waste", shown, re.MULTILINE)
     assert re.search(r"^db  ok .* 2 queries, joined by time, sure", shown, re.MULTILINE)
     assert re.search(r"connect 192\.0\.2\.53:53 \d+\.\d\d ms", shown)
+    report = shown[shown.index("In short") :]
+    assert re.search(
+        r"slowest +slow\.example\. .*% of it is upstream 192\.0\.2\.53:53, \d+\.\d\d ms", report
+    )
+    assert re.search(r"waste +www\.example\.org: 6 of 8 queries", report)
+    assert re.search(r"failed +paymets: not found", report)
     assert "RECORDING" not in shown
     assert not processes_with(tmp_path)
     assert not list(tmp_path.iterdir())
@@ -54,6 +60,12 @@ def test_demo_ends_with_the_page_until_ctrl_c(tmp_path: Path) -> None:
         assert address is not None
         with urllib.request.urlopen(f"{address[0]}api/v1/about", timeout=20) as answer:
             assert json.load(answer)["lookups"] == 5 * 16
+        slowest = re.search(r"#(/lookup/[0-9a-f/]+)", demo.stdout.readline())
+        assert slowest is not None
+        with urllib.request.urlopen(
+            f"{address[0]}api/v1{slowest[1].replace('lookup', 'lookups', 1)}", timeout=20
+        ) as answer:
+            assert json.load(answer)["name"] == "slow.example."
         demo.send_signal(signal.SIGINT)
         demo.communicate(timeout=30)
         assert demo.returncode == 0

@@ -213,3 +213,35 @@ def test_level_1_log_alone_shows_server_time(lab, processor, output, tmp_path: P
     slow = lookups["slow.example."]
     assert slow.segments[semconv.SEGMENT_SERVER] >= 50_000_000  # a log cannot tell the upstream's
     assert not slow.segments[semconv.SEGMENT_UPSTREAM]
+
+
+def test_level_2_without_any_instrumentation(lab, output) -> None:
+    """What a stock program's lookups leave behind at the server makes lookups of its own."""
+    processor = lab.processor(
+        ["--server-trace-wait", "2", "--dnstap-listen", "10.244.0.1:6001"],
+        name="otel-dns-alone", otlp_listen="10.244.0.1:4517", http_listen="10.244.0.1:9512",
+        output=output.otlp,
+    )  # fmt: skip
+    tap = TAP.replace("6000", "6001")
+    lab.cluster_dns(corefile(lab, "metadata", tap), name="coredns-6", address="10.96.0.26")
+    pod = lab.pod("plain", namespace="shop", nameservers=["10.96.0.26"])
+    for name in ("www.example.org", "paymets", "db"):
+        pod.run(["getent", "ahosts", name], check=name != "paymets")
+
+    def told() -> dict[str, float]:
+        metrics = lab.http_get(f"{processor.http_url}/metrics")[1].decode()
+        lines = (line.rsplit(" ", 1) for line in metrics.splitlines() if "lookups" in line)
+        return {name: float(value) for name, value in lines if not name.startswith("# ")}
+
+    counted = eventually(
+        lambda: found if (found := told()).get("otel_dns_lookups_inferred_total", 0) >= 3 else None,
+        "three inferred lookups",
+        within=30,
+    )
+    inferred = {
+        name.partition('outcome="')[2].partition('"')[0]: value
+        for name, value in counted.items()
+        if name.startswith("otel_dns_inferred_lookups_total")
+    }
+    assert inferred == {"ok": 2, "not_found": 1}
+    assert not counted.get("otel_dns_lookups_joined_total")

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from otel_dns import semconv
 from otel_dns.join import Joiner, JoinSettings, Outcome, Released
 from otel_dns.join.joiner import Late
 from otel_dns.model import ClientQuery, Lookup, Message, Resolution, Span
@@ -153,6 +154,7 @@ def test_nothing_that_went_in_is_unaccounted_for(data, things) -> None:
         trace_wait_ns=data.draw(st.sampled_from([0, 2 * SECOND])),
         max_lookups=data.draw(st.sampled_from([1, 3, 100])),
         max_server_spans=data.draw(st.sampled_from([2, 5, 100])),
+        infer=data.draw(st.booleans()),
     )
     joiner = Joiner(settings)
     received: Counter[str] = Counter()
@@ -183,7 +185,7 @@ def test_nothing_that_went_in_is_unaccounted_for(data, things) -> None:
 
 def accounted(joiner: Joiner) -> int:
     """Lookups, queries, spans and messages that are held or have left by a counted way."""
-    ways = ("joined", "unmatched", "no_root", "evicted", "late", "duplicate", "surplus")
+    ways = ("joined", "inferred", "unmatched", "no_root", "evicted", "late", "duplicate", "surplus")
     left = sum(
         joiner.counts[f"{what}_{way}"]
         for what in ("server_spans", "messages", "queries")
@@ -200,8 +202,14 @@ def spans_of(outcomes: Iterable[Outcome]) -> Counter[bytes]:
     found: Counter[bytes] = Counter()
     for one in outcomes:
         if isinstance(one, Resolution):
-            found[one.lookup.span.span_id] += 1
-            found.update(span.span_id for each in one.join.traces for span in each.trace.spans)
+            found[one.lookup.span.span_id] += not one.lookup.inferred
+            found.update(
+                span.span_id
+                for each in one.join.traces
+                # Where there is no lookup span nothing is made of messages.
+                if one.lookup.recorded or each.trace.source == semconv.SOURCE_TRACE
+                for span in each.trace.spans
+            )
         elif isinstance(one, Released):
             found.update(span.span_id for span in one.spans)
         elif isinstance(one, Late):

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from otel_dns.join import break_down
 from otel_dns.join.timeline import timeline
-from otel_dns.model import Join, JoinedTrace, Lookup, ServerTrace
-from tests.support.spans import MS, T0, join, lookup, nested, servedns, server_trace, span
+from otel_dns.model import ClientQuery, Join, JoinedTrace, Lookup, ServerTrace
+from tests.support.spans import MS, T0, join, lookup, nested, query, servedns, server_trace, span
 
 BOTH = ("A", "AAAA")
 
@@ -215,6 +215,73 @@ def test_what_the_cache_did(plugins: tuple[str, ...], late: tuple[str, ...], cac
     assert JoinedTrace(trace, 0, timeline(trace)).cache == cache
 
 
+def sent(start_ms: float, end_ms: float) -> ClientQuery:
+    return query(round(start_ms * MS), round(end_ms * MS))
+
+
+def of(asked: ClientQuery | None, served: ServerTrace, answer_ms: float = 0) -> JoinedTrace:
+    """A server trace joined to a query, whose answer was out at a time that dnstap tells."""
+    served = replace(served, sent_ns=T0 + round(answer_ms * MS) if answer_ms else 0)
+    return JoinedTrace(served, 0, timeline(served), "id", query=asked)
+
+
+ONE, OTHER = sent(1, 9), sent(2, 7)
+LOST, AGAIN = sent(0, 5000), sent(5100, 5104)
+TOLD = {
+    "the wire tells when the answer was out": (
+        10, [ONE], [of(ONE, trace(3, 8), 6)], {"stub": 2, "network": 5, "server": 3}, 2,
+    ),
+    "spans alone": (
+        10, [ONE], [of(ONE, trace(3, 8))], {"stub": 2, "network": 3, "server": 5}, 0,
+    ),
+    "a span that outlives the client's query": (
+        12, [ONE], [of(ONE, trace(3, 11))], {"stub": 4, "network": 2, "server": 6}, 2,
+    ),
+    "a query that no server tells of": (
+        12, [ONE, sent(10, 11)], [of(ONE, trace(3, 8), 8)],
+        {"stub": 3, "network": 3, "server": 5, "unattributed": 1}, 0,
+    ),
+    "a timeout, and a pause before the next try": (
+        5105, [LOST, AGAIN], [of(AGAIN, trace(5101, 5103), 5103)],
+        {"stub": 101, "network": 2, "server": 2, "waiting": 5000}, 0,
+    ),
+    "an answer that was lost": (
+        5105, [LOST, AGAIN], [of(LOST, trace(1, 2), 2), of(AGAIN, trace(5101, 5103), 5103)],
+        {"stub": 101, "network": 1 + 2, "server": 3, "waiting": 4998}, 0,
+    ),
+    "side by side": (
+        10, [ONE, OTHER], [of(ONE, trace(3, 5), 5), of(OTHER, trace(4, 6), 6)],
+        {"stub": 2, "network": 2 + 3, "server": 3}, 0,
+    ),
+    "no server tells of any": (10, [ONE], [], {"stub": 2, "unattributed": 8}, 0),
+    "joined by time: which query it was is not known": (
+        10, [ONE], [of(None, trace(3, 8), 6)], {"stub_network": 7, "server": 3}, 2,
+    ),
+    "dnstap without the client's queries": (
+        10, [], [of(None, trace(3, 8), 6)], {"stub_network": 7, "server": 3}, 2,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("end_ms", "queries", "traces", "segments", "after"), TOLD.values(), ids=TOLD
+)
+def test_stub_and_network_are_apart_where_the_client_tells_of_its_queries(
+    end_ms: int,
+    queries: list[ClientQuery],
+    traces: list[JoinedTrace],
+    segments: dict[str, float],
+    after: float,
+) -> None:
+    asked = lookup(0, end_ms * MS, queries=queries, kind="dnspython")
+
+    breakdown = break_down(asked, Join(tuple(traces), "id", 1.0))
+
+    spent = {segment: ns / MS for segment, ns in breakdown.segments.items() if ns}
+    assert spent == pytest.approx(segments)
+    assert breakdown.after_answer_ns / MS == pytest.approx(after)
+
+
 times = st.integers(-20, 60)
 
 
@@ -233,13 +300,28 @@ def any_joins(draw: st.DrawFn) -> Join:
                      trace_id=root.trace_id, parent_id=parent.span_id)
             )  # fmt: skip
         trace = server_trace(root, known[1:])
-        joined.append(JoinedTrace(trace, draw(st.integers(0, 4)), timeline(trace)))
+        trace = replace(trace, sent_ns=draw(st.just(0) | times.map(T0.__add__)))
+        asked = draw(st.none() | st.builds(query, times, times))
+        joined.append(JoinedTrace(trace, draw(st.integers(0, 4)), timeline(trace), query=asked))
     return Join(tuple(joined), "time", 1.0)
 
 
-@given(times, times, any_joins(), st.sampled_from(["", "host_not_found"]), st.integers(1, 5))
-def test_segments_always_add_up_to_the_lookup(start, end, joined, error_type, names) -> None:
-    asked = lookup(start, end, candidates=[f"{at}." for at in range(names)], error_type=error_type)
+@given(
+    start=times,
+    end=times,
+    joined=any_joins(),
+    error_type=st.sampled_from(["", "host_not_found"]),
+    names=st.integers(1, 5),
+    queries=st.lists(st.builds(query, times, times), max_size=2),
+)
+def test_segments_always_add_up_to_the_lookup(
+    *, start, end, joined, error_type, names, queries
+) -> None:
+    queries += [one.query for one in joined.traces if one.query]
+    asked = lookup(
+        start, end, candidates=[f"{at}." for at in range(names)], error_type=error_type,
+        queries=queries,
+    )  # fmt: skip
 
     breakdown = break_down(asked, joined)
 

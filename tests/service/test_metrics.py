@@ -40,6 +40,29 @@ def measured(*things: Lookup | Span, max_series: int = 100) -> ResolutionMetrics
     return metrics
 
 
+def test_an_inferred_lookup_is_in_no_other_count_of_lookups() -> None:
+    metrics = ResolutionMetrics()
+    joiner = Joiner(JoinSettings(infer=True))
+    joiner.add_server_span(servedns(0, MS), 0)
+    for outcome in joiner.drain():
+        metrics.observe(outcome)
+
+    told = {
+        (sample.name, sample.value)
+        for family in scraped(metrics).collect()
+        for sample in family.samples
+        if "lookup" in sample.name or sample.name == "otel_dns_joins_total"
+    }
+    assert told == {("otel_dns_inferred_lookups_total", 1.0)}
+    labels = {"otel_dns_server": "coredns", "dns_response_code": "NOERROR"}
+    assert (
+        scraped(metrics).get_sample_value(
+            "otel_dns_server_queries_total", labels | {"otel_dns_joined": "false"}
+        )
+        == 1
+    )
+
+
 def scraped(metrics: ResolutionMetrics) -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(SeriesCollector(metrics.families))

@@ -312,4 +312,5 @@ def test_batches_stay_small_enough_for_any_backend() -> None:
 
 
 def test_defaults_are_those_of_the_join() -> None:
-    assert ServeSettings().join.settings() == JoinSettings()
+    # But for what it makes itself of what nobody claims: a service wants that, a library may not.
+    assert ServeSettings().join.settings() == JoinSettings(infer=True)

@@ -86,6 +86,12 @@ class ResolutionMetrics:
             "Lookups by how they were joined and how sure that is.",
             _NAMESPACE, semconv.JOIN_METHOD, semconv.JOIN_CERTAINTY,
         )  # fmt: skip
+        self._inferred = self._family(
+            Counter, semconv.METRIC_INFERRED_LOOKUPS, "{lookup}",
+            "Lookups that nobody told of, made of what servers told alone; in no other count of "
+            "lookups.",
+            _NAMESPACE, semconv.LOOKUP_OUTCOME,
+        )  # fmt: skip
         self._plugins = self._family(
             Histogram, semconv.METRIC_PLUGIN_DURATION, "s",
             "Own time of a server's plugin in one query. An estimate where CoreDNS traces one "
@@ -146,8 +152,10 @@ class ResolutionMetrics:
         node = _text(resource, semconv.K8S_NODE_NAME)
         pod = (namespace, _text(resource, semconv.K8S_POD_NAME), node)
         lead = _lead(lookup)
-        self._joins.at(namespace, join.method, join.certainty or semconv.METHOD_NONE).add()
-        if not lookup.inferred:
+        if lookup.inferred:
+            self._inferred.at(namespace, resolution.outcome).add()
+        else:
+            self._joins.at(namespace, join.method, join.certainty or semconv.METHOD_NONE).add()
             seconds = (lookup.end_ns - lookup.start_ns) / _SECOND
             exemplar = _exemplar(seconds, lead)
             self._durations.at(namespace, resolution.outcome).record(seconds, exemplar)
@@ -169,8 +177,9 @@ class ResolutionMetrics:
                 if nanoseconds:
                     seconds = nanoseconds / _SECOND
                     self._segments.at(namespace, segment).record(seconds, _exemplar(seconds, lead))
+        known = "false" if lookup.inferred else "true"
         for joined in join.traces:
-            self._trace(joined.trace, joined.timeline, lead, joined="true")
+            self._trace(joined.trace, joined.timeline, lead, joined=known)
             self._measure_skew(joined, node)
 
     def _measure_skew(self, joined: JoinedTrace, node: str) -> None:
