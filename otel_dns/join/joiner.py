@@ -8,9 +8,9 @@ bounded by age, count and bytes, and everything that leaves is counted under a n
 
 import contextlib
 from collections import Counter, OrderedDict, deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
 from typing import Final, TypeAlias
 
 from msgspec.structs import replace
@@ -215,22 +215,40 @@ class Joiner:
 
     def add_server_span(self, span: Span, now_ns: int) -> None:
         """Take one of CoreDNS's spans in."""
-        trace_id = span.trace_id
-        if trace_id in self._left:
-            self._follow(span)
-            return
-        if trace_id[:8] != _OWN_TRACE and (trace_id, span.span_id, _SERVED) in self._resolved:
-            self.counts["duplicate"] += 1
-            return
-        waiting = self._traces.get(trace_id) or self._new_trace(trace_id, now_ns)
-        if span.span_id in waiting.spans:
-            self.counts["duplicate"] += 1
-            return
-        waiting.spans[span.span_id] = span
-        self._hold(waiting, len(span.raw) + _SPAN_BYTES)
-        if span.name == semconv.SERVEDNS_SPAN and not span.parent_id and not waiting.rooted:
-            self._show(waiting, span)
+        self.add_server_spans((span,), now_ns)
+
+    def add_server_spans(self, spans: Iterable[Span], now_ns: int) -> None:
+        """Take CoreDNS's spans in; those of one trace come side by side, mostly."""
+        for trace_id, together in groupby(spans, _trace_id):
+            if trace_id in self._left:
+                for span in together:
+                    self._follow(span)
+            else:
+                self._add_to_trace(trace_id, together, now_ns)
+
+    def _add_to_trace(self, trace_id: bytes, spans: Iterable[Span], now_ns: int) -> None:
+        if trace_id[:8] != _OWN_TRACE:
+            spans = self._without_resolved(spans)
+        waiting = self._traces.get(trace_id)
+        for span in spans:
+            if waiting is None:
+                waiting = self._new_trace(trace_id, now_ns)
+            if span.span_id in waiting.spans:
+                self.counts["duplicate"] += 1
+                continue
+            waiting.spans[span.span_id] = span
+            self._hold(waiting, len(span.raw) + _SPAN_BYTES)
+            if not span.parent_id and span.name == semconv.SERVEDNS_SPAN and not waiting.rooted:
+                self._show(waiting, span)
         self._keep_bounds()
+
+    def _without_resolved(self, spans: Iterable[Span]) -> Iterator[Span]:
+        """Leave out what was sent on with a lookup, in whose own trace it was."""
+        for span in spans:
+            if (span.trace_id, span.span_id, _SERVED) in self._resolved:
+                self.counts["duplicate"] += 1
+            else:
+                yield span
 
     def add_message(self, message: Message, now_ns: int) -> None:
         """Take in a message of dnstap or of a log."""
@@ -585,6 +603,10 @@ class Joiner:
 def _claim_order(item: tuple[WaitingTrace, Claim]) -> int:
     header = item[0].header
     return header.root.start_ns if header is not None else 0
+
+
+def _trace_id(span: Span) -> bytes:
+    return span.trace_id
 
 
 def _alone(span: Span) -> ServerTrace | None:

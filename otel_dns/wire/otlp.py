@@ -34,6 +34,8 @@ _START_TAG: Final = 0x39
 _END_TAG: Final = 0x41
 _PARENT_SIZES: Final = (0, 8)
 _MAX_DEPTH: Final = 4
+_MAX_REMEMBERED: Final = 256
+"""Bytes of an attribute that is decoded only once."""
 _ONE_BYTE: Final = tuple(bytes((value,)) for value in range(0x80))
 
 _Key = TypeVar("_Key", str, bytes)
@@ -300,16 +302,23 @@ def attributes_of(raw: bytes, field: int = 9) -> dict[str, AttributeValue]:
         holder = _WITH_ATTRIBUTES[field].FromString(raw)
     except DecodeError as error:
         raise MalformedError(f"no attributes: {error}") from None
-    return dict(map(_attribute, holder.attributes))
+    return dict(
+        [
+            _remembered(raw) if len(raw) <= _MAX_REMEMBERED else _attribute(raw)
+            for raw in holder.attributes
+        ]
+    )
 
 
-@_cached
 def _attribute(raw: bytes) -> tuple[str, AttributeValue]:
     try:
         attribute = KeyValue.FromString(raw)
     except DecodeError as error:
         raise MalformedError(f"not an attribute: {error}") from None
     return sys.intern(attribute.key), _plain(attribute.value)
+
+
+_remembered: Final = lru_cache(maxsize=1 << 13)(_attribute)
 
 
 def _plain(value: AnyValue, depth: int = 0) -> AttributeValue:
