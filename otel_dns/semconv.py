@@ -307,6 +307,9 @@ ORIGINAL_TRACE_ID: Final = "otel_dns.original.trace_id"
 ORIGINAL_SPAN_ID: Final = "otel_dns.original.span_id"
 """On servedns: the span id CoreDNS gave, 16 hex digits; the root's is also the trace id that
 CoreDNS's log and dnstap show (``{/trace/traceid}``)."""
+SKEW: Final = "otel_dns.skew_ns"
+"""int on servedns: what was added to this server's times to bring them to the client's clock; left
+out where nothing was."""
 HOP: Final = "otel_dns.hop"
 """int on servedns: 1 for the server that the asked one asked, and so on; left out for the first."""
 EVIDENCE: Final = "otel_dns.evidence"

@@ -93,6 +93,8 @@ def _server_spans(
             attributes += hex_attribute(semconv.ORIGINAL_TRACE_ID, span.trace_id)
             attributes += hex_attribute(semconv.ORIGINAL_SPAN_ID, span.span_id)
             attributes += int_attribute(semconv.CANDIDATE_INDEX, joined.candidate)
+            if joined.skew_ns:
+                attributes += int_attribute(semconv.SKEW, joined.skew_ns)
             attributes += keys + server_key(trace)
             if joined.hop:
                 attributes += int_attribute(semconv.HOP, joined.hop)

@@ -103,7 +103,7 @@ class ByTime:
         if contested:
             return None
         if given:
-            first_ns = min(trace.start_ns for trace, _ in given) - lookup.start_ns
+            first_ns = min(trace.at_ns for trace, _ in given) - lookup.start_ns
             if first_ns > _PLAUSIBLE_NS or self._completeness.seen < 0.5:
                 return None
         self.counts["alone"] += 1
@@ -119,7 +119,7 @@ class ByTime:
         One that only overlaps with the trace's owner is no rival: whether it is still here must
         not matter.
         """
-        start_ns, reach_ns = trace.start_ns, self._tolerance_ns
+        start_ns, reach_ns = trace.at_ns, self._tolerance_ns
         return len(slot.lookups_between(start_ns - reach_ns, start_ns + reach_ns)) > 1
 
     # -- knots ---------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ class ByTime:
         knot.solve(
             {
                 slot: (
-                    [(trace, 0) for trace in slot.traces_between(start_ns, end_ns)],
+                    slot.traces_between(start_ns, end_ns),
                     self._completeness.strangers_hz(slot, until_ns),
                 )
                 for slot in slots
@@ -244,10 +244,13 @@ class ByTime:
         if not waiting.candidates:
             return  # nothing of it was to be found here
         headers = [
-            (trace.header, candidate) for trace, candidate in given if trace.header is not None
+            (trace.header, candidate, trace.skew_ns)
+            for trace, candidate in given
+            if trace.header is not None
         ]
-        exact = [(one.trace, one.candidate) for one in waiting.traces if not one.hop]
-        self._completeness.learn(lookup, exact + headers)
+        seen = [(one.trace, one.candidate) for one in waiting.traces if not one.hop]
+        seen += [(header, candidate) for header, candidate, _ in headers]
+        self._completeness.learn(lookup, seen)
         self._timing.learn(lookup, headers)
 
 

@@ -34,9 +34,9 @@ def assign(slot: Slot, tolerance_ns: int, until_ns: int) -> list[Assignment]:
     free: deque[WaitingLookup] = deque()  # those that ended meanwhile are left out when met
     running: list[tuple[int, int, WaitingLookup]] = []  # a heap: what ends first is on top
     attempts: dict[WaitingLookup, int] = {}
-    in_reach = [trace for trace in slot.traces if first_ns <= trace.start_ns <= until_ns]
+    in_reach = [trace for trace in slot.traces if first_ns <= trace.at_ns <= until_ns]
     for trace in sorted(in_reach, key=_trace_order):
-        at = trace.start_ns
+        at = trace.at_ns
         while upcoming and upcoming[0].lookup.start_ns - tolerance_ns <= at:
             waiting = upcoming.popleft()
             heappush(running, (waiting.lookup.end_ns + tolerance_ns, len(attempts), waiting))
@@ -72,4 +72,4 @@ def _lookup_order(waiting: WaitingLookup) -> tuple[int, bytes, bytes]:
 
 
 def _trace_order(waiting: WaitingTrace) -> tuple[int, str]:
-    return waiting.start_ns, str(waiting.key)
+    return waiting.at_ns, str(waiting.key)

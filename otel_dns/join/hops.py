@@ -68,8 +68,14 @@ class Hops:
         self._tolerance_ns = tolerance_ns
         self._peers: OrderedDict[tuple[bytes, str], _Peer] = OrderedDict()
 
-    def below(self, trace: ServerTrace) -> Iterator[Below]:
-        """Find the server traces that a server trace's own queries caused, each at most once."""
+    def below(self, trace: ServerTrace, skew_ns: int = 0) -> Iterator[Below]:
+        """Find the server traces that a server trace's own queries caused, each at most once.
+
+        Args:
+            trace: on the client's clock.
+            skew_ns: what it was moved by to be there; the next server's are moved by as much, as
+                nothing is known of the clocks of servers among each other.
+        """
         taken: set[WaitingTrace] = set()
         for connect in trace.spans:
             if connect.name != semconv.CONNECT_SPAN:
@@ -77,11 +83,13 @@ class Hops:
             waiting = self._slots.asking(trace.name, trace.type)
             if not waiting:
                 return
-            fitting = [one for one in waiting if one not in taken and self._fits(one, connect)]
+            fitting = [
+                one for one in waiting if one not in taken and self._fits(one, connect, skew_ns)
+            ]
             fitting = [one for one in fitting if not self._is_known_client(one, trace)]
             peer = self._peer(trace, connect)
             peer.learn([one.slot.key[0] for one in fitting if one.slot is not None])
-            found = self._choose(fitting, connect, peer, waiting)
+            found = self._choose(fitting, connect, peer, waiting, skew_ns)
             if found is not None:
                 taken.add(found.trace)
                 yield found
@@ -92,19 +100,22 @@ class Hops:
         connect: Span,
         peer: _Peer,
         waiting: Sequence[WaitingTrace],
+        skew_ns: int,
     ) -> Below | None:
         trusted = []
         for one in fitting:
             trust = peer.trust(one.slot.key[0]) if one.slot is not None else 0.0
             # An address not known yet is taken only if it fits without any tolerance.
-            if trust == 1 or (trust and self._fits(one, connect, _ROUNDING_NS)):
-                trusted.append((-trust, abs(one.start_ns - connect.start_ns), str(one.key), one))
+            if trust == 1 or (trust and self._fits(one, connect, skew_ns, _ROUNDING_NS)):
+                trusted.append(
+                    (-trust, abs(one.start_ns + skew_ns - connect.start_ns), str(one.key), one)
+                )
         if not trusted:
             return None
         trust, _, _, nearest = min(trusted)
         trusted = [one for one in trusted if one[0] == trust]
         rivals = sum(
-            self._fits(nearest, span)
+            self._fits(nearest, span, 0)
             for one in waiting
             if one is not nearest
             for span in one.spans.values()
@@ -114,15 +125,17 @@ class Hops:
             return Below(connect, nearest, _AMBIGUOUS)
         return Below(connect, nearest, -trust)
 
-    def _fits(self, waiting: WaitingTrace, connect: Span, tolerance_ns: int | None = None) -> bool:
+    def _fits(
+        self, waiting: WaitingTrace, connect: Span, skew_ns: int, tolerance_ns: int | None = None
+    ) -> bool:
         header = waiting.header
         if tolerance_ns is None:
             tolerance_ns = self._tolerance_ns
         return (
             header is not None
-            and connect.start_ns - tolerance_ns <= header.root.start_ns
-            and header.root.start_ns <= connect.end_ns
-            and header.answer_ns <= connect.end_ns + tolerance_ns
+            and connect.start_ns - tolerance_ns <= header.root.start_ns + skew_ns
+            and header.root.start_ns + skew_ns <= connect.end_ns
+            and header.answer_ns + skew_ns <= connect.end_ns + tolerance_ns
         )
 
     @staticmethod

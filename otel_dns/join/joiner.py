@@ -26,6 +26,7 @@ from otel_dns.join.infer import gather
 from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
 from otel_dns.join.recognise import server_trace_of
+from otel_dns.join.skew import NodeClocks, Skew, bounds_of, moved
 from otel_dns.join.timeline import add_up, timeline
 from otel_dns.join.unseen import Unseen, explained
 from otel_dns.join.waiting import Claim, Slots, WaitingLookup, WaitingTrace
@@ -40,7 +41,7 @@ from otel_dns.model import (
     Slice,
     Span,
 )
-from otel_dns.wire import MalformedError
+from otel_dns.wire import MalformedError, otlp
 
 SECOND: Final = 1_000_000_000
 _SERVED: Final = b"served"
@@ -48,6 +49,8 @@ _SERVED: Final = b"served"
 client's."""
 _OWN_TRACE: Final = bytes(8)
 """How a trace id begins that CoreDNS gave: its own have 64 bits."""
+_CLOCKS_UNKNOWN: Final = 0.5
+"""Confidence of a join by time, at most, across clocks of which it is not known how they differ."""
 _MAX_MESSAGES: Final = 256
 """Messages of one query that are kept: two of its own, two for every attempt at an upstream."""
 _DISORDER_NS: Final = 2 * SECOND
@@ -112,6 +115,7 @@ class _Destination:
     parent_id: bytes
     root_sent: bool
     """A root of its id is out already: made of messages, if CoreDNS's own had not come."""
+    skew_ns: int
 
 
 class Joiner:
@@ -129,6 +133,7 @@ class Joiner:
         self._slots = Slots()
         self._by_case = ByCase(self._slots, self.settings.tolerance_ns)
         self._ladder = Ladder(self._by_case)
+        self._skew = Skew()
         self._hops = Hops(self._slots, self.settings.tolerance_ns)
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
         self._unseen = Unseen()
@@ -173,12 +178,15 @@ class Joiner:
         if identity in self._lookups or identity in self._resolved:
             self.counts["duplicate"] += 1
             return
-        waiting = WaitingLookup(lookup, now_ns + self.settings.settle_ns)
+        waiting = WaitingLookup(
+            lookup, now_ns + self.settings.settle_ns, self._skew.clocks_of(lookup)
+        )
         self._lookups[identity] = waiting
         if self._early_queries:
             for query in self._early_queries.take(identity):
                 waiting.queries[query.span_id] = query
         self._bytes += _size_of(waiting)
+        waiting.clocks.add(waiting)
         self._slots.add_lookup(waiting)
         self._ladder.add_lookup(waiting)
         self._reserve(waiting)
@@ -270,6 +278,7 @@ class Joiner:
         self._ladder.add_message(waiting, message)
         if waiting.claim is None and not waiting.carries_context:
             if message.kind in {"CQ", "CR"}:
+                self._skew.heard(message.server, message.query_time_ns or message.time_ns)
                 self._slots.add_trace(waiting)
         else:
             self._slots.remove_trace(waiting)
@@ -335,6 +344,8 @@ class Joiner:
         except MalformedError:
             self.counts["bad_root"] += 1
             return
+        if waiting.header is not None:
+            self._skew.heard(waiting.header.server, root.start_ns)
         if waiting.claim is None and not waiting.carries_context:
             self._slots.add_trace(waiting)
 
@@ -368,15 +379,31 @@ class Joiner:
                             waiting.claims_confidence, self._by_case.confidence(trace)
                         )
                     self._join(waiting, trace, candidate, claim.method, claim.query)
+        self._follow_clocks(due)
         decisions = []
         for decision in self._by_time.decide(due):
             decisions.append(decision)
             self._slots.remove_lookup(decision.lookup)
+            if decision.given:
+                given = [trace for trace, _ in decision.given]
+                decision.lookup.clocks_known = not decision.lookup.clocks.doubts(
+                    decision.lookup, given
+                )
             for trace, candidate in decision.given:
                 self._join(decision.lookup, trace, candidate, semconv.METHOD_TIME, None)
         decisions.sort(key=_end_order)
         for decision in decisions:
             self._resolve(decision)
+
+    def _follow_clocks(self, due: list[WaitingLookup]) -> None:
+        """Learn how the servers' clocks go, before anything is decided by time."""
+        latest: dict[int, WaitingLookup] = {}
+        for waiting in due:
+            before = latest.setdefault(id(waiting.clocks), waiting)
+            if waiting.due_ns > before.due_ns:
+                latest[id(waiting.clocks)] = waiting
+        for waiting in latest.values():
+            waiting.clocks.catch_up(waiting.due_ns, self._slots)
 
     def _join_own_trace(self, waiting: WaitingLookup) -> None:
         """Join what servers wrote into the lookup's own trace."""
@@ -389,11 +416,13 @@ class Joiner:
             told = self._told_of(served)
             if told is not None:
                 trace = exchange.completed(trace, told.messages)
-                self._send_along(waiting, told, trace.root.parent_id)
+            trace, skew_ns = self._corrected(waiting, trace, query)
+            if told is not None:
+                self._send_along(waiting, told, trace.root.parent_id, skew_ns)
             candidate = waiting.candidate_of(trace.name)
             joined = JoinedTrace(
                 trace, candidate, timeline(trace), semconv.METHOD_CONTEXT, trace.root.parent_id,
-                query=query,
+                skew_ns=skew_ns, query=query,
             )  # fmt: skip
             waiting.traces.append(joined)
             self.counts["server_spans_made"] += len(trace.spans) - len(spans)
@@ -424,28 +453,42 @@ class Joiner:
         method: str,
         query: ClientQuery | None,
     ) -> None:
-        trace = waiting.complete()
         owner.spans_lost = owner.spans_lost or waiting.spans_lost
+        trace, skew_ns = self._corrected(owner, waiting.complete(), query)
         self.counts["server_spans_made"] += len(trace.spans) - len(waiting.spans)
         parent = query.span_id if query else b""
-        self._send_along(owner, waiting, parent or owner.lookup.span.span_id)
-        joined = JoinedTrace(trace, candidate, timeline(trace), method, parent, query=query)
+        self._send_along(owner, waiting, parent or owner.lookup.span.span_id, skew_ns)
+        joined = JoinedTrace(
+            trace, candidate, timeline(trace), method, parent, skew_ns=skew_ns, query=query
+        )
         owner.traces.append(self._with_hops(owner, joined))
+
+    @staticmethod
+    def _corrected(
+        owner: WaitingLookup, trace: ServerTrace, query: ClientQuery | None
+    ) -> tuple[ServerTrace, int]:
+        """Bring a server trace to a lookup's clock; an exact pair tells of the clocks first."""
+        clocks = owner.clocks
+        if query is not None:
+            clocks.bound(trace.server, query.start_ns, *bounds_of(trace, query))
+        skew_ns = clocks.offset_ns(trace.server, trace.start_ns) if clocks.version else 0
+        return moved(trace, skew_ns), skew_ns
 
     def _with_hops(self, owner: WaitingLookup, joined: JoinedTrace) -> JoinedTrace:
         """Join what the server's own queries caused; return the server's trace with its time."""
         if joined.hop >= MAX_HOPS:
             return joined
         line: Sequence[Slice] = joined.timeline.slices
-        for connect, waiting, confidence in self._hops.below(joined.trace):
-            trace = waiting.complete()
+        skew_ns = joined.skew_ns
+        for connect, waiting, confidence in self._hops.below(joined.trace, skew_ns):
+            trace = moved(waiting.complete(), skew_ns)
             self.counts["server_spans_made"] += len(trace.spans) - len(waiting.spans)
-            self._send_along(owner, waiting, connect.span_id)
+            self._send_along(owner, waiting, connect.span_id, skew_ns)
             below = self._with_hops(
                 owner,
                 JoinedTrace(
                     trace, joined.candidate, timeline(trace), semconv.METHOD_TIME,
-                    connect.span_id, joined.hop + 1,
+                    connect.span_id, joined.hop + 1, skew_ns,
                 ),
             )  # fmt: skip
             owner.traces.append(below)
@@ -455,7 +498,9 @@ class Joiner:
             return joined
         return replace(joined, timeline=add_up(joined.trace.spans, line))
 
-    def _send_along(self, owner: WaitingLookup, waiting: WaitingTrace, parent: bytes) -> None:
+    def _send_along(
+        self, owner: WaitingLookup, waiting: WaitingTrace, parent: bytes, skew_ns: int
+    ) -> None:
         """Let a server trace go with a lookup."""
         if owner.lookup.inferred:
             self.counts["server_spans_inferred"] += len(waiting.spans)
@@ -465,7 +510,9 @@ class Joiner:
             self.counts["messages_joined"] += len(waiting.messages)
         destination = None
         if owner.lookup.recorded:  # else there is no trace to go with
-            destination = _Destination(owner.lookup.span.trace_id, parent, not waiting.rooted)
+            destination = _Destination(
+                owner.lookup.span.trace_id, parent, not waiting.rooted, skew_ns
+            )
         self._forget(waiting, destination)
 
     def _resolve(self, decision: Decision) -> None:
@@ -488,6 +535,9 @@ class Joiner:
             confidence, group_size = 1.0, 1
             if decision.given:
                 confidence, group_size = decision.confidence, decision.group_size
+                if not waiting.clocks_known:
+                    confidence = min(confidence, _CLOCKS_UNKNOWN)
+                    self.counts["lookups_clocks_unknown"] += 1
             confidence *= waiting.claims_confidence * waiting.hops_confidence
             join = Join(traces, method, confidence, group_size)
             self.counts["lookups_joined"] += 1
@@ -549,7 +599,7 @@ class Joiner:
         """Make a lookup of server traces, of which this is the first."""
         inferred = gather(first, self._slots)
         lookup = inferred.lookup()
-        owner = WaitingLookup(lookup, 0)
+        owner = WaitingLookup(lookup, 0, NodeClocks({}))  # its times are by the server's clock
         for trace, candidate in inferred.traces:
             if trace.key in self._traces:
                 self._join(owner, trace, candidate, semconv.METHOD_INFERRED, None)
@@ -590,6 +640,8 @@ class Joiner:
     def _follow(self, span: Span) -> None:
         self.counts["server_spans_late"] += 1
         destination = self._left[span.trace_id]
+        if destination is not None and destination.skew_ns:
+            span = otlp.move(span, destination.skew_ns)
         if destination is None:
             self._outcomes.append(Released((span,), "late", _alone(span)))
         elif span.parent_id:

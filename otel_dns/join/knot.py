@@ -139,13 +139,13 @@ class Knot:
         self._columns: dict[Slot, list[Column]] = {}
         self._rows: dict[Slot, list[tuple[Member, Place]]] = {}
 
-    def solve(self, slots: Mapping[Slot, tuple[list[tuple[WaitingTrace, int]], float]]) -> None:
+    def solve(self, slots: Mapping[Slot, tuple[list[WaitingTrace], float]]) -> None:
         """Assign.
 
         Args:
             slots: the lookups' slots in the order in which they are filled, each with the server
-                traces to be given out and what their clocks are to be moved by, and with the number
-                of queries a second of lookups that are not known.
+                traces to be given out and with the number of queries a second of lookups that are
+                not known.
         """
         by_key = {slot.key: slot for slot in slots}
         for slot, (traces, strangers_hz) in slots.items():
@@ -565,10 +565,10 @@ class _Link:
     before: "_Link | None"
 
 
-def _columns(traces: Iterable[tuple[WaitingTrace, int]]) -> list[Column]:
+def _columns(traces: Iterable[WaitingTrace]) -> list[Column]:
     found = []
-    for trace, skew_ns in traces:
-        header = trace.header
+    for trace in traces:
+        header, skew_ns = trace.header, trace.skew_ns
         assert header is not None
         found.append(
             Column(trace, header, header.root.start_ns + skew_ns, header.answer_ns + skew_ns)

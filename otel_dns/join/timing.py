@@ -109,23 +109,23 @@ class Timing:
         self.end = Gap(_END)
         """From the last answer to the lookup's end."""
 
-    def learn(self, lookup: Lookup, given: Iterable[tuple[ServerTrace, int]]) -> None:
-        """Take note of a lookup's gaps: its server traces, each with its candidate."""
-        rounds: dict[int, list[ServerTrace]] = {}
-        for trace, candidate in given:
-            rounds.setdefault(candidate, []).append(trace)
+    def learn(self, lookup: Lookup, given: Iterable[tuple[ServerTrace, int, int]]) -> None:
+        """Take note of a lookup's gaps: its server traces, their candidates, and their skew."""
+        rounds: dict[int, list[tuple[int, int, str]]] = {}
+        for trace, candidate, skew_ns in given:
+            times = (trace.root.start_ns + skew_ns, trace.answer_ns + skew_ns, trace.type)
+            rounds.setdefault(candidate, []).append(times)
         ready_ns, gap = lookup.start_ns, self.first
         candidate = -1
         for following in sorted(rounds):
-            traces = rounds[following]
             if following != candidate + 1:
                 return  # one was not seen
-            candidate = following
-            gap.learn(min(trace.start_ns for trace in traces) - ready_ns)
-            if len(traces) == 2 and traces[0].type != traces[1].type:
-                first, second = sorted(traces, key=lambda trace: lookup.types.index(trace.type))
-                self.pair.learn(second.start_ns - first.start_ns)
-            ready_ns, gap = max(trace.answer_ns for trace in traces), self.next
+            candidate, traces = following, rounds[following]
+            gap.learn(min(traces)[0] - ready_ns)
+            if len(traces) == 2 and traces[0][2] != traces[1][2]:
+                first, second = sorted(traces, key=lambda times: lookup.types.index(times[2]))
+                self.pair.learn(second[0] - first[0])
+            ready_ns, gap = max(times[1] for times in traces), self.next
         if candidate >= 0:
             self.end.learn(lookup.end_ns - ready_ns)
 

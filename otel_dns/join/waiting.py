@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from otel_dns import semconv
 from otel_dns.join import exchange
 from otel_dns.join.recognise import server_trace_of
+from otel_dns.join.skew import NodeClocks
 from otel_dns.marks import begins
 from otel_dns.model import ClientQuery, JoinedTrace, Lookup, Message, ServerTrace, Span
 
@@ -27,6 +28,8 @@ class WaitingLookup:
 
     lookup: Lookup
     due_ns: int
+    clocks: NodeClocks
+    """The servers' clocks against its own."""
     candidates: dict[SlotKey, list[int]] = field(default_factory=dict)
     """Its slots, each with the candidates that it is asked for: more than one where the search
     list repeats itself."""
@@ -35,6 +38,10 @@ class WaitingLookup:
     claimed: dict["WaitingTrace", "Claim"] = field(default_factory=dict)
     """Server traces that are its own for sure."""
     traces: list[JoinedTrace] = field(default_factory=list)
+    explained: bool = False
+    """Its first query was at a server just when it should have been."""
+    clocks_known: bool = True
+    """Whether it was known how the clocks differ when it was joined by time."""
     claims_confidence: float = 1.0
     """How sure its claims by letter case are."""
     hops_confidence: float = 1.0
@@ -124,6 +131,8 @@ class WaitingTrace:
     """Several lookups could have caused it as a retry: it is none's, now and later."""
     size: int = 0
     """Bytes held, about."""
+    skew_ns: int = 0
+    """What is added to its times to bring them to its client's clock."""
     _rooted: ServerTrace | None = None
     _header: ServerTrace | None = None
 
@@ -199,6 +208,17 @@ class WaitingTrace:
         return header.root.start_ns
 
     @property
+    def at_ns(self) -> int:
+        """Start by its client's clock."""
+        return self.start_ns + self.skew_ns
+
+    @property
+    def server(self) -> str:
+        """Which server's clock its times are by."""
+        header = self.header
+        return header.server if header is not None else ""
+
+    @property
     def spans_lost(self) -> bool:
         """Whether its messages have the id of a trace of which no root span has come."""
         return self._rooted is None and isinstance(self.key, bytes)
@@ -222,11 +242,18 @@ class Slot:
     key: SlotKey
     lookups: dict[WaitingLookup, None] = field(default_factory=dict)
     traces: dict[WaitingTrace, None] = field(default_factory=dict)
-    version: int = 0
-    """Changes when something is added."""
+    clocks: NodeClocks | None = None
+    """Those of its lookups; nothing while there are none."""
+    _version: int = 0
     _lookups_sorted: list[WaitingLookup] | None = None
     _longest_ns: int = 0
     _traces_sorted: list[WaitingTrace] | None = None
+    _clocks_version: int = 0
+
+    @property
+    def version(self) -> int:
+        """Changes when something is added, and when server traces are moved in time."""
+        return self._version + (self.clocks.version if self.clocks is not None else 0)
 
     def lookups_between(self, start_ns: int, end_ns: int) -> list[WaitingLookup]:
         """Return the lookups that ran in a stretch of time, in order of start."""
@@ -243,6 +270,14 @@ class Slot:
         first = bisect_left(found, start_ns, key=_trace_start)
         return found[first : bisect_right(found, end_ns, lo=first, key=_trace_start)]
 
+    def near(self, start_ns: int, end_ns: int) -> list[WaitingTrace]:
+        """Return the same by clocks as they were known when last asked, which costs less."""
+        found = self._traces_sorted
+        if found is None:
+            return self.traces_between(start_ns, end_ns)
+        first = bisect_left(found, start_ns, key=_trace_start)
+        return found[first : bisect_right(found, end_ns, lo=first, key=_trace_start)]
+
     def until(self, end_ns: int) -> tuple[int, int, int]:
         """Count what started up to a time.
 
@@ -253,7 +288,7 @@ class Slot:
             return 0, 0, 0
         traces = self._sorted_traces()
         number = bisect_right(traces, end_ns, key=_trace_start)
-        span_ns = traces[number - 1].start_ns - traces[0].start_ns if number else 0
+        span_ns = traces[number - 1].at_ns - traces[0].at_ns if number else 0
         if len(self.lookups) == 1:
             return number, 1, span_ns
         return number, bisect_right(self._sorted_lookups(), end_ns, key=_lookup_start), span_ns
@@ -274,6 +309,16 @@ class Slot:
 
     def _sorted_traces(self) -> list[WaitingTrace]:
         found = self._traces_sorted
+        clocks = self.clocks
+        if (
+            clocks is not None
+            and clocks.version
+            and (found is None or self._clocks_version != clocks.version)
+        ):
+            for trace in self.traces:
+                trace.skew_ns = clocks.offset_ns(trace.server, trace.start_ns)
+            self._clocks_version = clocks.version
+            found = None
         if found is None:
             found = self._traces_sorted = sorted(self.traces, key=_trace_start)
         return found
@@ -281,7 +326,8 @@ class Slot:
     def add_lookup(self, waiting: WaitingLookup) -> None:
         """Let a lookup wait here."""
         self.lookups[waiting] = None
-        self.version += 1
+        self.clocks = waiting.clocks
+        self._version += 1
         self._lookups_sorted = None
 
     def remove_lookup(self, waiting: WaitingLookup) -> None:
@@ -292,7 +338,7 @@ class Slot:
     def add_trace(self, waiting: WaitingTrace) -> None:
         """Let a server trace wait here."""
         self.traces[waiting] = None
-        self.version += 1
+        self._version += 1
         self._traces_sorted = None
 
     def remove_trace(self, waiting: WaitingTrace) -> None:
@@ -379,7 +425,7 @@ def _lookup_start(waiting: WaitingLookup) -> int:
 
 
 def _trace_start(waiting: WaitingTrace) -> int:
-    return waiting.start_ns
+    return waiting.at_ns
 
 
 def _span_order(span: Span) -> tuple[int, bytes]:
