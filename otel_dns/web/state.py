@@ -12,7 +12,7 @@ from otel_dns.web.overview import FAILED_SQL, totals
 from otel_dns.web.pods import sufferers
 from otel_dns.web.shapes import Change, Coverage, Finding, Labelled, State, Totals
 from otel_dns.web.situation import Course, PluginTime, Seen, Situation, Stats, Trouble
-from otel_dns.web.subjects import plugin_times, seen
+from otel_dns.web.subjects import plugin_times, seen, traced_share
 
 # A query that was repeated after glibc's shortest timeout counts too: where the server itself waits
 # for its upstream meanwhile, the breakdown has the time there.
@@ -135,6 +135,19 @@ def _coverage(answering: Answering, asked: Asked, all_of: Totals, live: Live) ->
             explanation="Of lookups joined by ids, marks or trace context rather than by time.",
         ),
     ]
+    traced = traced_share(answering, asked)
+    if traced:
+        shown.append(
+            Coverage(
+                label="queries with plugins' times",
+                value=share(traced) if traced == 1 else f"{share(traced)}: estimates",
+                enough=True,
+                explanation=(
+                    "Queries with CoreDNS's own spans. Where it traces one in N, what is said of"
+                    " plugins is an estimate from those."
+                ),
+            )
+        )
     if row["explained"]:
         part = float(row["unexplained"] or 0) / float(row["explained"])
         shown.append(

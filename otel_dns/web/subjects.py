@@ -58,8 +58,21 @@ def servers(answering: Answering, asked: Asked) -> Servers:
     return Servers(
         servers=_subjects(answering, asked, "server"),
         plugins=_subjects(answering, asked, "plugin"),
+        traced=traced_share(answering, asked),
         upstreams=_subjects(answering, asked, "upstream"),
     )
+
+
+def traced_share(answering: Answering, asked: Asked) -> float:
+    """What part of all queries came with CoreDNS's own spans, and so with plugins' times."""
+    (row,) = answering.rows(
+        f"""
+        SELECT count(*) AS queries, count(*) FILTER (source = '{semconv.SOURCE_TRACE}') AS traced
+        FROM (SELECT unnest(hops).source AS source FROM lookups)
+        """,
+        asked,
+    )
+    return float(row["traced"] / row["queries"]) if row["queries"] else 0.0
 
 
 def _subjects(answering: Answering, asked: Asked, kind: str) -> list[Subject]:

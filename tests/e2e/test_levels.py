@@ -1,5 +1,6 @@
 """Evidence levels 1 to 3 on real programs: what each lets otel-dns join, and with what detail."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,6 +158,13 @@ def test_level_3_sampled_traces_beside_dnstap(lab, processor, output) -> None:
     for name, lookup in lookups.items():
         sampled = any(query in with_plugins for query in lookup.queries)
         assert unseen(lookups)[name] == (None if sampled else "not_sampled")
+    # Figures of plugins say how many queries they are of.
+    _, told = lab.http_get(f"{processor.http_url}/metrics")
+    traced = re.search(
+        rb'otel_dns_server_traced_queries_total\{otel_dns_server="coredns-3"\} (\d+)', told
+    )
+    assert traced is not None
+    assert int(traced[1]) == len(with_plugins)
 
 
 def test_level_3_traces_that_were_lost(lab, processor, output) -> None:

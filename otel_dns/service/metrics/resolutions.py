@@ -110,6 +110,13 @@ class ResolutionMetrics:
             "Queries of which a server told, by whether they belong to a known lookup.",
             semconv.SERVER_INSTANCE, semconv.DNS_RESPONSE_CODE, semconv.JOINED,
         )  # fmt: skip
+        self._traced = self._family(
+            Counter, semconv.METRIC_TRACED_QUERIES, "{query}",
+            "Queries of which a server's spans told: those that figures of plugins are of. Fewer "
+            "than otel_dns_server_queries_total where CoreDNS traces one query in N: then those "
+            "figures are estimates.",
+            semconv.SERVER_INSTANCE,
+        )  # fmt: skip
         self._skew = self._family(
             Gauge, semconv.METRIC_CLOCK_SKEW, "s",
             "What is added to a server's times to bring them to the clock of a client's node.",
@@ -190,7 +197,10 @@ class ResolutionMetrics:
         server, rcode = _server(trace), trace.rcode
         self._queries.at(server, rcode, joined).add()
         names = tuple([span.name for span in trace.spans])
-        self._plugin_times.add(server, rcode, names, own.own_ns, lead)
+        if trace.source == semconv.SOURCE_TRACE:
+            # What messages tell of a server is not one plugin's time.
+            self._traced.at(server).add()
+            self._plugin_times.add(server, rcode, names, own.own_ns, lead)
         if semconv.CONNECT_SPAN not in names:
             return
         for span in trace.spans:
