@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from otel_dns import semconv
+from otel_dns.join.exchange import is_made
 from otel_dns.join.joiner import Late, Outcome, Released
 from otel_dns.join.search_keys import name_key, search_keys, server_key
-from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution
+from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution, Span
 from otel_dns.wire.otlp import (
     double_attribute,
     hex_attribute,
     int_attribute,
+    move,
     rewrite,
     word_attribute,
 )
@@ -107,9 +109,14 @@ def _server_spans(
 def _unrecorded(resolution: Resolution) -> Iterator[tuple[Origin, bytes]]:
     """There is no lookup span to hang anything under: CoreDNS's own spans stay as they came."""
     for joined in resolution.join.traces:
-        if joined.trace.source == semconv.SOURCE_TRACE:
-            for span in joined.trace.spans:
-                yield span.origin, span.raw
+        for span in as_it_came(joined):
+            yield span.origin, span.raw
+
+
+def as_it_came(joined: JoinedTrace) -> list[Span]:
+    """Return the spans of a server trace that a server sent, with the times that it gave."""
+    spans = [span for span in joined.trace.spans if not is_made(span)]
+    return [move(span, -joined.skew_ns) for span in spans] if joined.skew_ns else spans
 
 
 def _late_span(late: Late) -> bytes:

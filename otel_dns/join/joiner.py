@@ -27,9 +27,10 @@ from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
 from otel_dns.join.recognise import server_trace_of
 from otel_dns.join.skew import NodeClocks, Skew, bounds_of, moved
+from otel_dns.join.tie import is_bare, is_untied, ties
 from otel_dns.join.timeline import add_up, timeline
 from otel_dns.join.unseen import Unseen, explained
-from otel_dns.join.waiting import Claim, Slots, WaitingLookup, WaitingTrace
+from otel_dns.join.waiting import Claim, Slot, Slots, WaitingLookup, WaitingTrace
 from otel_dns.model import (
     ClientQuery,
     Join,
@@ -138,6 +139,9 @@ class Joiner:
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
         self._unseen = Unseen()
         self._infer_from_ns = 0
+        self._untied = self._rooted = False
+        """Whether there have ever been messages that do not say of which trace they are, and
+        spans."""
         self._early_queries = EarlyQueries(self.settings.trace_wait_ns, self.settings.max_lookups)
         self._server_spans = self._messages = 0
         self._bytes = 0
@@ -262,6 +266,8 @@ class Joiner:
         """Take in a message of dnstap or of a log."""
         if message.trace_id:
             self._unseen.traced(message.server)
+        else:
+            self._untied = True
         waiting = self._trace_of(message, now_ns)
         if waiting is None:
             self.counts["messages_late"] += 1
@@ -341,6 +347,7 @@ class Joiner:
         """A root has come: let lookups see the trace."""
         try:
             waiting.add_root(root)
+            self._rooted = True
         except MalformedError:
             self.counts["bad_root"] += 1
             return
@@ -369,6 +376,10 @@ class Joiner:
     def _settle(self, due: list[WaitingLookup]) -> None:
         """Resolve lookups that have waited long enough, together: they share slots fairly."""
         for waiting in due:
+            if self._untied and self._rooted:
+                self._tie_claimed(waiting)
+                for key in waiting.candidates:
+                    self._tie(self._slots[key])
             self._join_own_trace(waiting)
             for trace, claim in sorted(waiting.claimed.items(), key=_claim_order):
                 if trace.header is not None:
@@ -558,6 +569,47 @@ class Joiner:
         if len(self._resolved) > self.settings.max_remembered:
             self._resolved.popitem(last=False)
 
+    # -- messages and spans of one query --------------------------------------------------------
+
+    def _tie(self, slot: Slot) -> None:
+        """Put messages without a trace id to the spans of their query, or leave them out."""
+        if len(slot.traces) < 2:
+            return
+        untied = [one for one in slot.traces if self._is_untied(one)]
+        bare = [one for one in slot.traces if is_bare(one)]
+        if not untied or not bare:
+            return
+        for told, trace in list(ties(untied, bare)):
+            if trace is None:
+                self._release(told, "ambiguous")
+            else:
+                self._merge(told, trace)
+
+    def _tie_claimed(self, waiting: WaitingLookup) -> None:
+        for told in [one for one in waiting.claimed if self._is_untied(one)]:
+            header = told.header
+            slot = header and self._slots.get((header.client, header.name, header.type))
+            if slot:
+                for _, trace in list(ties([told], [one for one in slot.traces if is_bare(one)])):
+                    if trace is not None:
+                        self._merge(told, trace)
+
+    def _is_untied(self, trace: WaitingTrace) -> bool:
+        # A server that gives ids leaves them out where it did not trace: there are no spans then.
+        return is_untied(trace) and not self._unseen.is_traced(trace.messages[0].server)
+
+    def _merge(self, told: WaitingTrace, trace: WaitingTrace) -> None:
+        messages = list(told.messages)
+        self._forget(told, None)
+        self.counts["messages_tied"] += len(messages)
+        for message in messages:
+            trace.add_message(message)
+            self._messages += 1
+            self._hold(trace, _MESSAGE_BYTES)
+            self._ladder.add_message(trace, message)
+        if trace.claim is not None:
+            self._slots.remove_trace(trace)
+
     # -- server traces that leave -------------------------------------------------------------
 
     def _expire(self, now_ns: int) -> None:
@@ -588,6 +640,8 @@ class Joiner:
         for waiting in [one for one in due if one.header is None]:
             self._release(waiting, "no_root")
         for waiting in sorted((one for one in due if one.header is not None), key=_trace_order):
+            if waiting.slot is not None and self._untied and self._rooted:
+                self._tie(waiting.slot)
             if waiting.key not in self._traces:
                 continue  # it went with another
             if self.settings.infer and waiting.slot is not None and not waiting.disputed:

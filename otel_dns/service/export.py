@@ -12,7 +12,7 @@ from typing import Final
 
 from otel_dns import semconv
 from otel_dns.join import Late, Outcome, Released
-from otel_dns.join.annotate import encode
+from otel_dns.join.annotate import as_it_came, encode
 from otel_dns.model import Origin, Resolution, Span
 from otel_dns.service.settings import Export
 from otel_dns.wire import otlp
@@ -84,13 +84,15 @@ class ExportPolicy:
     def _unrecorded(self, resolution: Resolution) -> Iterator[tuple[Origin, bytes]]:
         for joined in resolution.join.traces:
             trace = joined.trace
-            if trace.source != semconv.SOURCE_TRACE:
-                self.counts["server_spans_left_out_made"] += len(trace.spans)
+            spans = as_it_came(joined)
+            self.counts["server_spans_left_out_made"] += len(trace.spans) - len(spans)
+            if not spans:
                 continue
             if self._wants(trace.root, trace.rcode):
-                yield from ((span.origin, self._kind(span.raw)) for span in trace.spans)
+                self._remember(trace.root.trace_id)
+                yield from ((span.origin, self._kind(span.raw)) for span in spans)
             else:
-                self.counts["server_spans_left_out_unrecorded"] += len(trace.spans)
+                self.counts["server_spans_left_out_unrecorded"] += len(spans)
 
     def _released(self, released: Released) -> Iterator[tuple[Origin, bytes]]:
         spans = released.spans
