@@ -212,8 +212,16 @@ def read_span(raw: bytes, origin: Origin) -> Span:
     return span_of(read, raw, origin)
 
 
-def span_of(read: ProtoSpan, raw: bytes, origin: Origin) -> Span:
+def span_of(
+    read: ProtoSpan, raw: bytes, origin: Origin, ids: dict[bytes, bytes] | None = None
+) -> Span:
     """Take ids, name and times from a span that protobuf has read.
+
+    Args:
+        read: the span as protobuf read it.
+        raw: its bytes.
+        origin: under what it came.
+        ids: those of the request's other spans so far: one that comes again is held once.
 
     Raises:
         MalformedError: a backend would refuse this span for ids of a wrong length.
@@ -221,6 +229,10 @@ def span_of(read: ProtoSpan, raw: bytes, origin: Origin) -> Span:
     trace_id, span_id, parent_id = read.trace_id, read.span_id, read.parent_span_id
     if len(trace_id) != 16 or len(span_id) != 8 or len(parent_id) not in _PARENT_SIZES:
         raise MalformedError(wrong_ids(read))
+    if ids is not None:
+        trace_id = ids.setdefault(trace_id, trace_id)
+        span_id = ids.setdefault(span_id, span_id)
+        parent_id = ids.setdefault(parent_id, parent_id)
     return Span(
         trace_id, span_id, parent_id, sys.intern(read.name),
         read.start_time_unix_nano, read.end_time_unix_nano, raw, origin,
