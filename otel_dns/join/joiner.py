@@ -56,9 +56,10 @@ _MAX_MESSAGES: Final = 256
 """Messages of one query that are kept: two of its own, two for every attempt at an upstream."""
 _DISORDER_NS: Final = 2 * SECOND
 """So much later than what came after it a server trace may arrive: reporters send every second."""
-_LOOKUP_BYTES: Final = 1_200
+_LOOKUP_BYTES: Final = 2_500
 _SLOT_BYTES: Final = 250
-_SPAN_BYTES: Final = 300
+_TRACE_BYTES: Final = 1_700
+_SPAN_BYTES: Final = 400
 _MESSAGE_BYTES: Final = 700
 """What is held for each beside its own bytes, about."""
 
@@ -322,6 +323,8 @@ class Joiner:
 
     def _new_trace(self, key: Hashable, now_ns: int) -> WaitingTrace:
         waiting = WaitingTrace(key, now_ns + self.settings.trace_wait_ns)
+        waiting.size = _TRACE_BYTES
+        self._bytes += _TRACE_BYTES
         self._traces[key] = waiting
         return waiting
 
@@ -447,6 +450,7 @@ class Joiner:
         if shared.header is None:
             self._slots.remove_trace(shared)
         if not shared.spans:
+            self._bytes -= shared.size
             del self._traces[trace_id]
 
     def _told_of(self, served: context.Served) -> WaitingTrace | None:

@@ -137,6 +137,9 @@ class Export(Section, frozen=True):
     unmatched: Unmatched = _default(Unmatched())
     server_span_kind: Literal["keep", "internal"] = "keep"
     """``internal``: CoreDNS's SERVER spans do not draw edges in service maps."""
+    tenant_keys: tuple[str, ...] = ()
+    """Attributes of a lookup's resource, such as ``tenant.id``, that its server spans get too.
+    What goes by them (``load_balancing``, a backend's tenants) keeps a trace together."""
 
 
 class ClientTls(Section, frozen=True):
