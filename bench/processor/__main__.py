@@ -136,6 +136,10 @@ def measure(traces: int, runs: int, waiting_traces: int) -> dict[str, float | in
             flat[f"{name}.{key}"] = round(statistics.median(values), 3)
         values = figures["us_per_span"]
         flat[f"{name}.us_spread"] = round(max(values) - min(values), 3)
+    passing = [otlp.build((core.OTHER, span) for group in otlp.cut(raw) for span in group.spans)
+               for raw in raws]  # fmt: skip
+    through = cost(SUBJECTS["otel_dns_default"], passing, spans, all_out=True)
+    flat["otel_dns_passing.us_per_span"] = round(through["us_per_span"], 3)
     few = cost(SUBJECTS["otel_dns_default"], sparse, sparse_spans, all_out=False)
     flat["otel_dns_5_percent_instrumented.us_per_span"] = round(few["us_per_span"], 3)
     if waiting_traces:
