@@ -6,8 +6,10 @@ people search for is a single string on the lookup span: Jaeger matches tags of 
 equality.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
+
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from otel_dns import semconv
 from otel_dns.join.exchange import is_made
@@ -40,7 +42,12 @@ def encode(outcome: Outcome, *, servers: bool = True) -> Iterator[tuple[Origin, 
             yield from _unrecorded(outcome)
             return
         keys = search_keys(outcome)
-        yield outcome.lookup.span.origin, _lookup_span(outcome, keys)
+        lookup_span = _lookup_span(outcome, keys)
+        if servers and outcome.join.apart:
+            yield outcome.lookup.span.origin, lookup_span + _links(outcome.join.traces)
+            yield from _apart(outcome.join.traces)
+            return
+        yield outcome.lookup.span.origin, lookup_span
         if servers:
             keys += name_key(outcome)
             for joined in outcome.join.traces:
@@ -104,6 +111,19 @@ def _server_spans(
         else:
             parent_id = span.parent_id or above
         yield span.origin, rewrite(span, trace_id, parent_id, attributes)
+
+
+def _links(traces: Sequence[JoinedTrace]) -> bytes:
+    """Encode links to the servers that the client asked: they are in traces of their own."""
+    roots = [joined.trace.root for joined in traces if not joined.hop]
+    links = [ProtoSpan.Link(trace_id=root.trace_id, span_id=root.span_id) for root in roots]
+    return ProtoSpan(links=links).SerializeToString()
+
+
+def _apart(traces: Sequence[JoinedTrace]) -> Iterator[tuple[Origin, bytes]]:
+    for joined in traces:
+        for span in joined.trace.spans:
+            yield span.origin, move(span, -joined.skew_ns).raw if joined.skew_ns else span.raw
 
 
 def _unrecorded(resolution: Resolution) -> Iterator[tuple[Origin, bytes]]:

@@ -75,6 +75,8 @@ class JoinSettings:
     """A server trace waits so long for its lookup, whose span comes only when it has ended."""
     tolerance_ns: int = 2_000_000
     """How far the two clocks may be apart."""
+    leave_groups: bool = False
+    """Whether the server traces of interchangeable lookups stay in traces of their own."""
     infer: bool = False
     """Whether lookups are made of server traces that no known lookup claims."""
     max_lookups: int = 100_000
@@ -400,6 +402,11 @@ class Joiner:
             self._slots.remove_lookup(decision.lookup)
             if decision.given:
                 given = [trace for trace, _ in decision.given]
+                decision.lookup.apart = (
+                    self.settings.leave_groups
+                    and decision.group_size > 1
+                    and not decision.lookup.traces
+                )
                 decision.lookup.clocks_known = not decision.lookup.clocks.doubts(
                     decision.lookup, given
                 )
@@ -524,7 +531,7 @@ class Joiner:
             self.counts["server_spans_joined"] += len(waiting.spans)
             self.counts["messages_joined"] += len(waiting.messages)
         destination = None
-        if owner.lookup.recorded:  # else there is no trace to go with
+        if owner.lookup.recorded and not owner.apart:  # else there is no trace to go with
             destination = _Destination(
                 owner.lookup.span.trace_id, parent, not waiting.rooted, skew_ns
             )
@@ -554,7 +561,7 @@ class Joiner:
                     confidence = min(confidence, _CLOCKS_UNKNOWN)
                     self.counts["lookups_clocks_unknown"] += 1
             confidence *= waiting.claims_confidence * waiting.hops_confidence
-            join = Join(traces, method, confidence, group_size)
+            join = Join(traces, method, confidence, group_size, waiting.apart)
             self.counts["lookups_joined"] += 1
         else:
             join = Join((), semconv.METHOD_NONE, 0.0)

@@ -79,6 +79,8 @@ class Join(Struct, frozen=True, gc=False):
     """Calibrated probability that all of it is right; 0 when nothing was joined."""
     group_size: int = 1
     """Of how many interchangeable lookups this is one: which of them is whose nobody can know."""
+    apart: bool = False
+    """Its server traces stay in traces of their own, and the lookup's span links to them."""
 
     @property
     def certainty(self) -> str:

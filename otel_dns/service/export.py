@@ -77,7 +77,10 @@ class ExportPolicy:
                 len(joined.trace.spans) for joined in traces
             )
             return encode(resolution, servers=False)
-        if self._what == "notable":
+        if resolution.join.apart:
+            for joined in traces:
+                self._remember(joined.trace.root.trace_id)
+        elif self._what == "notable":
             self._remember(resolution.lookup.span.trace_id)
         return self._encode_all(resolution)
 
