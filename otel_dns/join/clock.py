@@ -201,14 +201,15 @@ class Clock:
         Returns:
             Whether the offset has changed.
         """
-        if self.known or self._news * 4 < len(self._pending):
-            return False
-        self._news = 0
-        found = search(self._pending)
-        if found is None:
-            return False
-        self._seen = found.share
-        return self._find(Piece(0, True, found.at_ns, found.offset_ns, found.rate))
+        changed = False
+        while not self.known and self._news * 4 >= len(self._pending) > 0:
+            self._news = 0
+            found = search(self._pending)
+            if found is None:
+                break
+            self._seen = found.share
+            changed |= self._find(Piece(0, True, found.at_ns, found.offset_ns, found.rate))
+        return changed
 
     def _hold(self, start_ns: int, differences: Sequence[int]) -> None:
         self._until_held -= 1
@@ -240,21 +241,14 @@ class Clock:
         self._add(self.pieces[-1]._replace(since_ns=self._matched_ns, known=False))
 
     def _find(self, piece: Piece) -> bool:
-        before = self.pieces[-1]
-        pending = list(self._pending)
+        before, pending = self.pieces[-1], list(self._pending)
+        explained = [_explained(piece, sight) for sight in pending]
+        first = next((at for at, one in enumerate(explained) if one is not None), 0)
+        first_ns = pending[first].start_ns
         self._let_go()
         self.known = True
         self._samples.clear()
         self._jumping = 0
-        explained = []
-        for start_ns, differences in pending:
-            there = piece.at(start_ns)
-            nearest = min(
-                differences, key=lambda one: abs(there - one - FIRST_GAP_NS), default=None
-            )
-            if nearest is not None and -EARLY_NS <= there - nearest - FIRST_GAP_NS <= LATE_NS:
-                explained.append((start_ns, nearest))
-        first_ns = explained[0][0] if explained else pending[0].start_ns
         self._straight_ns = first_ns
         if before.since_ns == -inf:
             self.pieces[-1] = piece._replace(since_ns=-inf)
@@ -263,9 +257,13 @@ class Clock:
         else:
             self._add(piece._replace(since_ns=first_ns))
         changed = bool(piece.offset_ns or piece.rate or before.offset_ns or before.rate)
-        for start_ns, difference_ns in explained:
-            self._matched_ns = start_ns
-            changed |= self._follow(start_ns, difference_ns + FIRST_GAP_NS)
+        self._until_ns = self._matched_ns = first_ns - 1
+        for sight in pending[first:]:
+            difference_ns = _explained(self.pieces[-1], sight) if self.known else None
+            if difference_ns is None:
+                changed |= self.missed(sight.start_ns, sight.differences, chance=False)
+            else:
+                changed |= self.matched(sight.start_ns, difference_ns, chance=False)
         return changed
 
     def _follow(self, start_ns: int, offset_ns: int) -> bool:
@@ -349,6 +347,15 @@ class Clock:
         else:
             self._add(piece)
         return offset_ns != before.offset_ns
+
+
+def _explained(piece: Piece, sight: Sight) -> int | None:
+    """Return which difference of a lookup is on time; nothing if none is."""
+    expected_ns = piece.at(sight.start_ns) - FIRST_GAP_NS
+    nearest = min(sight.differences, key=lambda one: abs(expected_ns - one), default=None)
+    if nearest is not None and -EARLY_NS <= expected_ns - nearest <= LATE_NS:
+        return nearest
+    return None
 
 
 def _agreed(bounds: Iterable[_Bounds]) -> list[_Bounds]:

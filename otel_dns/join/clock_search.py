@@ -10,7 +10,7 @@ every other one far behind: lookups that come as regularly as a clock have sever
 then nobody can know.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from math import log
 from typing import Final, NamedTuple
@@ -53,7 +53,7 @@ class Sight(NamedTuple):
     """One lookup."""
 
     start_ns: int
-    differences: Collection[int]
+    differences: Sequence[int]
     """Between its start and server traces of its first question, nanoseconds, none further than
     :data:`REACH_NS`."""
 

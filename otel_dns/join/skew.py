@@ -89,7 +89,7 @@ class NodeClocks:
     def _follow(self, waiting: "WaitingLookup", slot: "Slot") -> None:
         """Learn of the server traces of a lookup's first question."""
         start_ns = waiting.lookup.start_ns
-        near = slot.near(start_ns - _ELSEWHERE_NS, start_ns + LATE_NS + 2 * FIRST_GAP_NS)
+        near = slot.traces_between(start_ns - _ELSEWHERE_NS, start_ns + LATE_NS + 2 * FIRST_GAP_NS)
         best: tuple[int, int, Clock] | None = None
         chance = False
         for trace in near:
@@ -109,7 +109,7 @@ class NodeClocks:
             if all(clock.known for clock in self._clocks.values()):
                 return
         differences: dict[str, list[int]] = {}
-        for trace in slot.near(start_ns - REACH_NS, start_ns + REACH_NS):
+        for trace in slot.traces_between(start_ns - REACH_NS, start_ns + REACH_NS):
             differences.setdefault(trace.server, []).append(start_ns - trace.start_ns)
         for server, some in differences.items():
             clock = self._clock(server)
