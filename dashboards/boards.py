@@ -208,6 +208,12 @@ def _joined() -> str:
     return q.total(q.rate(q.JOINS, f'{_IN_NAMESPACE},{q.METHOD}!="none"'))
 
 
+def _traced_share(*by: str) -> str:
+    """What part of all queries figures of plugins are of."""
+    traced = q.total(q.rate(q.TRACED_QUERIES, _ON_SERVER), *by)
+    return f"({traced} / {q.total(q.rate(q.SERVER_QUERIES, _ON_SERVER), *by)})"
+
+
 @_board("plugins")
 def plugins() -> dashboard.Dashboard:
     """CoreDNS from inside: which plugin, which instance."""
@@ -216,8 +222,9 @@ def plugins() -> dashboard.Dashboard:
         _dashboard(
             "plugins",
             "DNS / Plugins and servers",
-            "Own time of CoreDNS's plugins: a plugin's span less what it waited for. Estimates "
-            "where CoreDNS traces one query in N.",
+            "Own time of CoreDNS's plugins: a plugin's span less what it waited for. Where CoreDNS "
+            "traces one query in N these are estimates from the traced ones: *Queries with "
+            "plugins' times* says from how many.",
             _variable("server", "Server", q.PLUGIN_DURATION + "_count", q.SERVER),
         ),
         (
@@ -237,9 +244,28 @@ def plugins() -> dashboard.Dashboard:
                     "What a traced query spends on the whole.",
                     query(
                         f"{q.total(q.rate(f'{q.PLUGIN_DURATION}_sum', _ON_SERVER), q.PLUGIN)}"
-                        f" / on() group_left() {q.total(q.rate(q.SERVER_QUERIES, _ON_SERVER))}",
+                        f" / on() group_left() {q.total(q.rate(q.TRACED_QUERIES, _ON_SERVER))}",
                         by_plugin,
                     ),
+                    stacked=True,
+                ),
+                lines(
+                    "Queries with plugins' times",
+                    "Of all that servers told of. Below 1 CoreDNS traces one query in N, and what "
+                    "this page says of plugins is an estimate from that share.",
+                    query(_traced_share(q.SERVER), f"{{{{{q.SERVER}}}}}"),
+                    unit="percentunit",
+                ),
+                lines(
+                    "Time in plugins, scaled up to all queries (estimate)",
+                    "Seconds a second, of all queries: those of traced ones by the share that is "
+                    "traced. Exact where all are.",
+                    query(
+                        f"{q.total(q.rate(f'{q.PLUGIN_DURATION}_sum', _ON_SERVER), q.PLUGIN)}"
+                        f" / on() group_left() {_traced_share()}",
+                        by_plugin,
+                    ),
+                    unit="none",
                     stacked=True,
                 ),
                 heat(
@@ -272,12 +298,12 @@ def plugins() -> dashboard.Dashboard:
                     "One that stands out is short of CPU, or is asked what the others are not.",
                     query(
                         f"{q.total(q.rate(f'{q.PLUGIN_DURATION}_sum', _ON_SERVER), q.SERVER)}"
-                        f" / {q.total(q.rate(q.SERVER_QUERIES, _ON_SERVER), q.SERVER)}",
+                        f" / {q.total(q.rate(q.TRACED_QUERIES, _ON_SERVER), q.SERVER)}",
                         f"{{{{{q.SERVER}}}}}",
                     ),
                 ),
                 lines(
-                    "Traced queries, by server and rcode",
+                    "Queries, by server and rcode",
                     "Queries of which spans or dnstap told.",
                     query(
                         q.total(q.rate(q.SERVER_QUERIES, _ON_SERVER), q.SERVER, q.RCODE),
@@ -294,6 +320,29 @@ def plugins() -> dashboard.Dashboard:
                         "{{instance}}",
                     ),
                     unit="percentunit",
+                ),
+                lines(
+                    "Queries of CoreDNS, all of them",
+                    "Its own metrics, also of queries that nobody traces.",
+                    query(
+                        "sum by (instance) (rate(coredns_dns_requests_total[$__rate_interval]))",
+                        "{{instance}}",
+                    ),
+                    unit="reqps",
+                ),
+                lines(
+                    "Panics, and upstreams that fail health checks",
+                    "Its own metrics. Nothing here is what you want.",
+                    query(
+                        "sum(increase(coredns_panics_total[$__rate_interval])) or vector(0)",
+                        "panics",
+                    ),
+                    query(
+                        "sum(increase(coredns_proxy_healthcheck_failures_total[$__rate_interval]))"
+                        " or vector(0)",
+                        "failed health checks",
+                    ),
+                    unit="short",
                 ),
                 lines(
                     "Processor time",

@@ -19,6 +19,7 @@ JOINS: Final = prometheus_name(semconv.METRIC_JOINS, "{lookup}") + "_total"
 PLUGIN_DURATION: Final = prometheus_name(semconv.METRIC_PLUGIN_DURATION, "s")
 UPSTREAM_DURATION: Final = prometheus_name(semconv.METRIC_UPSTREAM_DURATION, "s")
 SERVER_QUERIES: Final = prometheus_name(semconv.METRIC_SERVER_QUERIES, "{query}") + "_total"
+TRACED_QUERIES: Final = prometheus_name(semconv.METRIC_TRACED_QUERIES, "{query}") + "_total"
 CLOCK_SKEW: Final = prometheus_name(semconv.METRIC_CLOCK_SKEW, "s")
 OVERFLOWED: Final = prometheus_name(semconv.METRIC_OVERFLOWED, "{measurement}") + "_total"
 

@@ -32,10 +32,8 @@ from otel_dns.history.history import History
 from otel_dns.history.where import Where
 from otel_dns.web.access import EVERYTHING
 from otel_dns.web.advice import advice
-from otel_dns.web.answering import Answering
 from otel_dns.web.asked import Asked, Window
 from otel_dns.web.live import Live
-from otel_dns.web.settings import PageSettings
 from otel_dns.web.state import state
 
 _WIDTH: Final = 120
@@ -106,10 +104,9 @@ class Report:
         )
         self._where = Where(since_ns=self._since, until_ns=self._until)
         self._totals = totals
-        answering = Answering(PageSettings(history.directory, threads=2, question_s=120.0))
         asked = Asked(Window(self._since, self._until), EVERYTHING)
-        self._state = state(answering, asked, Live(""))
-        self._advised = advice(answering, asked)
+        self._state = state(history, asked, Live(""))
+        self._advised = advice(history, asked)
 
     def data(self) -> dict[str, Any]:
         """Everything, for programs."""

@@ -23,13 +23,21 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class Extent:
+    """How far lookups reach."""
+
+    lookups: int
+    first_at: int | None
+    last_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """Everything in a period, summed up."""
 
     lookups: int
-    """With a client's span; the numbers below are of these."""
     inferred: int
-    """Beside them, known by server evidence alone."""
+    """Of them, known by server evidence alone: these claim no latency, and count as no join."""
     failed: int
     """Ended without an answer."""
     not_found: int
@@ -37,11 +45,25 @@ class Totals:
     sure: int
     exact: int
     """Joined by a method that identifies every query, rather than by time."""
+    exact_queries: int
+    """Queries of those."""
+    client_queries: int
+    """Queries of lookups that are not inferred."""
     queries: int
     waste_queries: int
     waste_ns: int
     retries: int
     pods: int
+    clients: int
+    """Addresses that were seen to ask."""
+    clients_told: int
+    """Addresses from which lookup spans came."""
+    clients_waited: int
+    """Addresses with a lookup that waited for a timeout."""
+    joined_ns: int
+    """Time of joined lookups, and of it ..."""
+    unexplained_ns: int
+    """... what no evidence attributes to anything."""
     first_at: int | None
     last_at: int | None
     latency: Latency
@@ -57,11 +79,31 @@ class Point:
     """Where the step begins."""
     lookups: int
     failed: int
-    not_found: int
-    queries: int
-    waste_queries: int
+    joined: int
+    certainties: Mapping[str, int]
+    """Of joined lookups."""
     latency: Latency
     segments: Mapping[str, int]
+    """Time of joined lookups by segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strain:
+    """What went wrong in one step of time."""
+
+    at: int
+    is_before: bool
+    """In the time before the period."""
+    lookups: int
+    failed: int
+    total_ns: int
+    waited: int
+    """Waited for a timeout, whatever came of it."""
+    waiting_ns: int
+    timeouts: int
+    """Ended with one."""
+    server_failures: int
+    waste_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +140,6 @@ class PluginTime:
 
 
 @dataclass(frozen=True, slots=True)
-class PluginPoint:
-    """Own time of one plugin at one server in one step of time."""
-
-    at: int
-    plugin: str
-    server: str
-    queries: int
-    p50_ns: int
-    p95_ns: int
-    p99_ns: int
-
-
-@dataclass(frozen=True, slots=True)
 class ServerTime:
     """One server instance."""
 
@@ -143,41 +172,99 @@ class UpstreamTime:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class Subject:
+    """A server, plugin or upstream, by name, over all else."""
+
+    name: str
+    queries: int
+    """Or exchanges."""
+    failed: int
+    traced: int
+    """Queries that came with the server's own spans."""
+    total_ns: int
+    p50_ns: int | None
+    p95_ns: int | None
+    p99_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectPoint(Subject):
+    """The same in one period, or in one step of it."""
+
+    is_before: bool
+    """Of the time before the period."""
+    at: int | None
+    """Where the step begins; None: all of the period."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
     """One cell of a heat map: so many in one step of time and one class of durations."""
 
     at: int
-    from_ns: int
-    """Durations from here, up to the next of :data:`otel_dns.history.questions.HEAT_BOUNDS`."""
+    bin: int
+    """Durations from ``10 ** (bin / PER_DECADE)`` nanoseconds,
+    :data:`otel_dns.history.questions.PER_DECADE`."""
     count: int
 
 
 @dataclass(frozen=True, slots=True)
-class Waste:
-    """What the search list costs one Pod's lookups of names that the list does not help with."""
+class Value:
+    """A value of a dimension, and how many lookups have it."""
+
+    value: str
+    lookups: int
+
+
+@dataclass(frozen=True, slots=True)
+class PodFigures:
+    """A Pod, node or namespace; what it is not told apart by is empty."""
 
     namespace: str
     pod: str
     node: str
-    resolver: str
-    ndots: int
-    """-1: unknown."""
     lookups: int
-    """All of the Pod's."""
-    wasteful: int
-    """Those that spent queries on the search list."""
+    failed: int
+    queries: int
+    waste_queries: int
+    suffered: int
+    """Lookups that failed, or made somebody wait."""
+    suffering_ns: int
+    """Their time, and some more for each that failed."""
+    suffers_since: int | None
+    suffers_of: str | None
+    """Their most frequent bottleneck."""
+    latency: Latency
+    segments: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """Answered lookups of one workload, for names with so many dots."""
+
+    namespace: str
+    workload: str
+    """The service, or the Pod where it has none."""
+    ndots: int
+    dots: int
+    as_it_is: bool
+    """The name was answered as it is, rather than completed by the search list."""
+    pod: str
+    """One of its Pods."""
+    lookups: int
     queries: int
     waste_queries: int
     waste_ns: int
-    max_dots: int
-    min_dots: int
-    """Dots in the names of wasteful lookups, at most and at least."""
-    search_hits: int
-    """Lookups of names with dots that a domain of the search list completed: what a lower ndots
-    would make slower, never wrong."""
-    min_hit_dots: int | None
-    names: tuple[str, ...]
-    """Some of the names."""
+
+
+@dataclass(frozen=True, slots=True)
+class WastedName:
+    """A name that one workload looks up in vain along its search list before it gets an answer."""
+
+    namespace: str
+    workload: str
+    name: str
+    waste_queries: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +307,7 @@ class Brief:
     waste_queries: int
     retries: int
     inferred: bool
+    segments: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +361,12 @@ class Kept:
     segments: Mapping[str, int]
     plugins: Mapping[str, int]
     """Own time by plugin, over all servers."""
+
+    @property
+    def brief(self) -> Brief:
+        """The lookup in one line of a list."""
+        columns = {name: self.row[name] for name in Brief.__dataclass_fields__ if name in self.row}
+        return Brief(segments=self.segments, **columns)
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Kept":

@@ -2,13 +2,13 @@
 
 import contextlib
 import logging
-import secrets
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import duckdb
 import ibis
@@ -17,7 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from otel_dns.history.files import files_of, is_whole
-from otel_dns.history.questions import EVERYTHING, Questions, plain
+from otel_dns.history.prepared import prepare
+from otel_dns.history.questions import EVERYTHING, Questions
+from otel_dns.history.questions.asking import Question
 from otel_dns.history.schema import SCHEMA
 from otel_dns.history.where import Where
 
@@ -26,6 +28,12 @@ MEMORY: Final = "1GB"
 _SPILL: Final = "4GB"
 _ATTEMPTS: Final = 3
 _NOTHING: Final = "nothing"
+_FILES: Final = "files"
+_READ: Final = "read_parquet({}, union_by_name = true, hive_partitioning = false)"
+_LISTINGS: Final = 256
+"""Periods whose files are remembered."""
+
+Answer = TypeVar("Answer")
 
 _log = logging.getLogger(__name__)
 
@@ -44,15 +52,26 @@ class HistoryError(Exception):
     """The history cannot be read, or not asked so."""
 
 
+class BusyError(HistoryError):
+    """Too many questions, or one that takes too long or too much."""
+
+
 class History(Questions):
     """Asks the questions of the files in a directory; a period's files only, where one is given.
 
-    One question at a time: another thread's waits. Files that turn out damaged are left out, and
-    the log names them (whoever writes the history sets them aside, see ``damaged``).
+    Thread-safe: so many questions run at once, others wait. Files that turn out damaged are left
+    out, and the log names them (whoever writes the history sets them aside, see ``damaged``).
     """
 
     def __init__(
-        self, directory: Path | str, *, threads: int = THREADS, memory: str = MEMORY
+        self,
+        directory: Path | str,
+        *,
+        threads: int = THREADS,
+        memory: str = MEMORY,
+        at_once: int = 1,
+        question_s: float | None = None,
+        look_s: float = 0,
     ) -> None:
         """Open a history; the directory need not be there yet.
 
@@ -60,13 +79,21 @@ class History(Questions):
             directory: where the service writes it.
             threads: of DuckDB, at most.
             memory: that DuckDB may take, such as ``1GB``; more goes to a temporary directory.
+            at_once: questions that run side by side.
+            question_s: seconds that one may take, and wait before that; None: no limit.
+            look_s: seconds for which the list of files is good.
 
         Raises:
             HistoryError: a limit that DuckDB does not understand.
         """
+        super().__init__(ibis.table(ibis.Schema.from_pyarrow(SCHEMA), name="lookups"))
         self.directory = Path(directory)
-        self.damaged: set[Path] = set()
-        self._lock = threading.RLock()
+        self.damaged: dict[Path, str] = {}
+        self._slots = threading.BoundedSemaphore(at_once)
+        self._lock = threading.Lock()
+        self._question_s = question_s
+        self._look_s = look_s
+        self._listings: dict[tuple[int | None, int | None], tuple[float, list[Path]]] = {}
         self._spill = tempfile.TemporaryDirectory(prefix="otel-dns-history-")
         self._limits: dict[str, Any] = {
             "threads": threads,
@@ -81,10 +108,8 @@ class History(Questions):
         except duckdb.Error as error:
             self._spill.cleanup()
             raise HistoryError(str(error)) from None
-        self._connection.register(_NOTHING, SCHEMA.empty_table())
-        # Stands for the files in expressions. Nobody can guess it: text replaces it.
-        self._name = f"lookups_{secrets.token_hex(8)}"
-        self._table = ibis.table(ibis.Schema.from_pyarrow(SCHEMA), name=self._name)
+        # A table: what is registered is known to one cursor only.
+        self._connection.from_arrow(SCHEMA.empty_table()).create(_NOTHING)
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -103,67 +128,99 @@ class History(Questions):
                 self._connection.close()
                 self._spill.cleanup()
 
-    def files(self, where: Where = EVERYTHING) -> list[Path]:
-        """List the files that hold a question's period."""
-        return [
-            path
-            for path in files_of(self.directory, where.since_ns, where.until_ns)
-            if path not in self.damaged
-        ]
+    def files(self, where: Where = EVERYTHING, *, anew: bool = False) -> list[Path]:
+        """List the files that hold a question's period; ``anew``: as of now, not a moment ago."""
+        period, now = (where.since_ns, where.until_ns), time.monotonic()
+        with self._lock:
+            listing = self._listings.get(period)
+            if anew or listing is None or now - listing[0] >= self._look_s:
+                if len(self._listings) >= _LISTINGS:
+                    self._listings.clear()
+                listing = self._listings[period] = (now, files_of(self.directory, *period))
+            return [path for path in listing[1] if path not in self.damaged]
 
-    def lookups(self, where: Where = EVERYTHING) -> ir.Table:
-        """Give the resolutions that a question is about, as an expression."""
-        return where.apply(self._table)
-
-    def answer(self, expression: ir.Table, where: Where = EVERYTHING) -> list[dict[str, Any]]:
+    def ask(
+        self, question: Question, where: Where = EVERYTHING, *fixed: Hashable, **bound: str | int
+    ) -> list[dict[str, Any]]:
         """Let DuckDB answer from the files of the period: rows as dicts.
 
         Raises:
+            BusyError: too many questions are waiting, or this one took too long or too much.
             HistoryError: it cannot; the message is DuckDB's.
         """
-        query = str(ibis.to_sql(expression, dialect="duckdb"))
-        with self._lock:
-            answered = self._try(
-                lambda source: self._connection.sql(
-                    query.replace(f'"{self._name}"', source)
-                ).to_arrow_table(),
-                where,
-            )
-        return plain(answered)
+        prepared, values = prepare(question, where, fixed, bound)
+
+        def answer(cursor: duckdb.DuckDBPyConnection, files: list[str]) -> list[dict[str, Any]]:
+            source = _READ.format(f"${_FILES}") if files else _NOTHING
+            given = {_FILES: files} if files else {}
+            # Not by way of Arrow: DuckDB would plan the question twice.
+            cursor.execute(prepared.of(source), {**values, **given})
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+        with self._slot():
+            return self._try(answer, where)
 
     def batches(self, where: Where = EVERYTHING) -> pa.RecordBatchReader:
-        """Give whole rows, in order of time, a batch after the other; nothing else meanwhile.
+        """Give whole rows, in order of time, a batch after the other.
 
         Raises:
             HistoryError: it cannot; the message is DuckDB's.
         """
-        query = str(ibis.to_sql(self.lookups(where).order_by("start_ns"), dialect="duckdb"))
-        files = self.files(where)
-        source = _read(files) if files else _NOTHING
-        with self._lock:
-            try:
-                return self._connection.sql(
-                    query.replace(f'"{self._name}"', source)
-                ).to_arrow_reader(1000)
-            except duckdb.Error as error:
-                raise HistoryError(str(error)) from None
+        prepared, values = prepare(_in_order, where, (), {})
 
-    def _try(self, ask: Callable[[str], pa.Table], where: Where) -> pa.Table:
+        def answer(cursor: duckdb.DuckDBPyConnection, files: list[str]) -> pa.RecordBatchReader:
+            source = _READ.format(f"${_FILES}") if files else _NOTHING
+            given = {_FILES: files} if files else {}
+            return cursor.sql(prepared.of(source), params={**values, **given}).to_arrow_reader(1000)
+
+        with self._slot():
+            return self._try(answer, where, close=False)
+
+    @contextlib.contextmanager
+    def _slot(self) -> Iterator[None]:
+        if not self._slots.acquire(timeout=self._question_s):
+            raise BusyError("too many questions at once; try again")
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    def _try(
+        self,
+        ask: Callable[[duckdb.DuckDBPyConnection, list[str]], Answer],
+        where: Where,
+        *,
+        close: bool = True,
+    ) -> Answer:
         """Ask of the files as they are; again without what turns out damaged, or is gone."""
         for attempt in range(_ATTEMPTS):
-            files = self.files(where)
+            files = self.files(where, anew=bool(attempt))
+            cursor = self._connection.cursor()
             try:
-                return ask(_read(files) if files else _NOTHING)
-            except duckdb.OutOfMemoryException as error:
-                raise HistoryError(f"{error} (give it more memory, or ask for less time)") from None
+                with _interrupted(cursor, self._question_s):
+                    return ask(cursor, [str(path) for path in files])
+            except duckdb.InterruptException:
+                raise BusyError(
+                    f"this took over {self._question_s:.0f} s; choose a shorter time"
+                ) from None
+            except duckdb.OutOfMemoryException:
+                raise BusyError(
+                    f"this needs more memory than the {self._limits['memory_limit']} that it may"
+                    " use; choose a shorter time, or give it more (--memory)"
+                ) from None
             except duckdb.Error as error:
                 gone = [path for path in files if not path.exists()]
-                bad = [path for path in files if path not in gone and not _is_readable(path)]
-                for path in bad:
-                    _log.warning("history: %s is damaged, and left out", path)
+                bad = {path: why for path in files if (why := _what_is_wrong(path))}
+                bad = {path: why for path, why in bad.items() if path not in gone}
+                for path, why in bad.items():
+                    _log.warning("history: %s is damaged, and left out: %s", path, why)
                 self.damaged.update(bad)
                 if not (gone or bad) or attempt + 1 == _ATTEMPTS:
                     raise HistoryError(str(error)) from None
+            finally:
+                if close:
+                    cursor.close()
         raise AssertionError("the last attempt returns or raises")
 
     def sql(self, query: str, where: Where = EVERYTHING, limit: int = 1000) -> pa.Table:
@@ -175,8 +232,9 @@ class History(Questions):
             HistoryError: DuckDB's message on what is wrong with the query.
         """
 
-        def ask(source: str) -> pa.Table:
+        def ask(_: duckdb.DuckDBPyConnection, files: list[str]) -> pa.Table:
             with contextlib.closing(duckdb.connect(config=self._limits)) as connection:
+                source = _READ.format(f"[{', '.join(map(_quoted, files))}]") if files else _NOTHING
                 connection.register(_NOTHING, SCHEMA.empty_table())
                 connection.execute(f"SET allowed_directories = [{_quoted(str(self.directory))}]")
                 connection.execute("SET enable_external_access = false")
@@ -186,7 +244,7 @@ class History(Questions):
                     connection.execute(f"CREATE VIEW {name} AS {definition}")
                 return _first(connection.sql(query), limit)
 
-        with self._lock:
+        with self._slot():
             return self._try(ask, where)
 
 
@@ -204,24 +262,37 @@ def _first(answer: duckdb.DuckDBPyRelation | None, limit: int) -> pa.Table:
     return pa.Table.from_batches(batches, reader.schema).slice(0, limit)
 
 
-def _read(files: Sequence[Path]) -> str:
-    listed = ", ".join(_quoted(str(path)) for path in files)
-    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
-
-
 def _quoted(text: str) -> str:
     doubled = text.replace("'", "''")
     return f"'{doubled}'"
 
 
-def _is_readable(path: Path) -> bool:
-    """Read a file through, checksums included."""
+def _what_is_wrong(path: Path) -> str:
+    """Read a file through, checksums included; empty: nothing is wrong with it."""
     try:
         if not is_whole(path):
-            return False
+            return "it has no beginning or no end"
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for _ in file.iter_batches(1024):
                 pass
-    except (OSError, pa.ArrowException):
-        return False
-    return True
+    except (OSError, pa.ArrowException) as error:
+        return str(error).splitlines()[0]
+    return ""
+
+
+def _in_order(kept: ir.Table) -> ir.Table:
+    return kept.order_by("start_ns")
+
+
+@contextlib.contextmanager
+def _interrupted(cursor: duckdb.DuckDBPyConnection, after_s: float | None) -> Iterator[None]:
+    """Interrupt what runs within after so long."""
+    if after_s is None:
+        yield
+        return
+    timer = threading.Timer(after_s, cursor.interrupt)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -213,7 +213,9 @@ class _Found:
             self.spans.append(
                 (len(self.hops), name, parent, start_ns, duration_ns, _spent(own_ns), peer)
             )
-            own_by_name[name] = own_by_name.get(name, 0) + own_ns
+            if root is not span or trace.source == semconv.SOURCE_TRACE:
+                own_by_name[name] = own_by_name.get(name, 0) + own_ns
+            # Else messages alone tell of this server: its time is not that of one plugin.
         self.left_out += max(len(trace.spans) - MAX_SPANS, 0)
         for name, own_ns in own_by_name.items():
             total_ns, queries = self._own.get((name, server), (0, 0))

@@ -1,8 +1,9 @@
 """Which resolutions a question is about."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
+import ibis
 import ibis.expr.types as ir
 
 from otel_dns import semconv
@@ -32,6 +33,8 @@ class Where:
     client: str = ""
     name: str = ""
     """As the application asked for it; with ``*`` for any characters."""
+    name_part: str = ""
+    """A part of it, in any letter case."""
     type: str = ""
     api: str = ""
     resolver: str = ""
@@ -49,9 +52,11 @@ class Where:
     server: str = ""
     """An instance that answered at least one of its queries."""
     upstream: str = ""
-    """An upstream that at least one of its queries went to."""
+    """An upstream that at least one of its queries went to: ``address:port``, or the address."""
     failed: bool | None = None
     """Ended without an answer (a name that does not exist is an answer)."""
+    joined: bool | None = None
+    """Joined with what a DNS server did."""
     wasteful: bool | None = None
     """Spent queries on the search list."""
     inferred: bool | None = None
@@ -72,8 +77,28 @@ class Where:
         if self.server:
             kept.append(_any(lookups.hops, "server", self.server))
         if self.upstream:
-            kept.append(_any(lookups.exchanges, "upstream", self.upstream))
+            wanted, address = ibis.literal(self.upstream), ibis.literal(self.upstream) + ":"
+            went = lookups.exchanges.map(
+                lambda one: (one["upstream"] == wanted) | one["upstream"].startswith(address)
+            )
+            kept.append(went.contains(True))
         return lookups.filter(*kept) if kept else lookups
+
+    def parameters(self) -> dict[str, str | int]:
+        """Give the values that :meth:`apply` compares with, by field, as it writes them.
+
+        All else is the shape of the condition: equal for all that differ in these alone.
+        """
+        given: dict[str, str | int] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "":
+                given[field.name] = value
+        if "*" in self.name:
+            given["name"] = _pattern(self.name)
+        if self.name_part:
+            given["name_part"] = self.name_part.lower()
+        return given
 
     def _times(self, lookups: ir.Table) -> list[ir.BooleanValue]:
         kept = []
@@ -95,6 +120,8 @@ class Where:
                 kept.append(lookups.name.re_search(_pattern(value)))
             elif value:
                 kept.append(lookups[dimension] == value)
+        if self.name_part:
+            kept.append(lookups.name.lower().contains(self.name_part.lower()))
         return kept
 
     def _kinds(self, lookups: ir.Table) -> list[ir.BooleanValue]:
@@ -102,6 +129,9 @@ class Where:
         if self.failed is not None:
             failed = failed_of(lookups)
             kept.append(failed if self.failed else ~failed)
+        if self.joined is not None:
+            joined = lookups.method != semconv.METHOD_NONE
+            kept.append(joined if self.joined else ~joined)
         if self.wasteful is not None:
             wasteful = lookups.waste_queries > 0
             kept.append(wasteful if self.wasteful else ~wasteful)

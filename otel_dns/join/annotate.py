@@ -6,18 +6,22 @@ people search for is a single string on the lookup span: Jaeger matches tags of 
 equality.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
+
 from otel_dns import semconv
+from otel_dns.join.exchange import is_made
 from otel_dns.join.joiner import Late, Outcome, Released
 from otel_dns.join.search_keys import name_key, search_keys, server_key
 from otel_dns.join.timeline import own_times
-from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution
+from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution, Span
 from otel_dns.wire.otlp import (
     double_attribute,
     hex_attribute,
     int_attribute,
+    move,
     rewrite,
     word_attribute,
 )
@@ -39,7 +43,12 @@ def encode(outcome: Outcome, *, servers: bool = True) -> Iterator[tuple[Origin, 
             yield from _unrecorded(outcome)
             return
         keys = search_keys(outcome)
-        yield outcome.lookup.span.origin, _lookup_span(outcome, keys)
+        lookup_span = _lookup_span(outcome, keys)
+        if servers and outcome.join.apart:
+            yield outcome.lookup.span.origin, lookup_span + _links(outcome.join.traces)
+            yield from _apart(outcome.join.traces)
+            return
+        yield outcome.lookup.span.origin, lookup_span
         if servers:
             keys += name_key(outcome)
             for joined in outcome.join.traces:
@@ -60,6 +69,8 @@ def _lookup_span(resolution: Resolution, keys: bytes) -> bytes:
     if join.certainty:
         parts.append(word_attribute(semconv.JOIN_CERTAINTY, join.certainty))
         parts.append(double_attribute(semconv.JOIN_CONFIDENCE, join.confidence))
+    if not join.clocks_known:
+        parts.append(word_attribute(semconv.JOIN_CLOCKS, semconv.CLOCKS_UNKNOWN))
     if resolution.unseen:
         parts.append(word_attribute(semconv.JOIN_UNSEEN, resolution.unseen))
     if join.group_size > 1:
@@ -106,12 +117,30 @@ def _server_spans(
         yield span.origin, rewrite(span, trace_id, parent_id, attributes)
 
 
+def _links(traces: Sequence[JoinedTrace]) -> bytes:
+    """Encode links to the servers that the client asked: they are in traces of their own."""
+    roots = [joined.trace.root for joined in traces if not joined.hop]
+    links = [ProtoSpan.Link(trace_id=root.trace_id, span_id=root.span_id) for root in roots]
+    return ProtoSpan(links=links).SerializeToString()
+
+
+def _apart(traces: Sequence[JoinedTrace]) -> Iterator[tuple[Origin, bytes]]:
+    for joined in traces:
+        for span in joined.trace.spans:
+            yield span.origin, move(span, -joined.skew_ns).raw if joined.skew_ns else span.raw
+
+
 def _unrecorded(resolution: Resolution) -> Iterator[tuple[Origin, bytes]]:
     """There is no lookup span to hang anything under: CoreDNS's own spans stay as they came."""
     for joined in resolution.join.traces:
-        if joined.trace.source == semconv.SOURCE_TRACE:
-            for span in joined.trace.spans:
-                yield span.origin, span.raw
+        for span in as_it_came(joined):
+            yield span.origin, span.raw
+
+
+def as_it_came(joined: JoinedTrace) -> list[Span]:
+    """Return the spans of a server trace that a server sent, with the times that it gave."""
+    spans = [span for span in joined.trace.spans if not is_made(span)]
+    return [move(span, -joined.skew_ns) for span in spans] if joined.skew_ns else spans
 
 
 def _late_span(late: Late) -> bytes:

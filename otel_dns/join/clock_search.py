@@ -101,7 +101,9 @@ def search(sights: Sequence[Sight]) -> Found | None:
         )
     nowhere = _Place(log(1 - _AGREEING), 0, 0.0, 0)
     best = max(places, default=nowhere)
-    if _near(best.offset_ns):
+    if agreeing.score >= best.score:
+        best = agreeing
+    elif _near(best.offset_ns):
         lasts = best.lookups >= max(_ENOUGH_NEAR, _LASTING * len(sights))
         clear = best.score - agreeing.score >= _FAR_BEHIND
         moves = abs(best.offset_ns) + abs(best.rate) * span_ns / 2 >= EARLY_NS

@@ -18,6 +18,7 @@ from otel_dns.wire import otlp
 
 _KIND_SERVER: Final = 2
 _KIND_CLIENT: Final = 3
+_EVIDENCE: Final = semconv.EVIDENCE.encode()
 
 
 def server_trace(messages: Sequence[Message], trace_id: bytes = b"") -> ServerTrace | None:
@@ -104,10 +105,16 @@ def forwarded(messages: Sequence[Message], root: Span) -> list[Span]:
     return spans
 
 
+def is_made(span: Span) -> bool:
+    """Whether a span was made of messages here: no server sent it."""
+    return _EVIDENCE in span.raw and semconv.EVIDENCE in otlp.attributes_of(span.raw)
+
+
 def _connect(
     root: Span, number: int, told: Message, start_ns: int, response: Message | None
 ) -> Span:
     attributes = otlp.string_attribute(semconv.PEER_ADDRESS, told.peer)
+    attributes += otlp.string_attribute(semconv.EVIDENCE, told.source)
     if response is not None and response.rcode:
         attributes += otlp.string_attribute(semconv.COREDNS_RCODE, response.rcode)
     span_id = blake2b(root.span_id + bytes((number & 0xFF,)), digest_size=8).digest()

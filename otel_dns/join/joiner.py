@@ -25,9 +25,10 @@ from otel_dns.join.infer import gather
 from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
 from otel_dns.join.skew import NodeClocks, Skew, bounds_of, moved
+from otel_dns.join.tie import is_bare, is_untied, ties
 from otel_dns.join.timeline import timeline
 from otel_dns.join.unseen import Unseen, explained
-from otel_dns.join.waiting import Claim, Slots, WaitingLookup, WaitingTrace
+from otel_dns.join.waiting import Claim, Slot, Slots, WaitingLookup, WaitingTrace
 from otel_dns.model import (
     ClientQuery,
     Join,
@@ -53,9 +54,10 @@ _MAX_MESSAGES: Final = 256
 """Messages of one query that are kept: two of its own, two for every attempt at an upstream."""
 _DISORDER_NS: Final = 2 * SECOND
 """So much later than what came after it a server trace may arrive: reporters send every second."""
-_LOOKUP_BYTES: Final = 1_200
+_LOOKUP_BYTES: Final = 2_500
 _SLOT_BYTES: Final = 250
-_SPAN_BYTES: Final = 300
+_TRACE_BYTES: Final = 1_700
+_SPAN_BYTES: Final = 400
 _MESSAGE_BYTES: Final = 700
 """What is held for each beside its own bytes, about."""
 
@@ -71,6 +73,8 @@ class JoinSettings:
     """A server trace waits so long for its lookup, whose span comes only when it has ended."""
     tolerance_ns: int = 2_000_000
     """How far the two clocks may be apart."""
+    leave_groups: bool = False
+    """Whether the server traces of interchangeable lookups stay in traces of their own."""
     infer: bool = False
     """Whether lookups are made of server traces that no known lookup claims."""
     max_lookups: int = 100_000
@@ -134,6 +138,9 @@ class Joiner:
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
         self._unseen = Unseen()
         self._infer_from_ns = 0
+        self._untied = self._rooted = False
+        """Whether there have ever been messages that do not say of which trace they are, and
+        spans."""
         self._early_queries = EarlyQueries(self.settings.trace_wait_ns, self.settings.max_lookups)
         self._server_spans = self._messages = 0
         self._bytes = 0
@@ -240,6 +247,8 @@ class Joiner:
         """Take in a message of dnstap or of a log."""
         if message.trace_id:
             self._unseen.traced(message.server)
+        else:
+            self._untied = True
         waiting = self._trace_of(message, now_ns)
         if waiting is None:
             self.counts["messages_late"] += 1
@@ -294,6 +303,8 @@ class Joiner:
 
     def _new_trace(self, key: Hashable, now_ns: int) -> WaitingTrace:
         waiting = WaitingTrace(key, now_ns + self.settings.trace_wait_ns)
+        waiting.size = _TRACE_BYTES
+        self._bytes += _TRACE_BYTES
         self._traces[key] = waiting
         return waiting
 
@@ -319,6 +330,7 @@ class Joiner:
         """A root has come: let lookups see the trace."""
         try:
             waiting.add_root(root)
+            self._rooted = True
         except MalformedError:
             self.counts["bad_root"] += 1
             return
@@ -347,6 +359,10 @@ class Joiner:
     def _settle(self, due: list[WaitingLookup]) -> None:
         """Resolve lookups that have waited long enough, together: they share slots fairly."""
         for waiting in due:
+            if self._untied and self._rooted:
+                self._tie_claimed(waiting)
+                for key in waiting.candidates:
+                    self._tie(self._slots[key])
             self._join_own_trace(waiting)
             for trace, claim in sorted(waiting.claimed.items(), key=_claim_order):
                 if trace.header is not None:
@@ -364,6 +380,11 @@ class Joiner:
             self._slots.remove_lookup(decision.lookup)
             if decision.given:
                 given = [trace for trace, _ in decision.given]
+                decision.lookup.apart = (
+                    self.settings.leave_groups
+                    and decision.group_size > 1
+                    and not decision.lookup.traces
+                )
                 decision.lookup.clocks_known = not decision.lookup.clocks.doubts(
                     decision.lookup, given
                 )
@@ -414,6 +435,7 @@ class Joiner:
         if shared.header is None:
             self._slots.remove_trace(shared)
         if not shared.spans:
+            self._bytes -= shared.size
             del self._traces[trace_id]
 
     def _told_of(self, served: context.Served) -> WaitingTrace | None:
@@ -485,7 +507,7 @@ class Joiner:
             self.counts["server_spans_joined"] += len(waiting.spans)
             self.counts["messages_joined"] += len(waiting.messages)
         destination = None
-        if owner.lookup.recorded:  # else there is no trace to go with
+        if owner.lookup.recorded and not owner.apart:  # else there is no trace to go with
             destination = _Destination(
                 owner.lookup.span.trace_id, parent, not waiting.rooted, skew_ns
             )
@@ -515,7 +537,7 @@ class Joiner:
                     confidence = min(confidence, _CLOCKS_UNKNOWN)
                     self.counts["lookups_clocks_unknown"] += 1
             confidence *= waiting.claims_confidence * waiting.hops_confidence
-            join = Join(traces, method, confidence, group_size)
+            join = Join(traces, method, confidence, group_size, waiting.apart, waiting.clocks_known)
             self.counts["lookups_joined"] += 1
         else:
             join = Join((), semconv.METHOD_NONE, 0.0)
@@ -533,6 +555,47 @@ class Joiner:
         self._resolved[identity] = None
         if len(self._resolved) > self.settings.max_remembered:
             self._resolved.popitem(last=False)
+
+    # -- messages and spans of one query --------------------------------------------------------
+
+    def _tie(self, slot: Slot) -> None:
+        """Put messages without a trace id to the spans of their query, or leave them out."""
+        if len(slot.traces) < 2:
+            return
+        untied = [one for one in slot.traces if self._is_untied(one)]
+        bare = [one for one in slot.traces if is_bare(one)]
+        if not untied or not bare:
+            return
+        for told, trace in list(ties(untied, bare)):
+            if trace is None:
+                self._release(told, "ambiguous")
+            else:
+                self._merge(told, trace)
+
+    def _tie_claimed(self, waiting: WaitingLookup) -> None:
+        for told in [one for one in waiting.claimed if self._is_untied(one)]:
+            header = told.header
+            slot = header and self._slots.get((header.client, header.name, header.type))
+            if slot:
+                for _, trace in list(ties([told], [one for one in slot.traces if is_bare(one)])):
+                    if trace is not None:
+                        self._merge(told, trace)
+
+    def _is_untied(self, trace: WaitingTrace) -> bool:
+        # A server that gives ids leaves them out where it did not trace: there are no spans then.
+        return is_untied(trace) and not self._unseen.is_traced(trace.messages[0].server)
+
+    def _merge(self, told: WaitingTrace, trace: WaitingTrace) -> None:
+        messages = list(told.messages)
+        self._forget(told, None)
+        self.counts["messages_tied"] += len(messages)
+        for message in messages:
+            trace.add_message(message)
+            self._messages += 1
+            self._hold(trace, _MESSAGE_BYTES)
+            self._ladder.add_message(trace, message)
+        if trace.claim is not None:
+            self._slots.remove_trace(trace)
 
     # -- server traces that leave -------------------------------------------------------------
 
@@ -564,6 +627,8 @@ class Joiner:
         for waiting in [one for one in due if one.header is None]:
             self._release(waiting, "no_root")
         for waiting in sorted((one for one in due if one.header is not None), key=_trace_order):
+            if waiting.slot is not None and self._untied and self._rooted:
+                self._tie(waiting.slot)
             if waiting.key not in self._traces:
                 continue  # it went with another
             if self.settings.infer and waiting.slot is not None and not waiting.disputed:

@@ -49,6 +49,10 @@ class Unseen:
         """Take note of a server one of whose messages had a trace id."""
         _remember(self._tracing, server)
 
+    def is_traced(self, server: str) -> bool:
+        """Whether this server's messages carry trace ids, where it traced the query."""
+        return server in self._tracing
+
     def reason_of_inferred(self, client: str) -> str:
         """Find why no client told of a lookup: ``semconv.UNSEEN_...``."""
         if client in self._clients:

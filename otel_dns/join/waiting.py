@@ -48,8 +48,12 @@ class WaitingLookup:
     """How sure the server traces behind the first server's are."""
     spans_lost: bool = False
     """A server traced one of its queries, and the spans did not come."""
+    apart: bool = False
+    """Its server traces stay in traces of their own."""
     inherited_doubt: float = 0.0
     """Odds of exchanges with rivals that have left with what they were given."""
+    crowded: bool = False
+    """Several lookups of the same started with it."""
     inherited_partners: int = 0
     """Rivals that have left and with which it is interchangeable."""
     found_names: list[str] = field(default_factory=list)

@@ -12,10 +12,11 @@ from typing import Final
 
 from otel_dns import semconv
 from otel_dns.join import Late, Outcome, Released
-from otel_dns.join.annotate import encode
+from otel_dns.join.annotate import as_it_came, encode
 from otel_dns.join.recognise import server_trace_of
 from otel_dns.model import Origin, Resolution, Span
 from otel_dns.service.settings import Export
+from otel_dns.service.tenants import Tenants
 from otel_dns.wire import MalformedError, otlp
 
 _NS: Final = 1_000_000_000
@@ -39,15 +40,20 @@ class ExportPolicy:
     """Encodes outcomes, and leaves out what is not wanted; every span left out is counted."""
 
     def __init__(self, settings: Export) -> None:
+        self.change(settings)
+        self._shown: OrderedDict[bytes, None] = OrderedDict()
+        """Application traces with server spans in them, and server traces kept: what comes late
+        goes where the rest went."""
+        self.counts: Counter[str] = Counter()
+
+    def change(self, settings: Export) -> None:
+        """Leave out by other settings from now on."""
         self._what = settings.what
         self._slow_ns = round(settings.slow * _NS)
         self._unmatched = settings.unmatched.keep or _UNMATCHED_BY_DEFAULT[settings.what]
         self._one_in = settings.unmatched.one_in
         self._internal = settings.server_span_kind == "internal"
-        self._shown: OrderedDict[bytes, None] = OrderedDict()
-        """Application traces with server spans in them, and server traces kept: what comes late
-        goes where the rest went."""
-        self.counts: Counter[str] = Counter()
+        self._tenants = Tenants(settings.tenant_keys)
 
     def encode(self, outcome: Outcome) -> Iterator[tuple[Origin, bytes]]:
         """Encode what is wanted of an outcome: each span with the origin to send it under."""
@@ -72,7 +78,10 @@ class ExportPolicy:
                 len(joined.trace.spans) for joined in traces
             )
             return encode(resolution, servers=False)
-        if self._what == "notable":
+        if resolution.join.apart:
+            for joined in traces:
+                self._remember(joined.trace.root.trace_id)
+        elif self._what == "notable":
             self._remember(resolution.lookup.span.trace_id)
         return self._encode_all(resolution)
 
@@ -85,13 +94,15 @@ class ExportPolicy:
     def _unrecorded(self, resolution: Resolution) -> Iterator[tuple[Origin, bytes]]:
         for joined in resolution.join.traces:
             trace = joined.trace
-            if trace.source != semconv.SOURCE_TRACE:
-                self.counts["server_spans_left_out_made"] += len(trace.spans)
+            spans = as_it_came(joined)
+            self.counts["server_spans_left_out_made"] += len(trace.spans) - len(spans)
+            if not spans:
                 continue
             if self._wants(trace.root, trace.rcode):
-                yield from ((span.origin, self._kind(span.raw)) for span in trace.spans)
+                self._remember(trace.root.trace_id)
+                yield from ((span.origin, self._kind(span.raw)) for span in spans)
             else:
-                self.counts["server_spans_left_out_unrecorded"] += len(trace.spans)
+                self.counts["server_spans_left_out_unrecorded"] += len(spans)
 
     def _released(self, released: Released) -> Iterator[tuple[Origin, bytes]]:
         spans = released.spans
@@ -113,9 +124,25 @@ class ExportPolicy:
         return self._unmatched == "all"
 
     def _encode_all(self, outcome: Resolution | Released | Late) -> Iterator[tuple[Origin, bytes]]:
-        if not self._internal:
-            return encode(outcome)
-        return ((origin, self._kind(raw)) for origin, raw in encode(outcome))
+        spans = encode(outcome)
+        if self._internal:
+            spans = ((origin, self._kind(raw)) for origin, raw in spans)
+        if isinstance(outcome, Released) or not self._tenants.keys:
+            return spans
+        return self._of_tenant(outcome, spans)
+
+    def _of_tenant(
+        self, outcome: Resolution | Late, spans: Iterator[tuple[Origin, bytes]]
+    ) -> Iterator[tuple[Origin, bytes]]:
+        """Write the lookup's tenant on the resource of its server spans."""
+        if isinstance(outcome, Late):
+            resource = self._tenants.of(outcome.trace_id)
+        else:
+            resource = outcome.lookup.span.origin.resource
+            self._tenants.remember(outcome.lookup.span.trace_id, resource)
+            yield next(spans)  # the lookup's own
+        for origin, raw in spans:
+            yield self._tenants.mark(origin, resource), raw
 
     def _kind(self, raw: bytes) -> bytes:
         return otlp.with_kind(raw, _INTERNAL, _SERVER) if self._internal else raw

@@ -12,6 +12,8 @@ from otel_dns.service.sorting import Incoming, sort_otlp
 from otel_dns.wire import MalformedError
 
 _MAX_WHOLE_BYTES: Final = 3 << 20
+_READ_BYTES: Final = 350
+"""What a span of ours takes beside its bytes, once it is read."""
 
 PassOn = Callable[[bytes, int], bool]
 """Hands a whole request and its number of spans to the outputs, unchanged; False: no room."""
@@ -76,7 +78,8 @@ class OtlpIntake:
             # Whoever comes next may take no more than gRPC's usual 4 MiB: the pipeline cuts it up.
             or len(request) > _MAX_WHOLE_BYTES
         ):
-            taken = self._offer(incoming, len(request), wait_s)
+            ours = len(incoming.lookups) + len(incoming.server_spans)
+            taken = self._offer(incoming, len(request) + ours * _READ_BYTES, wait_s)
         else:
             taken = not spans or self._pass_on(request, spans)
             passed = spans

@@ -72,14 +72,14 @@ def lost(counts: Mapping[str, int]) -> int:
 def reading(
     counts: Mapping[str, int],
     gauges: Mapping[str, int],
-    outputs: Mapping[str, tuple[Mapping[str, int], int]],
+    outputs: Mapping[str, tuple[Mapping[str, int], int, int]],
 ) -> Ledger:
     """Balance what was counted.
 
     Args:
         counts: of all parts but the outputs, and ``spans_handed``.
         gauges: what is held now.
-        outputs: by name, each one's own counts and the spans that wait there.
+        outputs: by name, each one's own counts, the spans handed to it, and those that wait there.
     """
     handed, passed = counts.get("spans_handed", 0), counts.get("spans_passed", 0)
     left_out = _some(counts, _LEFT_OUT) | _beginning(counts, "server_spans_left_out_")
@@ -104,9 +104,9 @@ def reading(
             {},
         ),
     }  # fmt: skip
-    for name, (own, queued) in outputs.items():
+    for name, (own, handed_to_it, queued) in outputs.items():
         gates[name] = _gate(
-            {"spans_handed": handed},
+            {"spans_handed": handed_to_it},
             _some(own, ("spans_sent",)) | _lost(own),
             {"queued": queued},
         )

@@ -24,11 +24,13 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from otel_dns.service import configuration
 from otel_dns.service.counts import Counts
 from otel_dns.service.dnstap_receiver import DnstapReceiver
 from otel_dns.service.history_part import HistoryPart
@@ -52,6 +54,12 @@ _FROM_THE_START: Final = (
     "zipkin_spans_dropped_full",
 )  # fmt: skip
 """Shown before anything is counted: an alert on a first loss needs to see it grow from nothing."""
+
+
+_RELOADED: Final = ("outputs", "join.", "export.", "shutdown", "telemetry.log.")
+"""How the keys begin that :meth:`Service.reload` takes."""
+_STARTED_WITH: Final = frozenset({"join.tolerance"})
+"""Keys among them that need a restart all the same."""
 
 
 class Part(Protocol):
@@ -146,6 +154,28 @@ class Service(Collector):
         self._outputs.set_deadline(self.settings.shutdown)
         self._stop_all()
 
+    def reload(self, settings: ServeSettings) -> tuple[list[str], list[str]]:
+        """Take other settings, as far as that goes while it runs.
+
+        Returns:
+            The keys that have changed: those in use from now on, and those that need a restart.
+
+        Raises:
+            SecretError: a file of a new output cannot be read; nothing has changed then.
+        """
+        settings = limited(settings)
+        keys = configuration.changed(self.settings, settings)
+        taken = [key for key in keys if key.startswith(_RELOADED) and key not in _STARTED_WITH]
+        if "outputs" in taken:
+            self._outputs.change(settings.outputs, settings.shutdown)
+        join = replace(settings.join, tolerance=self.settings.join.tolerance)
+        self._stream.change(join.settings(), settings.export)
+        self.settings = replace(
+            self.settings, outputs=settings.outputs, join=join, export=settings.export,
+            shutdown=settings.shutdown, telemetry=settings.telemetry,
+        )  # fmt: skip
+        return taken, [key for key in keys if key not in taken]
+
     def _stop_all(self) -> None:
         for part in reversed(self._receivers):
             part.stop()
@@ -183,14 +213,7 @@ class Service(Collector):
 
     def ledger(self) -> Ledger:
         """Balance what came in with what went out; see :mod:`otel_dns.service.ledger`."""
-        return reading(
-            self.counts(),
-            self.gauges(),
-            {
-                output.label: (output.counts.snapshot(), output.queued_spans)
-                for output in self._outputs.each()
-            },
-        )
+        return reading(self.counts(), self.gauges(), self._outputs.balances())
 
     def collect(self) -> Iterator[Metric]:
         """Give the counts to the Prometheus client."""

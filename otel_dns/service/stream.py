@@ -79,6 +79,11 @@ class Stream:
             "waiting_bytes": self._joiner.waiting_bytes,
         }
 
+    def change(self, join: JoinSettings, export: Export) -> None:
+        """Go on with other settings; of the join's, the tolerance stays as it was."""
+        self._joiner.settings = join
+        self._export.change(export)
+
     def take(self, incoming: Incoming, now_ns: int) -> None:
         """Take one request's spans; those that are not ours are sent on."""
         for span in incoming.server_spans:

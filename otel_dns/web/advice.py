@@ -3,9 +3,10 @@
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from otel_dns.web.answering import Answering
+from otel_dns.history.answers import Habit
+from otel_dns.history.history import History
 from otel_dns.web.asked import Asked
 from otel_dns.web.figures import duration, plural, share
 from otel_dns.web.shapes import Advice, Advised, Way
@@ -16,33 +17,6 @@ _ADVICE: Final = 3
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 _HIGHEST: Final = 5
 """Kubernetes' own ndots: advice only lowers it."""
-
-_SQL: Final = """
-    , answered AS (
-        SELECT namespace, coalesce(nullif(service, ''), pod) AS workload, pod, name, ndots,
-            queries, waste_queries, waste_ns,
-            length(rtrim(name, '.')) - length(replace(rtrim(name, '.'), '.', '')) AS dots,
-            ends_with(name, '.') AS dotted, answered
-        FROM lookups
-        WHERE outcome = 'ok' AND answered <> '' AND ndots > 1 AND NOT inferred
-    )
-"""
-_BY_DOTS: Final = """
-    SELECT namespace, workload, any_value(pod) AS pod, ndots, dots, count(*) AS lookups,
-        answered = lower(rtrim(name, '.')) || '.' AS as_it_is,
-        sum(queries)::BIGINT AS queries, sum(waste_queries)::BIGINT AS waste_queries,
-        sum(waste_ns)::BIGINT AS waste_ns
-    FROM answered GROUP BY ALL
-"""
-_BY_NAME: Final = """
-    SELECT namespace, workload, name, sum(waste_queries)::BIGINT AS waste_queries
-    FROM answered WHERE answered = lower(rtrim(name, '.')) || '.' AND NOT dotted
-    GROUP BY namespace, workload, name HAVING sum(waste_queries) > 0
-    QUALIFY row_number() OVER (
-        PARTITION BY namespace, workload ORDER BY sum(waste_queries) DESC, name
-    ) <= 5
-    ORDER BY waste_queries DESC, name
-"""
 
 
 @dataclass(slots=True)
@@ -59,6 +33,18 @@ class Habits:
     searched: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     """Lookups of names of so many dots that the search list completed: these would pay."""
 
+    def add(self, habit: Habit) -> None:
+        """Count what names of so many dots did."""
+        self.pod = habit.pod
+        self.ndots = min(self.ndots, habit.ndots)
+        self.queries += habit.queries
+        self.lookups += habit.lookups
+        if habit.as_it_is:
+            self.wasted[habit.dots] += habit.waste_queries
+            self.wasted_ns[habit.dots] += habit.waste_ns
+        else:
+            self.searched[habit.dots] += habit.lookups
+
     def saving(self, ndots: int) -> tuple[int, int]:
         """Queries and nanoseconds that this ``ndots`` would save; below zero where it costs."""
         queries = sum(count for dots, count in self.wasted.items() if dots >= ndots)
@@ -73,14 +59,14 @@ class Habits:
         return ndots, queries, time_ns
 
 
-def advice(answering: Answering, asked: Asked) -> Advised:
+def advice(history: History, asked: Asked) -> Advised:
     """Advise on ndots and trailing dots, by workload, the most worth first."""
     habits: dict[tuple[str, str], Habits] = {}
-    for row in answering.rows(_SQL + _BY_DOTS, asked):
-        _add(habits.setdefault((row["namespace"], row["workload"]), Habits()), row)
+    for habit in history.habits(asked.where):
+        habits.setdefault((habit.namespace, habit.workload), Habits()).add(habit)
     names: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for row in answering.rows(_SQL + _BY_NAME, asked):
-        names[row["namespace"], row["workload"]].append(row["name"])
+    for one in history.wasted_names(asked.where):
+        names[one.namespace, one.workload].append(one.name)
     made = [
         _advise(namespace, workload, of, names[namespace, workload])
         for (namespace, workload), of in habits.items()
@@ -88,18 +74,6 @@ def advice(answering: Answering, asked: Asked) -> Advised:
     worth = [one for one in made if one is not None]
     worth.sort(key=lambda one: -one.saved_queries)
     return Advised(advice=worth[:_ADVICE])
-
-
-def _add(habits: Habits, row: dict[str, Any]) -> None:
-    habits.pod = row["pod"]
-    habits.ndots = min(habits.ndots, row["ndots"])
-    habits.queries += row["queries"]
-    habits.lookups += row["lookups"]
-    if row["as_it_is"]:
-        habits.wasted[row["dots"]] += row["waste_queries"]
-        habits.wasted_ns[row["dots"]] += row["waste_ns"]
-    else:
-        habits.searched[row["dots"]] += row["lookups"]
 
 
 def _advise(namespace: str, workload: str, habits: Habits, names: list[str]) -> Advice | None:

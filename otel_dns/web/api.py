@@ -2,17 +2,21 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 import otel_dns
+from otel_dns.history.files import HOUR_NS
+from otel_dns.history.history import BusyError, History
+from otel_dns.history.where import Where
 from otel_dns.web import labels, shapes
 from otel_dns.web.access import EVERYTHING, Scope
 from otel_dns.web.advice import advice as advise
-from otel_dns.web.answering import Answering, BusyError
-from otel_dns.web.asked import SECOND, Asked, Window
+from otel_dns.web.answering import Answers
+from otel_dns.web.asked import SECOND, Asked, Window, filters_of
 from otel_dns.web.lists import Order
 from otel_dns.web.lists import facets as facets_of
 from otel_dns.web.lists import lookups as lookups_of
@@ -81,17 +85,15 @@ def _asked(  # noqa: PLR0917 FastAPI gives them by name
 ) -> Asked:
     if not 0 < to - from_ <= _LONGEST_S:
         raise HTTPException(422, "`to` must come after `from`, by 400 days at most")
-    filters = {
-        "namespace": namespace, "pod": pod, "node": node, "service": service, "name": name,
-        "type": type, "outcome": outcome, "bottleneck": bottleneck, "plugin": plugin,
-        "upstream": upstream, "server": server, "method": method, "certainty": certainty,
-        "min_ms": min_ms, "max_ms": max_ms,
-    }  # fmt: skip
-    return Asked(
-        Window(round(from_ * SECOND), round(to * SECOND)),
-        scope,
-        tuple((key, value) for key, value in filters.items() if value not in {None, ""}),
-    )
+    filters = filters_of(
+        {
+            "namespace": namespace, "pod": pod, "node": node, "service": service, "name": name,
+            "type": type, "outcome": outcome, "bottleneck": bottleneck, "plugin": plugin,
+            "upstream": upstream, "server": server, "method": method, "certainty": certainty,
+            "min_ms": min_ms, "max_ms": max_ms,
+        }
+    )  # fmt: skip
+    return Asked(Window(round(from_ * SECOND), round(to * SECOND)), scope, filters)
 
 
 AskedOf = Annotated[Asked, Depends(_asked)]
@@ -108,13 +110,16 @@ def _settings(request: Request) -> PageSettings:
     return settings
 
 
-def _answer(
-    request: Request, asked: Asked | Scope, make: Callable[[Answering], T], *more: Any
-) -> T:
-    answering: Answering = request.app.state.answering
+def _answers(request: Request) -> Answers:
+    answers: Answers = request.app.state.answers
+    return answers
+
+
+def _answer(request: Request, asked: Asked | Scope, make: Callable[[History], T], *more: Any) -> T:
+    history: History = request.app.state.history
     try:
-        return answering.once(
-            (request.url.path, asked, *more), lambda: make(answering), _keep_s(asked)
+        return _answers(request).once(
+            (request.url.path, asked, *more), lambda: make(history), _keep_s(asked)
         )
     except BusyError as error:
         raise HTTPException(503, str(error), {"Retry-After": "5"}) from None
@@ -130,23 +135,14 @@ def about(request: Request, scope: ScopeOf) -> shapes.About:
     """What there is to ask about."""
     live = _live(request)
 
-    def make(answering: Answering) -> shapes.About:
-        everything = Window(-(1 << 62), 1 << 62)
-        whole_s = 60.0
-
-        def bounds(window: Window) -> dict[str, Any]:
-            (row,) = answering.rows(
-                "SELECT min(start_ns) AS first, max(start_ns) AS last, count(*) AS n FROM lookups",
-                Asked(window, scope),
-            )
-            return row
-
-        row = answering.once(("bounds", scope), lambda: bounds(everything), whole_s)
+    def make(history: History) -> shapes.About:
+        mine = Where(namespaces=scope.namespaces)
+        whole = _answers(request).once(("extent", scope), lambda: history.extent(mine), 60.0)
         # The end moves on, and is found in the last hours' files.
-        hour_ns = 3600 * SECOND
-        recent = bounds(Window((time.time_ns() // hour_ns - 1) * hour_ns, 1 << 62))
-        last = row["last"] if recent["last"] is None else recent["last"]
-        first = row["first"] if row["first"] is not None else recent["first"]
+        last_hours = (time.time_ns() // HOUR_NS - 1) * HOUR_NS
+        recent = history.extent(replace(mine, since_ns=last_hours))
+        last = whole.last_at if recent.last_at is None else recent.last_at
+        first = recent.first_at if whole.first_at is None else whole.first_at
         return shapes.About(
             version=otel_dns.__version__,
             first_us=None if first is None else first // 1000,
@@ -154,7 +150,7 @@ def about(request: Request, scope: ScopeOf) -> shapes.About:
             ended=last is not None
             and time.time() - last / SECOND > _ENDED_S
             and live.figures() is None,
-            lookups=row["n"],
+            lookups=whole.lookups,
             live=live.configured and scope.everything,
             jaeger=bool(_settings(request).jaeger_url),
             namespaces=None if scope.namespaces is None else sorted(scope.namespaces),
@@ -163,22 +159,26 @@ def about(request: Request, scope: ScopeOf) -> shapes.About:
                 shapes.Named(name=name, label=label) for name, label in labels.CERTAINTIES
             ],
             labels={**dict(labels.SEGMENTS), **labels.OUTCOMES},
-            problems=answering.files.problems if scope.everything else [],
+            problems=_problems(history) if scope.everything else [],
         )
 
     return _answer(request, scope, make)
 
 
+def _problems(history: History) -> list[str]:
+    return [f"{path.name} is left out: {why}" for path, why in sorted(history.damaged.items())]
+
+
 @router.get("/state")
 def state(request: Request, asked: AskedOf) -> shapes.State:
     """Is DNS healthy, how much of it is seen, who suffers, since when, what changed."""
-    return _answer(request, asked, lambda answering: state_of(answering, asked, _live(request)))
+    return _answer(request, asked, lambda history: state_of(history, asked, _live(request)))
 
 
 @router.get("/overview")
 def overview(request: Request, asked: AskedOf) -> shapes.Course:
     """Rate, failures, percentiles, where the time went, how sure the joins are; over time."""
-    return _answer(request, asked, lambda answering: course(answering, asked))
+    return _answer(request, asked, lambda history: course(history, asked))
 
 
 @router.get("/lookups")
@@ -193,7 +193,7 @@ def lookups(
     return _answer(
         request,
         asked,
-        lambda answering: lookups_of(answering, asked, order, limit, offset),
+        lambda history: lookups_of(history, asked, order, limit, offset),
         order,
         limit,
         offset,
@@ -203,7 +203,7 @@ def lookups(
 @router.get("/facets")
 def facets(request: Request, asked: AskedOf) -> shapes.Facets:
     """The most frequent values by which lookups can be narrowed down."""
-    return _answer(request, asked, lambda answering: facets_of(answering, asked))
+    return _answer(request, asked, lambda history: facets_of(history, asked))
 
 
 @router.get("/lookups/{trace_id}/{span_id}")
@@ -215,11 +215,10 @@ def lookup(
 ) -> shapes.LookupWhole:
     """One lookup with all that is known of it."""
     jaeger = _settings(request).jaeger_url
-    asked = Asked(Window(0, 1), scope)
     found = _answer(
         request,
         scope,
-        lambda answering: whole(answering, asked, trace_id, span_id, jaeger),
+        lambda history: whole(history, scope, trace_id, span_id, jaeger),
     )
     if found is None:
         raise HTTPException(404, "the history has no such lookup (any more)")
@@ -229,7 +228,7 @@ def lookup(
 @router.get("/servers")
 def servers(request: Request, asked: AskedOf) -> shapes.Servers:
     """Servers, plugins and upstreams, the slowest first."""
-    return _answer(request, asked, lambda answering: servers_of(answering, asked))
+    return _answer(request, asked, lambda history: servers_of(history, asked))
 
 
 Subject = Annotated[
@@ -253,7 +252,7 @@ Versus = Annotated[
 @router.get("/latency")
 def latency(request: Request, asked: AskedOf, of: Subject) -> shapes.Latency:
     """How long one server, plugin or upstream took, over time."""
-    return _answer(request, asked, lambda answering: latency_of(answering, asked, of), of)
+    return _answer(request, asked, lambda history: latency_of(history, asked, of), of)
 
 
 @router.get("/comparison")
@@ -261,9 +260,7 @@ def comparison(
     request: Request, asked: AskedOf, of: Subject, versus: Versus = "before"
 ) -> shapes.Comparison:
     """Two subjects in one time, or one in two times."""
-    return _answer(
-        request, asked, lambda answering: compare(answering, asked, of, versus), of, versus
-    )
+    return _answer(request, asked, lambda history: compare(history, asked, of, versus), of, versus)
 
 
 @router.get("/pods")
@@ -271,15 +268,13 @@ def pods(
     request: Request, asked: AskedOf, by: By = "pod", order: PodOrder = "suffering"
 ) -> shapes.Pods:
     """Pods, nodes or namespaces: who suffers, who is noisy."""
-    return _answer(
-        request, asked, lambda answering: pods_of(answering, asked, by, order), by, order
-    )
+    return _answer(request, asked, lambda history: pods_of(history, asked, by, order), by, order)
 
 
 @router.get("/advice")
 def advice(request: Request, asked: AskedOf) -> shapes.Advised:
     """What a change of ndots, or a trailing dot, would save."""
-    return _answer(request, asked, lambda answering: advise(answering, asked))
+    return _answer(request, asked, lambda history: advise(history, asked))
 
 
 @router.get("/live")

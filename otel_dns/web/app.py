@@ -9,7 +9,7 @@ from starlette.staticfiles import StaticFiles
 
 import otel_dns
 from otel_dns.web.access import Tokens
-from otel_dns.web.answering import Answering
+from otel_dns.web.answering import Answers, open_history
 from otel_dns.web.api import router
 from otel_dns.web.guard import App, Guard, is_loopback
 from otel_dns.web.live import Live
@@ -39,7 +39,8 @@ def create_app(settings: PageSettings) -> App:
         redoc_url=None,
     )
     app.state.tokens = tokens
-    app.state.answering = Answering(settings)
+    app.state.history = open_history(settings)
+    app.state.answers = Answers(settings.cache_s)
     app.state.live = Live(settings.service_url, settings.service_token_file)
     app.state.settings = settings
     app.include_router(router)

@@ -1,11 +1,16 @@
 """What is asked about: a stretch of time, narrowed down, and never more than the asker may see."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
+from otel_dns import semconv
+from otel_dns.history.questions import EVERYTHING
+from otel_dns.history.where import Where
 from otel_dns.web.access import Scope
 
+MS: Final = 1_000_000
 SECOND: Final = 1_000_000_000
 _STEPS: Final = (
     1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400,
@@ -51,49 +56,43 @@ class Asked:
 
     window: Window
     scope: Scope
-    filters: tuple[tuple[str, str | float], ...] = ()
+    filters: Where = EVERYTHING
+    """All but the time and the scope."""
+
+    @property
+    def where(self) -> Where:
+        """Which lookups a question is about: never more than the asker may see."""
+        return replace(
+            self.filters,
+            since_ns=self.window.from_ns,
+            until_ns=self.window.to_ns,
+            namespaces=self.scope.namespaces,
+        )
 
     def before(self) -> "Asked":
         """The same about the stretch before."""
         return replace(self, window=self.window.before())
 
-    def narrowed(self, **filters: str | float | None) -> "Asked":
-        """The same with some filters replaced, or with None taken away."""
-        kept = {key: value for key, value in self.filters if key not in filters}
-        kept.update({key: value for key, value in filters.items() if value is not None})
-        return replace(self, filters=tuple(kept.items()))
-
-    def condition(self) -> tuple[str, list[Any]]:
-        """As SQL on the table of lookups: the text after WHERE, and its parameters."""
-        parts = ["start_ns >= ?", "start_ns < ?"]
-        parameters: list[Any] = [self.window.from_ns, self.window.to_ns]
-        if self.scope.namespaces is not None:
-            parts.append("list_contains(?, namespace)")
-            parameters.append(sorted(self.scope.namespaces))
-        for key, value in self.filters:
-            text, count = _CONDITIONS[key]
-            parts.append(text)
-            parameters += [value] * count
-        return " AND ".join(parts), parameters
+    def both(self) -> "Asked":
+        """The same about the stretch before and this one together."""
+        return replace(self, window=Window(self.window.before().from_ns, self.window.to_ns))
 
 
-_EQUAL: Final = (
-    "namespace", "pod", "node", "service", "type", "outcome", "bottleneck", "method",
+def filters_of(given: Mapping[str, str | float | None]) -> Where:
+    """Read the filters of an address, by the names that they have there."""
+    texts = {key: str(given.get(key) or "") for key in _TEXTS}
+    min_ms, max_ms, certainty = (given.get(key) for key in ("min_ms", "max_ms", "certainty"))
+    return Where(
+        **texts,  # type: ignore[arg-type]
+        name_part=str(given.get("name") or ""),
+        certainty="" if certainty == semconv.METHOD_NONE else str(certainty or ""),
+        joined=None if not certainty else certainty != semconv.METHOD_NONE,
+        min_ns=None if min_ms is None else math.ceil(float(min_ms) * MS),
+        max_ns=None if max_ms is None else math.ceil(float(max_ms) * MS) - 1,
+    )
+
+
+_TEXTS: Final = (
+    "namespace", "pod", "node", "service", "type", "outcome", "bottleneck", "plugin", "upstream",
+    "server", "method",
 )  # fmt: skip
-_CONDITIONS: Final[dict[str, tuple[str, int]]] = {
-    **{key: (f'"{key}" = ?', 1) for key in _EQUAL},
-    "certainty": ("(CASE WHEN method = 'none' THEN 'none' ELSE certainty END) = ?", 1),
-    "name": ("contains(lower(name), lower(?))", 1),
-    "plugin": ("len(list_filter(plugins, lambda p: p.plugin = ?)) > 0", 1),
-    "server": ("len(list_filter(hops, lambda h: h.server = ?)) > 0", 1),
-    "upstream": (
-        (
-            "len(list_filter(exchanges,"
-            " lambda e: e.upstream = ? OR starts_with(e.upstream, ? || ':'))) > 0"
-        ),
-        2,
-    ),
-    "min_ms": ("duration_ns >= ? * 1000000", 1),
-    "max_ms": ("duration_ns < ? * 1000000", 1),
-}
-"""Each filter as SQL, and how often its value occurs in it."""

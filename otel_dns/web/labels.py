@@ -44,13 +44,6 @@ UNSEEN: Final = {
 }
 """Why CoreDNS's spans of a lookup are not there."""
 
-FAILED: Final = (
-    semconv.OUTCOME_TIMEOUT,
-    semconv.OUTCOME_SERVER_FAILURE,
-    semconv.OUTCOME_ERROR,
-)
-"""Outcomes that are DNS's fault: a name that does not exist is an answer."""
-
 
 def of(name: str) -> str:
     """The label of a segment, an outcome or a bottleneck."""

@@ -278,6 +278,9 @@ class Servers(BaseModel):
 
     servers: list[Subject]
     plugins: list[Subject]
+    traced: float = Field(
+        description="Share of queries that figures of plugins are of; below 1 they are estimates."
+    )
     upstreams: list[Subject]
 
 

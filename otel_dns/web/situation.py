@@ -24,6 +24,8 @@ class Stats:
     p50_ns: int | None = None
     p95_ns: int | None = None
     p99_ns: int | None = None
+    traced: int = 0
+    """Of them, with the server's own spans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ class Situation:
     waste_ns: int
     worst_waste: Sequence[tuple[str, int]]
     """Pods and their wasted queries, the most first."""
-    pods_with_timeouts: int = 0
+    clients_waited: int = 0
+    """Addresses with a lookup that waited for a timeout."""
 
 
 def since(course: Course, over_ns: float) -> int | None:

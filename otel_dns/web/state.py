@@ -3,83 +3,80 @@
 from typing import Any, Final
 
 from otel_dns import semconv
-from otel_dns.web.answering import Answering
+from otel_dns.history import answers
+from otel_dns.history.history import History
+from otel_dns.history.questions import MAX_ROWS
 from otel_dns.web.asked import SECOND, Asked
 from otel_dns.web.figures import duration, plural, share
 from otel_dns.web.findings import find
 from otel_dns.web.live import Live
-from otel_dns.web.overview import FAILED_SQL, totals
+from otel_dns.web.overview import totals
 from otel_dns.web.pods import sufferers
 from otel_dns.web.shapes import Change, Coverage, Finding, Labelled, State, Totals
 from otel_dns.web.situation import Course, PluginTime, Seen, Situation, Stats, Trouble
-from otel_dns.web.subjects import plugin_times, seen
+from otel_dns.web.subjects import seen
 
-# A query that was repeated after glibc's shortest timeout counts too: where the server itself waits
-# for its upstream meanwhile, the breakdown has the time there.
-_WAITED_SQL: Final = (
-    f"(waiting_ns > 0 OR outcome = '{semconv.OUTCOME_TIMEOUT}'"
-    " OR retries > 0 AND duration_ns >= 900000000)"
-)
 _ENOUGH_LOOKUPS: Final = 10
 _ENOUGH_JOINED: Final = 0.5
 _GREEN_JOINED: Final = 0.9
 _COMPARABLE: Final = 20
-_EXACT_SQL: Final = ", ".join(
-    f"'{method}'"
-    for method in semconv.METHODS
-    if method not in {semconv.METHOD_TIME, semconv.METHOD_NONE}
-)
+_WASTEFUL: Final = 3
+_UNKNOWN: Final = "Not enough evidence"
 _LOST: Final = (
     "spans_refused", "zipkin_spans_refused", "zipkin_spans_dropped_full", "server_spans_evicted",
     "lookups_settled_early", "spans_given_up", "server_spans_no_root",
 )  # fmt: skip
 
 
-def state(answering: Answering, asked: Asked, live: Live) -> State:
+def state(history: History, asked: Asked, live: Live) -> State:
     """Judge a time by what was seen in it."""
-    all_of = totals(answering, asked)
-    situation = _situation(answering, asked, all_of)
-    found = find(situation) if all_of.lookups else []
-    coverage = _coverage(answering, asked, all_of, live)
-    verdict, sentence, reason = _judge(all_of, found)
-    changes, changes_reason = _changes(answering, asked, all_of, situation)
+    now, before = history.totals(asked.where), history.totals(asked.before().where)
+    all_of = totals(now, asked)
+    situation = _situation(history, asked, now)
+    found = find(situation) if now.lookups else []
+    verdict, sentence, reason = _judge(now, found)
+    changes, changes_reason = _changes(totals(before, asked.before()), all_of, situation)
     return State(
         verdict=verdict,
         sentence=sentence,
         reason=reason,
-        coverage=coverage,
+        coverage=_coverage(now, _traced(situation), asked, live),
         findings=[_shown(one) for one in found],
-        sufferers=sufferers(answering, asked),
+        sufferers=sufferers(history, asked),
         changes=changes,
         changes_reason=changes_reason,
         totals=all_of,
     )
 
 
-def _judge(all_of: Totals, found: list[Trouble]) -> tuple[Any, str, str]:
+def _judge(all_of: answers.Totals, found: list[Trouble]) -> tuple[Any, str, str]:
     if not all_of.lookups:
-        return "unknown", "Not enough evidence", "No lookup arrived in this time."
+        return "unknown", _UNKNOWN, "No lookup arrived in this time."
     grave = [one for one in found if one.severity != "note"]
     if grave:
         worst = "failing" if any(one.severity == "bad" for one in grave) else "findings"
         return worst, plural(len(grave), "finding"), _summary(all_of)
-    joined = all_of.joined / all_of.lookups
-    if all_of.lookups < _ENOUGH_LOOKUPS:
-        return "unknown", "Not enough evidence", f"Only {plural(all_of.lookups, 'lookup')} arrived."
+    told = all_of.lookups - all_of.inferred
+    if told < _ENOUGH_LOOKUPS:
+        arrived = f"Only {plural(told, 'lookup')} arrived" if told else "No lookup arrived"
+        beside = f"; {all_of.inferred:,} are known by server evidence alone"
+        return "unknown", _UNKNOWN, f"{arrived}{beside if all_of.inferred else ''}."
+    joined = all_of.joined / told
     if joined < _ENOUGH_JOINED:
         return (
             "unknown",
-            "Not enough evidence",
+            _UNKNOWN,
             f"Only {share(joined)} of the lookups could be joined with what a server did.",
         )
     return "healthy", "DNS healthy", _summary(all_of)
 
 
-def _summary(all_of: Totals) -> str:
+def _summary(all_of: answers.Totals) -> str:
     failed = f"{share(all_of.failed / all_of.lookups)} failed" if all_of.failed else "none failed"
     return (
-        f"{plural(all_of.lookups, 'lookup')}, {failed}; half took {duration(all_of.p50_ns)} or"
-        f" less, one in a hundred {duration(all_of.p99_ns)} or more."
+        f"{plural(all_of.lookups, 'lookup')}, {failed}; half took"
+        f" {duration(all_of.latency.p50_ns)} or less, one in a hundred"
+        f" {duration(all_of.latency.p99_ns)} or more."
     )
 
 
@@ -100,26 +97,16 @@ def _shown(trouble: Trouble) -> Finding:
 # -- coverage -------------------------------------------------------------------------------------
 
 
-def _coverage(answering: Answering, asked: Asked, all_of: Totals, live: Live) -> list[Coverage]:
-    (row,) = answering.rows(
-        f"""
-        SELECT count(DISTINCT client) FILTER (NOT inferred) AS told,
-            count(DISTINCT client) AS clients,
-            sum(queries) FILTER (method IN ({_EXACT_SQL})) AS exact,
-            sum(unattributed_ns) FILTER (method <> 'none') AS unexplained,
-            sum(duration_ns) FILTER (method <> 'none') AS explained
-        FROM lookups
-        """,
-        asked,
-    )
-    joined = all_of.joined / all_of.lookups if all_of.lookups else 0.0
-    sure = all_of.sure / all_of.lookups if all_of.lookups else 0.0
-    exact = float(row["exact"] or 0) / all_of.queries if all_of.queries else 0.0
+def _coverage(all_of: answers.Totals, traced: float, asked: Asked, live: Live) -> list[Coverage]:
+    told = all_of.lookups - all_of.inferred
+    joined = all_of.joined / told if told else 0.0
+    sure = all_of.sure / told if told else 0.0
+    exact = all_of.exact_queries / all_of.client_queries if all_of.client_queries else 0.0
     shown = [
         Coverage(
             label="clients with spans",
-            value=f"{row['told']} of {row['clients']}",
-            enough=row["told"] == row["clients"] > 0,
+            value=f"{all_of.clients_told} of {all_of.clients}",
+            enough=all_of.clients_told == all_of.clients > 0,
             explanation="Addresses from which lookup spans come, of all that were seen to ask.",
         ),
         Coverage(
@@ -135,8 +122,20 @@ def _coverage(answering: Answering, asked: Asked, all_of: Totals, live: Live) ->
             explanation="Of lookups joined by ids, marks or trace context rather than by time.",
         ),
     ]
-    if row["explained"]:
-        part = float(row["unexplained"] or 0) / float(row["explained"])
+    if traced:
+        shown.append(
+            Coverage(
+                label="queries with plugins' times",
+                value=share(traced) if traced == 1 else f"{share(traced)}: estimates",
+                enough=True,
+                explanation=(
+                    "Queries with CoreDNS's own spans. Where it traces one in N, what is said of"
+                    " plugins is an estimate from those."
+                ),
+            )
+        )
+    if all_of.joined_ns:
+        part = all_of.unexplained_ns / all_of.joined_ns
         shown.append(
             Coverage(
                 label="time unexplained",
@@ -159,79 +158,60 @@ def _coverage(answering: Answering, asked: Asked, all_of: Totals, live: Live) ->
     return shown
 
 
+def _traced(situation: Situation) -> float:
+    """What part of all queries came with CoreDNS's own spans, and so with plugins' times."""
+    queries = sum(one.now.count for one in situation.servers)
+    return sum(one.now.traced for one in situation.servers) / queries if queries else 0.0
+
+
 # -- what findings are made of --------------------------------------------------------------------
 
 
-def _situation(answering: Answering, asked: Asked, all_of: Totals) -> Situation:
-    both = Asked(
-        type(asked.window)(asked.before().window.from_ns, asked.window.to_ns),
-        asked.scope,
-        asked.filters,
-    )
-    step_s = asked.window.step_s
-    rows = answering.rows(
-        f"""
-        SELECT start_ns >= {asked.window.from_ns} AS is_now, start_ns // {step_s * SECOND} AS col,
-            count(*) AS lookups, count(*) FILTER ({FAILED_SQL}) AS failed,
-            sum(duration_ns)::BIGINT AS total,
-            count(*) FILTER ({_WAITED_SQL}) AS waited,
-            count(*) FILTER (outcome = 'timeout') AS timeouts,
-            coalesce(sum(waiting_ns), 0)::BIGINT AS waiting,
-            count(*) FILTER (outcome = 'server_failure') AS failures,
-            coalesce(sum(waste_ns), 0)::BIGINT AS waste_ns
-        FROM lookups GROUP BY ALL ORDER BY col
-        """,
-        both,
-    )
-    now = [row for row in rows if row["is_now"]]
-    before = [row for row in rows if not row["is_now"]]
+def _situation(history: History, asked: Asked, all_of: answers.Totals) -> Situation:
+    step_ns, where = asked.window.step_s * SECOND, asked.both().where
+    strains = history.strains(step_ns, asked.window.from_ns, where)
+    now = [one for one in strains if not one.is_before]
+    before = [one for one in strains if one.is_before]
 
-    def stats(of: list[dict[str, Any]], count: str, failed: str, total: str) -> Stats:
-        return Stats(*(sum(row[key] for row in of) for key in (count, failed, total)))
+    def stats(of: list[answers.Strain], count: str, failed: str, total: str) -> Stats:
+        return Stats(*(sum(getattr(one, name) for one in of) for name in (count, failed, total)))
 
     def course(failed: str) -> Course:
         return Course(
-            times=[row["col"] * step_s for row in now],
-            counts=[row["lookups"] for row in now],
+            times=[one.at // SECOND for one in now],
+            counts=[one.lookups for one in now],
             p95_ns=[None] * len(now),
-            failed=[row[failed] for row in now],
+            failed=[getattr(one, failed) for one in now],
         )
 
-    (pods_waiting,) = answering.rows(
-        f"SELECT count(DISTINCT (namespace, pod, client)) AS n FROM lookups WHERE {_WAITED_SQL}",
-        asked,
-    )
-    wasteful = answering.rows(
-        "SELECT pod, sum(waste_queries)::BIGINT AS wasted FROM lookups GROUP BY pod"
-        " HAVING wasted > 0 ORDER BY wasted DESC, pod LIMIT 3",
-        asked,
-    )
+    wasteful = history.pods(asked.where, order="waste_queries", limit=_WASTEFUL)
     return Situation(
-        lookups=Seen("lookups", stats(now, "lookups", "failed", "total")),
+        lookups=Seen("lookups", stats(now, "lookups", "failed", "total_ns")),
         timeouts=Seen(
             "timeouts",
-            stats(now, "waited", "timeouts", "waiting"),
-            stats(before, "waited", "timeouts", "waiting"),
+            stats(now, "waited", "timeouts", "waiting_ns"),
+            stats(before, "waited", "timeouts", "waiting_ns"),
             course("waited"),
         ),
         failures=Seen(
             "failures",
-            stats(now, "failures", "failures", "total"),
-            stats(before, "failures", "failures", "total"),
-            course("failures"),
+            stats(now, "server_failures", "server_failures", "total_ns"),
+            stats(before, "server_failures", "server_failures", "total_ns"),
+            course("server_failures"),
         ),
-        upstreams=seen(answering, asked, "upstream"),
-        servers=seen(answering, asked, "own"),
-        outside=seen(answering, asked, "outside"),
+        upstreams=seen(history, asked, "upstream"),
+        servers=seen(history, asked, "own"),
+        outside=seen(history, asked, "outside"),
         plugins=[
-            PluginTime(row["server"], row["plugin"], row["queries"], row["own_ns"])
-            for row in plugin_times(answering, asked)
+            PluginTime(one.server, one.plugin, one.queries, one.total_ns)
+            for one in history.plugins(asked.where, limit=MAX_ROWS)
+            if one.server and one.plugin != semconv.CONNECT_SPAN
         ],
         queries=all_of.queries,
         waste_queries=all_of.waste_queries,
-        waste_ns=sum(row["waste_ns"] for row in now),
-        worst_waste=[(row["pod"], row["wasted"]) for row in wasteful],
-        pods_with_timeouts=pods_waiting["n"],
+        waste_ns=all_of.waste_ns,
+        worst_waste=[(one.pod, one.waste_queries) for one in wasteful if one.waste_queries],
+        clients_waited=all_of.clients_waited,
     )
 
 
@@ -241,10 +221,7 @@ _CHANGED: Final = 1.5
 _CHANGES: Final = 6
 
 
-def _changes(
-    answering: Answering, asked: Asked, now: Totals, situation: Situation
-) -> tuple[list[Change], str]:
-    before = totals(answering, asked.before())
+def _changes(before: Totals, now: Totals, situation: Situation) -> tuple[list[Change], str]:
     if before.lookups < _COMPARABLE or now.lookups < _COMPARABLE:
         return [], "There are too few lookups in this time, or in the time before, to compare."
     found: list[Change] = []

@@ -96,13 +96,13 @@ def _reduced_schema() -> Callable[[str], Any]:
     text, octets, sub = field.TYPE_STRING, field.TYPE_BYTES, field.TYPE_MESSAGE
     message(
         "ScopeSpans",
-        ("scope", 1, one, octets, ""),
+        ("scope", 1, many, octets, ""),
         ("spans", 2, many, octets, ""),
         ("schema_url", 3, one, text, ""),
     )
     message(
         "ResourceSpans",
-        ("resource", 1, one, octets, ""),
+        ("resource", 1, many, octets, ""),
         ("scope_spans", 2, many, sub, ".otel_dns.reduced.ScopeSpans"),
         ("schema_url", 3, one, text, ""),
     )
@@ -153,12 +153,17 @@ def cut(request: bytes) -> list[SpanGroup]:
     """
     groups = []
     for resource_spans in _parse(request).resource_spans:
-        resource, url = resource_spans.resource, resource_spans.schema_url
+        resource, url = _merged(resource_spans.resource), resource_spans.schema_url
         groups += [
-            SpanGroup(Origin(resource, scope.scope, url, scope.schema_url), scope.spans)
+            SpanGroup(Origin(resource, _merged(scope.scope), url, scope.schema_url), scope.spans)
             for scope in resource_spans.scope_spans
         ]
     return groups
+
+
+def _merged(parts: Sequence[bytes]) -> bytes:
+    """Return a message that may have come in several parts, which protobuf merges."""
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _parse(request: bytes) -> Any:
@@ -185,13 +190,17 @@ def build_grouped(by_origin: Mapping[Origin, Sequence[bytes]]) -> bytes:
         resource_spans = by_resource.get(key)
         if resource_spans is None:
             by_resource[key] = resource_spans = request.resource_spans.add(
-                resource=origin.resource, schema_url=origin.resource_schema_url
+                resource=_part(origin.resource), schema_url=origin.resource_schema_url
             )
         resource_spans.scope_spans.add(
-            scope=origin.scope, spans=raws, schema_url=origin.scope_schema_url
+            scope=_part(origin.scope), spans=raws, schema_url=origin.scope_schema_url
         )
     encoded: bytes = request.SerializeToString()
     return encoded
+
+
+def _part(message: bytes) -> Sequence[bytes]:
+    return (message,) if message else ()
 
 
 # -- one span ---------------------------------------------------------------------------------

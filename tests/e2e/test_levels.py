@@ -1,9 +1,13 @@
 """Evidence levels 1 to 3 on real programs: what each lets otel-dns join, and with what detail."""
 
+import json
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -157,6 +161,13 @@ def test_level_3_sampled_traces_beside_dnstap(lab, processor, output) -> None:
     for name, lookup in lookups.items():
         sampled = any(query in with_plugins for query in lookup.queries)
         assert unseen(lookups)[name] == (None if sampled else "not_sampled")
+    # Figures of plugins say how many queries they are of.
+    _, told = lab.http_get(f"{processor.http_url}/metrics")
+    traced = re.search(
+        rb'otel_dns_server_traced_queries_total\{otel_dns_server="coredns-3"\} (\d+)', told
+    )
+    assert traced is not None
+    assert int(traced[1]) == len(with_plugins)
 
 
 def test_level_3_traces_that_were_lost(lab, processor, output) -> None:
@@ -187,32 +198,66 @@ def test_level_4_why_nothing_was_seen(lab, processor, output) -> None:
     assert during["web"].segments[semconv.SEGMENT_WAITING] >= 900_000_000
 
 
-def test_level_1_log_alone_shows_server_time(lab, processor, output, tmp_path: Path) -> None:
-    logs = tmp_path / "pods" / "kube-system_coredns-1_0" / "coredns"
-    logs.mkdir(parents=True)
-    lab.collector(
+@contextmanager
+def logging(
+    lab: Lab, processor: Processor, logs: Path, corefile: str, address: str
+) -> Iterator[None]:
+    """Run CoreDNS with its output where a container runtime writes it, and a Collector."""
+    name = f"coredns-{address.rpartition('.')[2]}"
+    directory = logs / "pods" / f"kube-system_{name}_0" / "coredns"
+    directory.mkdir(parents=True)
+    collector = lab.collector(
         programs.collector_config() / "coredns-logs.yaml",
-        env={"COREDNS_LOGS": f"{tmp_path}/pods/*/*/*.log", "OTEL_DNS_ENDPOINT": processor.otlp},
+        name=f"otelcol-{name}",
+        env={"COREDNS_LOGS": f"{logs}/pods/*/*/*.log", "OTEL_DNS_ENDPOINT": processor.otlp},
     )
-    path = lab.session.write("level-1.Corefile", corefile(lab, "log"))
-    pod = lab.pod(
-        "coredns-1", namespace="kube-system", addresses=["", "10.96.0.21"], nameservers=[]
-    )
+    path = lab.session.write(f"{name}.Corefile", corefile)
+    pod = lab.pod(name, namespace="kube-system", addresses=["", address], nameservers=[])
     pod.start(
         [
-            *(sys.executable, "-m", "tests.support.cri", str(logs / "0.log")),
+            *(sys.executable, "-m", "tests.support.cri", str(directory / "0.log")),
             *(str(programs.find("coredns")), "-conf", str(path)),
         ],
-        name="coredns-1",
+        name=name,
         env=environment.own_source(),
         ready=lambda process: "\nCoreDNS-" in "\n" + process.output(),
     )
-    lookups = run_storefront(lab, processor, output, "10.96.0.21", "level-1")
+    yield
+    collector.process.stop()
+
+
+def test_level_1_log_alone_shows_server_time(lab, processor, output, tmp_path: Path) -> None:
+    with logging(lab, processor, tmp_path, corefile(lab, "log"), "10.96.0.21"):
+        lookups = run_storefront(lab, processor, output, "10.96.0.21", "level-1")
     assert counted(lookups) == QUERIES
     assert adds_up(lookups)
     slow = lookups["slow.example."]
     assert slow.segments[semconv.SEGMENT_SERVER] >= 50_000_000  # a log cannot tell the upstream's
     assert not slow.segments[semconv.SEGMENT_UPSTREAM]
+
+
+def test_a_stock_log_beside_spans_makes_no_query_twice(lab, processor, output, tmp_path) -> None:
+    """Neither says that they are of the same query; the spans get the log's ports and ids."""
+    trace = f"trace zipkin {processor.zipkin_url} {{\n        service coredns\n    }}"
+    before = counts(lab, processor)
+    with logging(lab, processor, tmp_path, corefile(lab, "log", trace), "10.96.0.27"):
+        lookups = run_storefront(lab, processor, output, "10.96.0.27", "log-and-trace")
+    assert counted(lookups) == QUERIES
+    assert set(unseen(lookups).values()) == {None}
+    assert {lookup.attribute(semconv.LOOKUP_RETRIES) for lookup in lookups.values()} == {0}
+    tied = counts(lab, processor)["messages_tied"] - before["messages_tied"]
+    assert tied == sum(QUERIES.values())
+
+
+def counts(lab: Lab, processor: Processor) -> Counter[str]:
+    metrics = lab.http_get(f"{processor.http_url}/metrics")[1].decode()
+    lines = [line.rsplit(" ", 1) for line in metrics.splitlines() if line.startswith("otel_dns_")]
+    return Counter(
+        {
+            name.removeprefix("otel_dns_").removesuffix("_total"): round(float(value))
+            for name, value in lines
+        }
+    )
 
 
 def test_level_2_without_any_instrumentation(lab, output) -> None:
@@ -228,20 +273,27 @@ def test_level_2_without_any_instrumentation(lab, output) -> None:
     for name in ("www.example.org", "paymets", "db"):
         pod.run(["getent", "ahosts", name], check=name != "paymets")
 
-    def told() -> dict[str, float]:
-        metrics = lab.http_get(f"{processor.http_url}/metrics")[1].decode()
-        lines = (line.rsplit(" ", 1) for line in metrics.splitlines() if "lookups" in line)
-        return {name: float(value) for name, value in lines if not name.startswith("# ")}
-
-    counted = eventually(
-        lambda: found if (found := told()).get("otel_dns_lookups_inferred_total", 0) >= 3 else None,
+    told = eventually(
+        lambda: found if (found := counts(lab, processor))["lookups_inferred"] >= 3 else None,
         "three inferred lookups",
         within=30,
     )
     inferred = {
         name.partition('outcome="')[2].partition('"')[0]: value
-        for name, value in counted.items()
-        if name.startswith("otel_dns_inferred_lookups_total")
+        for name, value in told.items()
+        if name.startswith("inferred_lookups")
     }
     assert inferred == {"ok": 2, "not_found": 1}
-    assert not counted.get("otel_dns_lookups_joined_total")
+    assert not told["lookups_joined"]
+
+
+def test_of_all_levels_together_nothing_is_unaccounted_for(lab, processor) -> None:
+    def ledger() -> dict[str, Any]:
+        status, body = lab.http_get(f"{processor.http_url}/ledger")
+        assert status == 200
+        return json.loads(body)
+
+    eventually(lambda: ledger()["balanced"], "the ledger to balance")
+    gates = ledger()["gates"]
+    assert gates["messages"]["out"]["messages_joined"] > 0
+    assert gates["export"]["into"]["server_spans_made"] > 0

@@ -102,9 +102,9 @@ def test_plugins_and_upstreams(history: History) -> None:
     assert upstream.max_ns == 2500 * MS
     (server,) = history.servers()
     assert (server.server, server.queries, server.failed) == ("coredns", 48, 0)
-    assert sum(cell.count for cell in history.plugin_heat(MINUTE, Where(plugin="cache"))) == 18
-    assert sum(cell.count for cell in history.heat(MINUTE)) == 18
-    points = history.plugins_over_time(MINUTE, Where(plugin="cache"))
+    bins = history.subject_bins("plugin", "cache", step_ns=MINUTE)
+    assert sum(cell.count for cell in bins) == 18
+    points = history.subject_over_time("plugin", "cache", MINUTE)
     assert sum(point.queries for point in points) == 48
 
 
@@ -148,15 +148,16 @@ def test_one_lookup_with_everything(history: History) -> None:
     assert [hop.rcode for hop in kept.hops] == ["NXDOMAIN"] * 3 + ["NOERROR"]
     assert all(hop.spans[0].name == semconv.SERVEDNS_SPAN for hop in kept.hops)
     assert sum(kept.segments.values()) == 26 * MS
-    near = history.neighbours(wanted.start_ns, 26 * MS, margin_ns=SECOND)
-    assert [brief.start_ns - T0 for brief in near] == [2 * SECOND, 3 * SECOND, 4 * SECOND]
+    (brief,) = history.latest(Where(since_ns=wanted.start_ns, until_ns=wanted.start_ns + 1))
+    beside = history.beside(brief)
+    assert [one and one.start_ns - T0 for one in beside] == [2 * SECOND, 4 * SECOND]
 
 
 def test_waste_and_who_asked(history: History) -> None:
-    (waste,) = history.waste()
-    assert (waste.pod, waste.ndots, waste.waste_queries) == ("cart-1", 5, 30)
-    assert (waste.wasteful, waste.search_hits, waste.max_dots) == (10, 0, 2)
-    assert waste.names == ("www.example.org",)
+    (habit,) = [habit for habit in history.habits() if habit.waste_queries]
+    assert (habit.ndots, habit.dots, habit.as_it_is) == (5, 2, True)
+    assert (habit.lookups, habit.waste_queries) == (15, 30)
+    assert [one.name for one in history.wasted_names()] == ["www.example.org"]
     askers = history.askers(["WWW.example.org."])
     assert [(asker.pod, asker.lookups) for asker in askers][:2] == [("cart-1", 10), ("cart-2", 5)]
     assert [asker.name for asker in history.askers(["*.shop"])] == ["db.shop"]
@@ -194,5 +195,5 @@ def test_a_damaged_file_is_left_out_and_named(
     path.write_bytes(raw)
     with History(tmp_path) as opened:
         assert opened.totals().lookups == 5
-        assert opened.damaged == {path}
+        assert set(opened.damaged) == {path}
     assert path.name in caplog.text

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from otel_dns import semconv
 from otel_dns.join import Joiner, JoinSettings, Outcome, Released
+from otel_dns.join.exchange import is_made
 from otel_dns.join.joiner import Late
 from otel_dns.model import ClientQuery, Lookup, Message, Resolution, Span
 from tests.support.spans import MS, SECOND, exchange, lookup, nested, query, servedns
@@ -185,7 +185,10 @@ def test_nothing_that_went_in_is_unaccounted_for(data, things) -> None:
 
 def accounted(joiner: Joiner) -> int:
     """Lookups, queries, spans and messages that are held or have left by a counted way."""
-    ways = ("joined", "inferred", "unmatched", "no_root", "evicted", "late", "duplicate", "surplus")
+    ways = (
+        "joined", "inferred", "ambiguous", "unmatched", "no_root", "evicted", "late", "duplicate",
+        "surplus",
+    )  # fmt: skip
     left = sum(
         joiner.counts[f"{what}_{way}"]
         for what in ("server_spans", "messages", "queries")
@@ -207,8 +210,8 @@ def spans_of(outcomes: Iterable[Outcome]) -> Counter[bytes]:
                 span.span_id
                 for each in one.join.traces
                 # Where there is no lookup span nothing is made of messages.
-                if one.lookup.recorded or each.trace.source == semconv.SOURCE_TRACE
                 for span in each.trace.spans
+                if one.lookup.recorded or not is_made(span)
             )
         elif isinstance(one, Released):
             found.update(span.span_id for span in one.spans)

@@ -7,7 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from otel_dns.join import Joiner, JoinSettings, Released
-from otel_dns.join.annotate import encode
+from otel_dns.join.annotate import as_it_came, encode
+from otel_dns.join.skew import moved
 from otel_dns.model import Lookup, Message, Resolution, Span
 from otel_dns.wire import otlp
 from tests.support.spans import EXTERNAL, MS, SECOND, exchange, lookup, nested, servedns
@@ -252,3 +253,13 @@ def test_without_a_root_nothing_is_inferred() -> None:
     fed(joiner, [plugin])
 
     assert joiner.drain() == [Released((plugin,), "no_root")]
+
+
+def test_spans_that_were_moved_to_another_clock_leave_with_their_own_times() -> None:
+    root = servedns(0, MS)
+    (found,) = inferred(root)
+    (joined,) = found.join.traces
+    away = replace(joined, trace=moved(joined.trace, 5 * MS), skew_ns=5 * MS)
+
+    assert away.trace.root.raw != root.raw
+    assert [span.raw for span in as_it_came(away)] == [root.raw]

@@ -21,7 +21,7 @@ from otel_dns.service.metrics.series import Counter, Description, Family, Histog
 from otel_dns.wire import otlp
 from tests.service.support import Backend, serving
 from tests.support.otlp import forward
-from tests.support.spans import MS, SECOND, lookup, nested, servedns, span
+from tests.support.spans import MS, SECOND, exchange, lookup, nested, servedns, span
 from tests.support.waiting import eventually
 
 
@@ -111,6 +111,32 @@ def test_a_joined_lookup_is_measured_whole() -> None:
         "otel_dns_upstream_duration_seconds_sum",
         server_address="192.0.2.53:53", otel_dns_server="coredns",
     ) == pytest.approx(0.005)  # fmt: skip
+
+
+def test_what_messages_alone_tell_is_no_plugin_s_time() -> None:
+    """One query in two is traced: figures of plugins are of that one, and say of how many."""
+    metrics, joiner = ResolutionMetrics(), Joiner(JoinSettings())
+    joiner.add_lookup(lookup(0, 10 * MS, types=("A", "AAAA")), 0)
+    joiner.add_server_span(servedns(2 * MS, 8 * MS), 0)
+    for told in exchange(2 * MS, 8 * MS, type_="AAAA", server="coredns"):
+        joiner.add_message(told, 0)
+    for outcome in joiner.drain():
+        metrics.observe(outcome)
+    registry = scraped(metrics)
+    server = {"otel_dns_server": "coredns"}
+    answered = server | {"dns_response_code": "NOERROR"}
+    assert {
+        name: registry.get_sample_value(f"otel_dns_{name}", labels)
+        for name, labels in {
+            "server_queries_total": answered | {"otel_dns_joined": "true"},
+            "server_traced_queries_total": server,
+            "plugin_duration_seconds_count": answered | {"otel_dns_plugin": "servedns"},
+        }.items()
+    } == {
+        "server_queries_total": 2,
+        "server_traced_queries_total": 1,
+        "plugin_duration_seconds_count": 1,
+    }
 
 
 def test_a_server_trace_without_a_lookup_counts_as_not_joined() -> None:

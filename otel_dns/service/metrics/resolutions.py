@@ -109,6 +109,13 @@ class ResolutionMetrics:
             "Queries of which a server told, by whether they belong to a known lookup.",
             semconv.SERVER_INSTANCE, semconv.DNS_RESPONSE_CODE, semconv.JOINED,
         )  # fmt: skip
+        self._traced = self._family(
+            Counter, semconv.METRIC_TRACED_QUERIES, "{query}",
+            "Queries of which a server's spans told: those that figures of plugins are of. Fewer "
+            "than otel_dns_server_queries_total where CoreDNS traces one query in N: then those "
+            "figures are estimates.",
+            semconv.SERVER_INSTANCE,
+        )  # fmt: skip
         self._skew = self._family(
             Gauge, semconv.METRIC_CLOCK_SKEW, "s",
             "What is added to a server's times to bring them to the clock of a client's node.",
@@ -212,6 +219,9 @@ class ResolutionMetrics:
     ) -> None:
         server, rcode = _server(trace), trace.rcode
         self._queries.at(server, rcode, joined).add()
+        traced = trace.source == semconv.SOURCE_TRACE
+        if traced:
+            self._traced.at(server).add()
         own = own_times(slices)
         for span in trace.spans:
             if span.name == semconv.CONNECT_SPAN:
@@ -220,7 +230,7 @@ class ResolutionMetrics:
                 self._upstreams.at(peer if isinstance(peer, str) else "", server).record(
                     seconds, exemplar_of(seconds)
                 )
-            else:
+            elif traced:  # what messages tell of a server is not one plugin's time
                 seconds = own.get(span.span_id, 0) / _SECOND
                 self._plugins.at(span.name, server, rcode).record(seconds, exemplar_of(seconds))
 

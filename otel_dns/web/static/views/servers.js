@@ -16,7 +16,8 @@ export async function show({ ask, about, query, onRange }) {
   return h("div.servers", null,
     h("div.columns.three", null,
       group("DNS servers", "server", found.servers, subject, "A query, from arrival to answer."),
-      group("Plugins", "plugin", found.plugins, subject, "Own time in one query."),
+      group("Plugins", "plugin", found.plugins, subject, found.traced < 1 && found.plugins.length
+        ? `Own time in one query: an estimate, from the ${percent(found.traced)} that CoreDNS traced.` : "Own time in one query."),
       group("Upstreams", "upstream", found.upstreams, subject, "One exchange.")),
     map ? detail(map, comparison, every, subject, versus, onRange) : h("p.quiet.empty", null, "No server trace in this time."));
 }

@@ -1,0 +1,20 @@
+"""The questions asked of the history, written once.
+
+Each is an Ibis expression over the table of resolutions (:mod:`otel_dns.history.schema`), so the
+same question runs on DuckDB within this process and on Spark over many clusters' files, and gives
+the same answer. The page, the command line and the reports ask these and no others.
+:class:`Questions` asks them of whatever engine its table lives in.
+"""
+
+from otel_dns.history.questions.asking import EVERYTHING, MAX_ROWS, plain
+from otel_dns.history.questions.course import Course
+from otel_dns.history.questions.lists import Lists
+from otel_dns.history.questions.spent import KINDS, PER_DECADE, Spent
+from otel_dns.history.questions.who import ORDERS, Who
+
+
+class Questions(Course, Lists, Spent, Who):
+    """Asks the questions of one table of resolutions."""
+
+
+__all__ = ["EVERYTHING", "KINDS", "MAX_ROWS", "ORDERS", "PER_DECADE", "Questions", "plain"]
