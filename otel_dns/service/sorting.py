@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, TypeAlias
 from otel_dns import semconv
 from otel_dns.join import foreign
 from otel_dns.model import Message, Origin, Span
+from otel_dns.service.own_traces import OwnTrace
 from otel_dns.wire import MalformedError, Refusals, otlp
 
 _SCOPE_AS_TAG: Final = semconv.OTEL_SCOPE_NAME.encode()
@@ -30,6 +31,8 @@ class Incoming(NamedTuple):
     """Spans that cannot be sent on."""
     messages: Sequence[Message] = ()
     """DNS messages that servers saw: dnstap, log lines."""
+    trace: OwnTrace | None = None
+    """The processor's own of the request; whoever has the spans goes on with it."""
 
     @property
     def other_spans(self) -> int:
