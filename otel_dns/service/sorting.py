@@ -55,6 +55,7 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
     sorted_ = Incoming([], [], [], Refusals())
     others: list[_Group] = []
     tagged = _SCOPE_AS_TAG in request
+    ids: dict[bytes, bytes] = {}
     for group, parsed in _sound(request, sorted_.refused):
         origin, spans = group
         scope = otlp.scope_name(origin.scope)
@@ -69,7 +70,7 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
             continue
         for read, raw in zip(parsed, spans, strict=True):
             try:
-                span = otlp.span_of(read, raw, origin)
+                span = otlp.span_of(read, raw, origin, ids)
             except MalformedError as error:
                 sorted_.refused.add(str(error))
                 continue
