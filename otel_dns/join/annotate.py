@@ -15,7 +15,6 @@ from otel_dns import semconv
 from otel_dns.join.exchange import is_made
 from otel_dns.join.joiner import Late, Outcome, Released
 from otel_dns.join.search_keys import name_key, search_keys, server_key
-from otel_dns.join.timeline import own_times
 from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution, Span
 from otel_dns.wire.otlp import (
     double_attribute,
@@ -97,9 +96,8 @@ def _server_spans(
 ) -> Iterator[tuple[Origin, bytes]]:
     trace = joined.trace
     trace_id, above = lookup.span.trace_id, joined.parent or lookup.span.span_id
-    own = own_times(joined.timeline)
-    for span in trace.spans:
-        attributes = int_attribute(semconv.OWN_TIME, own.get(span.span_id, 0))
+    for span, own_ns in zip(trace.spans, joined.timeline.own_ns, strict=True):
+        attributes = int_attribute(semconv.OWN_TIME, own_ns)
         if span is trace.root:
             attributes += hex_attribute(semconv.ORIGINAL_TRACE_ID, span.trace_id)
             attributes += hex_attribute(semconv.ORIGINAL_SPAN_ID, span.span_id)

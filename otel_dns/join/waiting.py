@@ -383,7 +383,8 @@ class Slots:
 
     def add_trace(self, waiting: WaitingTrace) -> None:
         """Let a server trace wait in its question's slot, which may have changed."""
-        told = next((one for one in waiting.messages if one.kind in {"CQ", "CR"}), waiting.header)
+        clients = (one for one in waiting.messages if one.kind in {"CQ", "CR"})
+        told = next(clients, None) or waiting.header
         assert told is not None
         key = (told.client, told.name, told.type)
         if waiting.slot is not None:

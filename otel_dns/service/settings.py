@@ -166,6 +166,8 @@ class Names(Section, frozen=True):
     """With ``show: hash``: the key (HMAC-SHA-256), so that nobody can try names out."""
     keep_zones: tuple[str, ...] = ()
     """Names in these zones stay whole, such as ``cluster.local``."""
+    keep_namespaces: tuple[str, ...] = ()
+    """Names that Pods of these namespaces look up stay whole."""
 
 
 class Output(Section, frozen=True):
@@ -244,10 +246,18 @@ class Log(Section, frozen=True):
     format: Literal["text", "json"] = "text"
 
 
+class Traces(Section, frozen=True):
+    """The processor's own traces, sent to the outputs with all else."""
+
+    one_in: _Positive | None = None
+    """One OTLP request in so many is traced; without it none is."""
+
+
 class Telemetry(Section, frozen=True):
     """What the processor tells of itself."""
 
     log: Log = _default(Log())
+    traces: Traces = _default(Traces())
 
 
 class ServeSettings(Section, frozen=True):
