@@ -62,6 +62,7 @@ def _figures(score: Score) -> dict[str, float | int]:
         "lookup_precision": _rounded(share(score.joined_right, score.joined)),
         "lookup_recall": _rounded(score.right_share),
         "lookup_recall_low95": _rounded(wilson_low(score.right, score.lookups)),
+        "exact_share": _rounded(share(score.exact, score.lookups)),
         "sure_share": _rounded(score.sure_share),
         "sure_right": _rounded(score.sure_right_share),
         "sure_right_low95": _rounded(wilson_low(score.sure_right, score.sure)),

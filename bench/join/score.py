@@ -44,6 +44,8 @@ class Score:
     right: int = 0
     joined: int = 0
     joined_right: int = 0
+    exact: int = 0
+    """Joined by exact rungs, all of it."""
     sure: int = 0
     sure_right: int = 0
     sure_clean: int = 0
@@ -71,6 +73,7 @@ class Score:
             return
         self.joined += 1
         self.joined_right += verdict.right
+        self.exact += verdict.exact
         if verdict.certainty == "sure":
             self.sure += 1
             self.sure_right += verdict.right

@@ -26,6 +26,9 @@ _MAX_CLIENTS: Final = 100_000
 _MAX_HEARD: Final = 4_096
 _ON_THE_WAY_NS: Final = 2_000_000_000
 """CoreDNS's reporter sends every second, and clocks may differ by half of one."""
+_CROWD: Final = 256
+"""Among so many server traces of one question any clock fits; and the dense case must not slow the
+rest."""
 _ELSEWHERE_NS: Final = 10_000_000
 """So long before a lookup's first query nothing of its own is to be expected."""
 
@@ -90,6 +93,8 @@ class NodeClocks:
         """Learn of the server traces of a lookup's first question."""
         start_ns = waiting.lookup.start_ns
         near = slot.near(start_ns - _ELSEWHERE_NS, start_ns + LATE_NS + 2 * FIRST_GAP_NS)
+        if len(near) > _CROWD:
+            return
         best: tuple[int, int, Clock] | None = None
         chance = False
         for trace in near:
@@ -109,7 +114,10 @@ class NodeClocks:
             if all(clock.known for clock in self._clocks.values()):
                 return
         differences: dict[str, list[int]] = {}
-        for trace in slot.near(start_ns - REACH_NS, start_ns + REACH_NS):
+        in_reach = slot.near(start_ns - REACH_NS, start_ns + REACH_NS)
+        if len(in_reach) > _CROWD:
+            return
+        for trace in in_reach:
             differences.setdefault(trace.server, []).append(start_ns - trace.start_ns)
         for server, some in differences.items():
             clock = self._clock(server)

@@ -48,6 +48,8 @@ class WaitingLookup:
     """How sure the server traces behind the first server's are."""
     spans_lost: bool = False
     """A server traced one of its queries, and the spans did not come."""
+    apart: bool = False
+    """Its server traces stay in traces of their own."""
     inherited_doubt: float = 0.0
     """Odds of exchanges with rivals that have left with what they were given."""
     crowded: bool = False
@@ -381,7 +383,8 @@ class Slots:
 
     def add_trace(self, waiting: WaitingTrace) -> None:
         """Let a server trace wait in its question's slot, which may have changed."""
-        told = next((one for one in waiting.messages if one.kind in {"CQ", "CR"}), waiting.header)
+        clients = (one for one in waiting.messages if one.kind in {"CQ", "CR"})
+        told = next(clients, None) or waiting.header
         assert told is not None
         key = (told.client, told.name, told.type)
         if waiting.slot is not None:

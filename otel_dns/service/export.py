@@ -13,11 +13,10 @@ from typing import Final
 from otel_dns import semconv
 from otel_dns.join import Late, Outcome, Released
 from otel_dns.join.annotate import as_it_came, encode
-from otel_dns.join.recognise import server_trace_of
 from otel_dns.model import Origin, Resolution, Span
 from otel_dns.service.settings import Export
 from otel_dns.service.tenants import Tenants
-from otel_dns.wire import MalformedError, otlp
+from otel_dns.wire import otlp
 
 _NS: Final = 1_000_000_000
 _FAILED_OUTCOMES: Final = frozenset(
@@ -78,7 +77,10 @@ class ExportPolicy:
                 len(joined.trace.spans) for joined in traces
             )
             return encode(resolution, servers=False)
-        if self._what == "notable":
+        if resolution.join.apart:
+            for joined in traces:
+                self._remember(joined.trace.root.trace_id)
+        elif self._what == "notable":
             self._remember(resolution.lookup.span.trace_id)
         return self._encode_all(resolution)
 
@@ -105,7 +107,8 @@ class ExportPolicy:
         spans = released.spans
         trace_id = spans[0].trace_id
         if self._unmatched != "all" and trace_id not in self._shown:
-            root, rcode = _root(spans)
+            trace = released.trace
+            root, rcode = (trace.root, trace.rcode) if trace else (spans[0], "")
             if not self._wants(root, rcode):
                 return self._leave_out(released.reason, len(spans))
             self._remember(trace_id)
@@ -152,14 +155,3 @@ class ExportPolicy:
         self._shown[trace_id] = None
         if len(self._shown) > _MAX_REMEMBERED:
             self._shown.popitem(last=False)
-
-
-def _root(spans: tuple[Span, ...]) -> tuple[Span, str]:
-    """Return the root with its RCODE; without one, whichever span there is."""
-    for span in spans:
-        if span.name == semconv.SERVEDNS_SPAN:
-            try:
-                return span, server_trace_of(span).rcode
-            except MalformedError:
-                return span, ""
-    return spans[0], ""

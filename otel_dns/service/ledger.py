@@ -21,11 +21,14 @@ _RECEIVED: Final = (
 )  # fmt: skip
 _HELD: Final = ("waiting_lookups", "waiting_server_spans", "input_queue_spans")
 _LOOKUPS_LEFT: Final = ("lookups_joined", "lookups_unjoined")
-_WAYS: Final = ("joined", "inferred", "unmatched", "no_root", "evicted", "late")
+_WAYS: Final = ("joined", "inferred", "ambiguous", "unmatched", "no_root", "evicted", "late")
 _SERVER_SPANS_LEFT: Final = tuple(f"server_spans_{way}" for way in _WAYS)
 _MESSAGES_RECEIVED: Final = ("dnstap_messages", "log_messages")
 _MESSAGES_HELD: Final = ("waiting_messages", "input_queue_messages")
-_MESSAGES_LEFT: Final = tuple(f"messages_{way}" for way in (*_WAYS, "duplicate", "surplus"))
+_MESSAGES_LEFT: Final = tuple(
+    f"messages_{way}" for way in (*_WAYS, "ambiguous", "duplicate", "surplus")
+)
+_MADE: Final = ("server_spans_made", "own_spans")
 _LEFT_OUT: Final = ("lookups_left_out_unsampled", "server_spans_superseded")
 _LOST: Final = ("spans_given_up", "spans_dropped_full")
 _REFUSED: Final = "spans_refused_"
@@ -99,7 +102,7 @@ def reading(
             _some(gauges, _MESSAGES_HELD),
         ),
         "export": _gate(
-            _some(counts, (*_LOOKUPS_LEFT, *_SERVER_SPANS_LEFT, "server_spans_made")),
+            _some(counts, (*_LOOKUPS_LEFT, *_SERVER_SPANS_LEFT, *_MADE)),
             {"spans_handed_of_the_join": handed - passed, **left_out},
             {},
         ),

@@ -41,6 +41,7 @@ from otel_dns.service.memory import MemoryGuard, limited, resident
 from otel_dns.service.metrics import MetricsPush, ResolutionMetrics, SeriesCollector
 from otel_dns.service.otlp_receiver import OtlpReceiver
 from otel_dns.service.outputs import Outputs
+from otel_dns.service.own_traces import OwnTraces
 from otel_dns.service.pipeline import Pipeline
 from otel_dns.service.settings import ServeSettings
 from otel_dns.service.sorting import Incoming
@@ -103,7 +104,14 @@ class Service(Collector):
             settings.join.settings(), self._outputs.send, self._observers, settings.export
         )
         self._pipeline = Pipeline(self._stream, settings.receivers.max_waiting)
-        intake = OtlpIntake(settings, self._pipeline.offer, self._outputs.offer, self._memory.full)
+        self._own_traces = OwnTraces(settings.telemetry.traces.one_in, self._outputs.offer)
+        intake = OtlpIntake(
+            settings,
+            self._pipeline.offer,
+            self._outputs.offer,
+            self._full,
+            self._own_traces.begin,
+        )
         self._intake_counts = intake.counts
         self._otlp = OtlpReceiver(settings, intake, lambda: self.healthy)
         self._http = HttpReceiver(
@@ -188,6 +196,10 @@ class Service(Collector):
         """Hand spans to the pipeline, unless the memory is full; False: no room."""
         return not self._memory.full() and self._pipeline.offer(incoming, size, timeout_s)
 
+    def _full(self, wait_s: float) -> bool:
+        """Whether a request need not be read: there is no room, and it cannot wait for some."""
+        return self._memory.full() or (not wait_s and self._pipeline.full)
+
     def _idle(self) -> bool:
         return (
             not any(self._pipeline.gauges().values())
@@ -197,6 +209,7 @@ class Service(Collector):
     def counts(self) -> Counter[str]:
         """Everything counted so far, by name."""
         counted: Counter[str] = Counter(self._intake_counts.snapshot())
+        counted.update(self._own_traces.counts.snapshot())
         for part in (*self._receivers, *self._parts, self._outputs):
             counted.update(part.counts.snapshot())
         counted.update(self._stream.counts())

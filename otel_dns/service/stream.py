@@ -86,8 +86,7 @@ class Stream:
 
     def take(self, incoming: Incoming, now_ns: int) -> None:
         """Take one request's spans; those that are not ours are sent on."""
-        for span in incoming.server_spans:
-            self._joiner.add_server_span(span, now_ns)
+        self._joiner.add_server_spans(incoming.server_spans, now_ns)
         for message in incoming.messages:
             self._joiner.add_message(message, now_ns)
         for span in incoming.lookups:
