@@ -625,18 +625,16 @@ class Joiner:
 
     def _expire(self, now_ns: int) -> None:
         """Let go of the server traces that no lookup has come for."""
+        if now_ns < self._infer_from_ns:
+            return
         due = []
         for waiting in self._traces.values():
             if waiting.expires_ns > now_ns:
                 break
             due.append(waiting)
-        if not due:
-            return
-        if self.settings.infer:
+        if due and self.settings.infer:
             # What one lookup asked of several servers comes in any order, within a second or two:
             # what is just due waits for what may have been before it.
-            if now_ns < self._infer_from_ns:
-                return
             self._infer_from_ns = now_ns + SECOND
             started = [
                 one.start_ns - (0 if one.expires_ns <= now_ns - 2 * _DISORDER_NS else _DISORDER_NS)
