@@ -29,7 +29,11 @@ _SPILL: Final = "4GB"
 _ATTEMPTS: Final = 3
 _NOTHING: Final = "nothing"
 _FILES: Final = "files"
-_READ: Final = "read_parquet({}, union_by_name = true, hive_partitioning = false)"
+_READ: Final = (
+    f"(FROM {_NOTHING} UNION ALL BY NAME FROM "
+    "read_parquet({}, union_by_name = true, hive_partitioning = false))"
+)
+"""With the empty table: a column that all of the files lack, because they are older, is null."""
 _LISTINGS: Final = 256
 """Periods whose files are remembered."""
 

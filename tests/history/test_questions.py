@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from msgspec.structs import replace
 
@@ -64,6 +65,18 @@ def test_totals_of_nothing(tmp_path: Path) -> None:
         assert nothing.totals().lookups == 0
         assert nothing.totals().latency.p50_ns is None
         assert nothing.slowest() == nothing.over_time(SECOND) == nothing.lookup("00") == []
+
+
+def test_files_from_before_the_newest_columns(tmp_path: Path) -> None:
+    path = keep(tmp_path, searched())
+    newer = ["stub_ns", "network_ns"]
+    pq.write_table(pq.read_table(path, partitioning=None).drop_columns(newer), path)
+
+    with History(tmp_path) as history:
+        assert history.totals().segments["stub"] == 0
+        (row,) = history.sql("SELECT stub_ns, waste_queries FROM lookups").to_pylist()
+
+    assert row == {"stub_ns": None, "waste_queries": 3}
 
 
 def test_a_period_reads_its_own_files_only(history: History) -> None:
