@@ -60,6 +60,11 @@ def joined(outcomes: Iterable[Outcome]) -> dict[Lookup, tuple[str, list[tuple[by
     }
 
 
+def whose(outcomes: Iterable[Outcome]) -> dict[Lookup, list[tuple[bytes, int]]]:
+    """For every lookup its server traces with their candidates."""
+    return {asked: traces for asked, (_, traces) in joined(outcomes).items()}
+
+
 def out(outcomes: Iterable[Outcome]) -> list[bytes]:
     """Ids of all spans that leave, as they leave."""
     raws = (raw for outcome in outcomes for _, raw in encode(outcome))
@@ -357,7 +362,8 @@ def test_order_and_split_within_the_wait_change_no_join(data: st.DataObject, thi
     for later_ns in range(now_ns, now_ns + 70 * SECOND, SECOND):
         outcomes += joiner.advance(later_ns)
 
-    assert joined(outcomes) == joined(settled(things))
+    # Not how sure: of clocks whoever settles later knows what earlier lookups have shown.
+    assert whose(outcomes) == whose(settled(things))
     assert out(outcomes) == out(settled(things))
     assert joiner.counts["duplicate"] == len(duplicates)
 
