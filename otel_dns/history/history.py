@@ -29,7 +29,11 @@ _SPILL: Final = "4GB"
 _ATTEMPTS: Final = 3
 _NOTHING: Final = "nothing"
 _FILES: Final = "files"
-_READ: Final = "read_parquet({}, union_by_name = true, hive_partitioning = false)"
+_READ: Final = (
+    f"(FROM {_NOTHING} UNION ALL BY NAME"
+    " FROM read_parquet({}, union_by_name = true, hive_partitioning = false))"
+)
+"""With columns that files of an older version lack, as nulls."""
 _LISTINGS: Final = 256
 """Periods whose files are remembered."""
 
@@ -235,7 +239,7 @@ class History(Questions):
         def ask(_: duckdb.DuckDBPyConnection, files: list[str]) -> pa.Table:
             with contextlib.closing(duckdb.connect(config=self._limits)) as connection:
                 source = _READ.format(f"[{', '.join(map(_quoted, files))}]") if files else _NOTHING
-                connection.register(_NOTHING, SCHEMA.empty_table())
+                connection.from_arrow(SCHEMA.empty_table()).create(_NOTHING)
                 connection.execute(f"SET allowed_directories = [{_quoted(str(self.directory))}]")
                 connection.execute("SET enable_external_access = false")
                 connection.execute("SET lock_configuration = true")

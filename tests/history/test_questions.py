@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from msgspec.structs import replace
 
@@ -197,3 +198,15 @@ def test_a_damaged_file_is_left_out_and_named(
         assert opened.totals().lookups == 5
         assert set(opened.damaged) == {path}
     assert path.name in caplog.text
+
+
+def test_files_of_an_older_version_lack_columns(tmp_path: Path) -> None:
+    path = keep(tmp_path, *KEPT[:5])
+    pq.write_table(pq.read_table(path).drop_columns(["unseen", "stub_ns"]), path)
+    with History(tmp_path) as opened:
+        totals = opened.totals()
+        assert (totals.lookups, totals.segments["stub"]) == (5, 0)
+        assert opened.over_time(MINUTE)[0].lookups == 5
+        assert opened.slowest()[0].segments["stub"] == 0
+        assert len(opened.lookup(opened.latest()[0].trace_id)) >= 1
+        assert opened.sql("SELECT count(*) AS n FROM lookups").to_pylist() == [{"n": 5}]
