@@ -16,17 +16,19 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 
+import dns.message
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_dns import semconv
 from otel_dns.join import JoinSettings
-from otel_dns.model import Origin
+from otel_dns.model import Message, Origin
 from otel_dns.service.memory import collect_seldom
 from otel_dns.service.metrics import ResolutionMetrics
-from otel_dns.service.sorting import sort_otlp
+from otel_dns.service.sorting import Incoming, sort_otlp
 from otel_dns.service.stream import Stream
-from otel_dns.wire import otlp
+from otel_dns.wire import Refusals, dnstap, otlp
 
 SECOND = 1_000_000_000
 SPANS_A_TRACE = 9
@@ -34,6 +36,7 @@ PLUGINS = ("prometheus", "errors", "log", "dnstap", "loadbalance", "rewrite", "c
 SCOPE = b"\x0a" + bytes((len(semconv.CLIENT_SCOPE),)) + semconv.CLIENT_SCOPE.encode()
 APPLICATION = Origin(otlp.string_attribute("service.name", "shop", field=1), SCOPE)
 COREDNS = otlp.origin_of("coredns")
+OTHER = otlp.origin_of("checkout")
 SERVICES = frozenset({"coredns"})
 
 
@@ -81,6 +84,43 @@ def traces(count: int, clients: int) -> Iterator[tuple[tuple[Origin, bytes], ...
         yield tuple(spans)
 
 
+def dnstap_pieces(count: int, a_piece: int = 50) -> list[tuple[bytes, list[bytes]]]:
+    """The same lookups, a request of them at a time, each with dnstap's messages of its queries."""
+    pieces: list[tuple[bytes, list[bytes]]] = []
+    all_of_them = list(traces(count, clients=500))
+    for at in range(0, count, a_piece):
+        some = [one[0] for one in all_of_them[at : at + a_piece]]
+        payloads = [
+            payload for number, (_, raw) in enumerate(some, at) for payload in _taps(number, raw)
+        ]
+        pieces.append((otlp.build(some), payloads))
+    return pieces
+
+
+def _taps(number: int, lookup: bytes) -> Iterator[bytes]:
+    """Query and response as CoreDNS's ``dnstap ... full`` tells of them."""
+    told = otlp.attributes_of(lookup)
+    start_ns = otlp.read_span(lookup, APPLICATION).start_ns + 200_000
+    query = dns.message.make_query(str(told[semconv.DNS_QUESTION_NAME]), "A", id=number % 65_536)
+    message = {
+        "socket_protocol": 1,
+        "query_address": ip_address(str(told[semconv.CLIENT_ADDRESS])).packed,
+        "query_port": 32_768 + number % 28_000,
+        "query_time_sec": start_ns // SECOND,
+        "query_time_nsec": start_ns % SECOND,
+    }
+    answer = message | {
+        "response_time_sec": start_ns // SECOND,
+        "response_time_nsec": start_ns % SECOND + 400_000,
+        "response_message": dns.message.make_response(query).to_wire(),
+    }
+    for type_, fields in ((5, message | {"query_message": query.to_wire()}), (6, answer)):
+        payload: bytes = dnstap._Dnstap(
+            identity=b"coredns-0", type=1, message=fields | {"type": type_}
+        ).SerializeToString()
+        yield payload
+
+
 def requests(count: int, *, lookups: bool, a_request: int = 50) -> list[bytes]:
     """OTLP requests of so many traces, with their lookups or without."""
     batches: list[list[tuple[Origin, bytes]]] = [[]]
@@ -111,6 +151,21 @@ class Core:
             self._now_ns += SECOND // 10
             self._stream.advance(self._now_ns)
         self._stream.drain()
+
+    def run_dnstap(self, pieces: list[tuple[bytes, list[bytes]]]) -> None:
+        """Take lookups and dnstap's messages in turn, as :meth:`run` does."""
+        for request, payloads in pieces:
+            self._stream.take(sort_otlp(request, SERVICES), self._now_ns)
+            decoded = [dnstap.decode(payload) for payload in payloads]
+            messages = [one for one in decoded if isinstance(one, Message)]
+            self._stream.take(Incoming([], [], [], Refusals(), messages), self._now_ns)
+            self._now_ns += SECOND // 10
+            self._stream.advance(self._now_ns)
+        self._stream.drain()
+
+    def count(self, name: str) -> int:
+        """What the stream has counted."""
+        return self._stream.counts()[name]
 
 
 def objects(requests: list[bytes]) -> None:
@@ -147,7 +202,12 @@ def measure(count: int, runs: int) -> dict[str, float | int | str]:
     collect_seldom()
     joined, unjoined = requests(count, lookups=True), requests(count, lookups=False)
     joined_spans, unjoined_spans = count * (SPANS_A_TRACE + 1), count * SPANS_A_TRACE
-    found: dict[str, list[float]] = {"joined": [], "unjoined": [], "objects": []}
+    everything = [(OTHER, raw) for spans in traces(count, 500) for _, raw in spans]
+    passing = [otlp.build(everything[at : at + 500]) for at in range(0, len(everything), 500)]
+    tapped = dnstap_pieces(count)
+    found: dict[str, list[float]] = {
+        "joined": [], "unjoined": [], "passing": [], "dnstap": [], "objects": []
+    }  # fmt: skip
     for _ in range(runs):
         core = Core()
         found["joined"].append(microseconds(joined_spans, lambda core=core: core.run(joined)))
@@ -155,11 +215,19 @@ def measure(count: int, runs: int) -> dict[str, float | int | str]:
         core = Core()
         found["unjoined"].append(microseconds(unjoined_spans, lambda core=core: core.run(unjoined)))
         assert core.spans == unjoined_spans
+        core = Core()
+        found["passing"].append(microseconds(joined_spans, lambda core=core: core.run(passing)))
+        assert core.spans == joined_spans
+        core = Core()
+        found["dnstap"].append(microseconds(2 * count, lambda core=core: core.run_dnstap(tapped)))
+        assert core.count("messages_joined") == 2 * count
         found["objects"].append(microseconds(joined_spans, lambda: objects(joined)))
     middle = {name: statistics.median(values) for name, values in found.items()}
     return {
         "core_joined_us_per_span": round(middle["joined"], 3),
         "core_unjoined_us_per_span": round(middle["unjoined"], 3),
+        "core_passing_us_per_span": round(middle["passing"], 3),
+        "core_dnstap_us_per_message": round(middle["dnstap"], 3),
         "protobuf_objects_us_per_span": round(middle["objects"], 3),
         "joined_share_of_objects": round(middle["joined"] / middle["objects"], 3),
         "core_joined_us_spread": round(max(found["joined"]) - min(found["joined"]), 3),

@@ -89,6 +89,21 @@ class Ground:
             f"{milliseconds:7.1f} ms  {text}\n" for milliseconds, text in rows[:3]
         )
 
+    def exemplars(self, metric: str) -> set[str]:
+        """Trace ids that Prometheus keeps beside a metric, as Grafana asks for them."""
+        now = time.time()
+        told = self._get(
+            f"{self.prometheus}/api/v1/query_exemplars",
+            query=metric, start=f"{now - 900}", end=f"{now}",
+        )["data"]  # fmt: skip
+        return {one["labels"]["trace_id"] for each in told for one in each["exemplars"]}
+
+    def trace(self, trace_id: str) -> Mapping[str, Any]:
+        """One trace, as Jaeger has it."""
+        (found,) = self._get(f"{self.jaeger}/api/traces/{trace_id}")["data"]
+        trace: Mapping[str, Any] = found
+        return trace
+
     def look_up(self, pod: Pod, name: str) -> None:
         """Let a Pod make one more lookup."""
         program = "import socket, sys; socket.getaddrinfo(sys.argv[1], 443)"
@@ -134,7 +149,7 @@ def ground(directory: Path, *, serve_page: bool = True) -> Iterator[Ground]:
             env={"OTEL_DNS__PAGE__LISTEN": "null", "OTEL_DNS__HISTORY__FLUSH": "1s"},
         )
         troubles = troubled.set_up(lab, processor.zipkin_url)
-        prometheus = lab.prometheus()
+        prometheus = lab.prometheus(args=["--enable-feature=exemplar-storage"])
         made = Ground(lab, troubles, jaeger.query_url, prometheus.url, processor.otlp, history)
         expected = sum(len(each.names) for each in troubles.applications) * TIMES
         for runs in (1, 2):

@@ -180,6 +180,9 @@ JOIN_CERTAINTY: Final = "otel_dns.join.certainty"
 lookups, whose server traces nobody can tell apart. ``unsure``: anything less."""
 JOIN_CONFIDENCE: Final = "otel_dns.join.confidence"
 """double: calibrated probability that every server trace of this join is the lookup's own."""
+JOIN_CLOCKS: Final = "otel_dns.join.clocks"
+"""``unknown`` where a join by time is not sure because it was not known how the clocks of client
+and server differ; left out elsewhere."""
 JOIN_GROUP_SIZE: Final = "otel_dns.join.group.size"
 """int: how many interchangeable lookups there were, where there were several."""
 LOOKUP_OUTCOME: Final = "otel_dns.lookup.outcome"
@@ -250,6 +253,7 @@ METHODS: Final = (
 CERTAINTY_SURE: Final = "sure"
 CERTAINTY_UNSURE: Final = "unsure"
 CERTAINTY_GROUP: Final = "group"
+CLOCKS_UNKNOWN: Final = "unknown"
 OUTCOME_OK: Final = "ok"
 OUTCOME_NOT_FOUND: Final = "not_found"
 OUTCOME_TIMEOUT: Final = "timeout"
@@ -355,7 +359,7 @@ OTHER_NAMES: Final = "_OTHER"
 # -- metrics of the processor (ours; Prometheus has them with underscores and units) -------------
 
 PROCESSOR_SCOPE: Final = "otel_dns.processor"
-"""Instrumentation scope of the processor's own metrics."""
+"""Instrumentation scope of the processor's own metrics and spans."""
 METRIC_LOOKUP_DURATION: Final = "otel_dns.lookup.duration"
 """Histogram, seconds: lookups as the applications saw them."""
 METRIC_NODE_LOOKUP_DURATION: Final = "otel_dns.node.lookup.duration"
@@ -405,6 +409,24 @@ JOINED: Final = "otel_dns.joined"
 """``true`` where the query belongs to a known lookup, else ``false``."""
 METRIC: Final = "otel_dns.metric"
 """Which metric."""
+
+# -- the processor's own traces -----------------------------------------------------------------
+
+REQUEST_SPAN: Final = "otel_dns.request"
+"""Ours. A request in the processor: from its arrival until all in it waits for its partners, or for
+the outputs."""
+REQUEST_SORT_SPAN: Final = "otel_dns.sort"
+"""Ours. Within it: read, checked, and sorted by what is to be done with it."""
+REQUEST_ROOM_SPAN: Final = "otel_dns.wait_for_room"
+"""Ours. Within it: until a queue took it."""
+REQUEST_QUEUE_SPAN: Final = "otel_dns.queue"
+"""Ours. Within it: in the queue before the join."""
+REQUEST_TAKE_SPAN: Final = "otel_dns.take"
+"""Ours. Within it: its spans and messages taken into the join."""
+REQUEST_SIZE: Final = "otel_dns.request.size"
+"""Ours. On ``otel_dns.request``: bytes of it, unpacked."""
+REQUEST_SPANS: Final = "otel_dns.request.spans"
+"""Ours. On ``otel_dns.request``: spans taken."""
 
 # -- values of error.type on lookups ------------------------------------------------------------
 # Semantic conventions, `dns.lookup.duration`: getaddrinfo's errors by name, as .NET's runtime and

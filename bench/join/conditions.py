@@ -72,6 +72,10 @@ class View:
     """Messages come too: ports and ids of queries, when answers were out."""
     ids: bool = False
     """Clients tell port and id of their queries, as dnspython's do; here they are dnstap's."""
+    mark: str = ""
+    """What queries of sampled lookups carry, put into what was recorded of them: ``case``, the
+    letter case of their names in dnstap's messages; ``edns``, a trace context in these;
+    ``context``, HTTP headers, by which CoreDNS's spans are in the client's trace."""
     skew_ms: float = 0
     """The server's clock is ahead by so much."""
     drift_ppm: float = 0
@@ -92,6 +96,12 @@ VIEWS: Final[Mapping[str, View]] = {
     "spans": View(),
     "dnstap": View(dnstap=True),
     "ids": View(dnstap=True, ids=True),
+    "case": View(dnstap=True, mark="case"),
+    "edns": View(dnstap=True, mark="edns"),
+    "context": View(mark="context"),
+    "context + dnstap": View(dnstap=True, mark="context"),
+    "case, skew 200 ms": View(dnstap=True, mark="case", skew_ms=200),
+    "case, sampled 10%": View(dnstap=True, mark="case", sampled=0.1),
     "skew 2 ms": View(skew_ms=2),
     "skew -20 ms": View(skew_ms=-20),
     "skew 20 ms": View(skew_ms=20),

@@ -114,7 +114,8 @@ class _Keys:
 
     def __call__(self, joined: JoinedTrace) -> str:
         trace = joined.trace
-        trace_id = trace.root.trace_id[8:].hex()
+        # A root's span id is the trace id that CoreDNS gave, in whoever's trace it is now.
+        trace_id = trace.root.span_id.hex()
         if trace_id in self._traces:
             return trace_id
         wire = (trace.client_port, trace.dns_id or 0, trace.name, trace.type)

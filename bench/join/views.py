@@ -6,7 +6,7 @@ spans or 1 s, dnstap is flushed every second; each with a phase of its own.
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
@@ -22,6 +22,8 @@ from otel_dns.model import ClientQuery, Lookup, Message, Origin, Span
 from otel_dns.wire import otlp, zipkin
 
 SECOND: Final = 1_000_000_000
+_MARKS_OF_QUERIES: Final = frozenset({"edns", "context"})
+"""Only clients that see their own queries can put these on them."""
 _CLIENT_EVERY_NS: Final = 5 * SECOND
 _SERVER_EVERY_NS: Final = SECOND
 _BATCH: Final = 100
@@ -80,6 +82,7 @@ def see(recording: Recording, view: View) -> Seen:
     clock = Clock(view, first_ns, max(one.end_ns for one in recording.asked))
     events: list[Event] = []
     scored, known = [], []
+    sampled: dict[int, Lookup] = {}
     of_lookup: dict[int | None, list[Traced]] = defaultdict(list)
     for trace in recording.traces.values():
         if trace.wire is not None and trace.hop == 0:
@@ -89,20 +92,21 @@ def see(recording: Recording, view: View) -> Seen:
         kept = view.sampled == 1 or rng.random() < view.sampled
         if not kept and not view.told:
             continue
-        lookup = lookup_from(one)
+        lookup = lookup_from(one, marked=kept and view.mark == "case")
         known.append(one)
         if kept:
             scored.append(one)
+            sampled[one.number] = lookup
         else:
             lookup = replace(lookup, recorded=False)
         at_ns = _next(one.end_ns, _CLIENT_EVERY_NS, client_phase) + _WAY_NS
         events.append(Event(at_ns, "lookup", lookup))
-        if view.ids:
+        if view.ids or (kept and view.mark in _MARKS_OF_QUERIES):
             identity = lookup.span.trace_id, lookup.span.span_id
-            events += (
-                Event(at_ns, "query", (identity, _query(traced)))
-                for traced in of_lookup[one.number]
-            )
+            queries = (_query(traced) for traced in of_lookup[one.number])
+            if not view.ids:
+                queries = (replace(query, client_port=0, dns_id=None) for query in queries)
+            events += (Event(at_ns, "query", (identity, query)) for query in queries)
     in_order = sorted(recording.traces.values(), key=lambda one: one.start_ns)
     traced = {one.trace_id for one in in_order[:: view.every]}
     arrived: set[str] = set()
@@ -110,7 +114,10 @@ def see(recording: Recording, view: View) -> Seen:
         if view.lost and rng.random() < view.lost:
             continue
         arrived |= {one["traceId"] for one in batch if one["name"] == semconv.SERVEDNS_SPAN}
-        events += (Event(at_ns, "span", span) for span in _decoded(batch, clock))
+        posted = batch
+        if view.mark == "context":
+            posted = [_taken_over(span, recording, sampled) for span in batch]
+        events += (Event(at_ns, "span", span) for span in _decoded(posted, clock))
     if view.dnstap:
         phase = rng.randrange(_SERVER_EVERY_NS)
         for message in recording.messages:
@@ -118,13 +125,14 @@ def see(recording: Recording, view: View) -> Seen:
             told = _shifted(message, clock)
             if message.trace_id.hex() not in traced:
                 told = replace(told, trace_id=b"")
+            told = _marked(told, message, recording, sampled, view.mark)
             events.append(Event(at_ns, "message", told))
         arrived |= {one.trace_id for one in in_order if one.wire is not None}
     events.sort(key=lambda event: event.at_ns)
     return Seen(tuple(events), frozenset(arrived), tuple(scored), tuple(known), clock)
 
 
-def lookup_from(asked: Asked) -> Lookup:
+def lookup_from(asked: Asked, *, marked: bool = False) -> Lookup:
     """Make of a call the lookup that otel-dns's client would have told."""
     tail = b"".join((
         otlp.string_attribute(semconv.DNS_QUESTION_NAME, asked.name),
@@ -133,6 +141,8 @@ def lookup_from(asked: Asked) -> Lookup:
         otlp.string_attribute(semconv.RESOLVER_KIND, "glibc"),
         otlp.string_attribute(semconv.ERROR_TYPE, _ERRORS.get(asked.error, asked.error)),
     ))  # fmt: skip
+    if marked:
+        tail += otlp.string_attribute(semconv.LOOKUP_MARKED, semconv.MARK_CASE)
     span = lookup_span(asked, tail)
     found = lookup_of(span)
     assert found is not None
@@ -156,10 +166,54 @@ def _query(traced: Traced) -> ClientQuery:
     port, dns_id, name, type_ = traced.wire
     start_ns = traced.start_ns - _WIRE_NS
     end_ns = start_ns + int(traced.root["duration"]) * 1000
-    span_id = bytes.fromhex(traced.trace_id)
     return ClientQuery(
-        span_id, start_ns, end_ns, name, type_, addresses.CLUSTER_DNS, 53, port, dns_id, "udp"
+        _query_id(traced),
+        start_ns,
+        end_ns,
+        name,
+        type_,
+        addresses.CLUSTER_DNS,
+        53,
+        port,
+        dns_id,
+        "udp",
     )
+
+
+def _query_id(traced: Traced) -> bytes:
+    """Make the id of a query's span: not the server's, whose root has that of its trace."""
+    return bytes(0xFF - octet for octet in bytes.fromhex(traced.trace_id))
+
+
+def _marked(
+    told: Message, message: Message, recording: Recording, sampled: Mapping[int, Lookup], mark: str
+) -> Message:
+    """Put into a message what its query would have carried."""
+    traced = recording.traces.get(message.trace_id.hex())
+    lookup = sampled.get(traced.owner) if traced and traced.owner is not None else None
+    if not mark or lookup is None or traced is None or traced.hop:
+        return told
+    if mark == "case":
+        return replace(told, asked=lookup.marked + told.asked[len(lookup.marked) :])
+    if mark == "edns" and told.kind == "CQ":
+        return replace(told, context=(lookup.span.trace_id, _query_id(traced)))
+    if mark == "context" and told.trace_id:
+        return replace(told, trace_id=lookup.span.trace_id)
+    return told
+
+
+def _taken_over(
+    span: dict[str, Any], recording: Recording, sampled: Mapping[int, Lookup]
+) -> dict[str, Any]:
+    """Put a server's span where it is when CoreDNS has taken the client's context over."""
+    traced = recording.traces[span["traceId"]]
+    lookup = sampled.get(traced.owner) if traced.owner is not None else None
+    if lookup is None or traced.hop or traced.wire is None:
+        return span
+    moved = span | {"traceId": lookup.span.trace_id.hex()}
+    if span["name"] == semconv.SERVEDNS_SPAN:
+        moved["parentId"] = _query_id(traced).hex()
+    return moved
 
 
 def number_of(lookup: Lookup) -> int:

@@ -155,6 +155,8 @@ class Report:
             evidence = ", ".join(f"{each.label} {each.value}" for each in one.evidence)
             if evidence:
                 yield Text(f"  evidence: {printable(evidence, 1000)}", "bright_black")
+            if one.advice:
+                yield Padding(Text(printable(one.advice, 1000), "bright_black"), (0, 0, 0, 2))
         yield from self._segments()
         yield from self._tables()
         yield from self._advice()

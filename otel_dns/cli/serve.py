@@ -1,13 +1,14 @@
 """``otel-dns serve``: run the processor."""
 
+import contextlib
 import json
 import logging
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, Final
 
@@ -153,6 +154,7 @@ def serve(config: Path | None, *, check: bool, print_schema: bool, **options: An
     Settings come from a YAML file (--config), from variables (OTEL_DNS__JOIN__SETTLE=5s for
     join.settle), and from options, each of which is a variable too (OTEL_DNS_SERVE_OUTPUT); the
     later wins. SIGTERM and Ctrl-C end it: what is held is joined as far as it goes, and sent.
+    SIGHUP makes it read its settings anew; what cannot change while it runs is said.
 
     \b
     Straight from CoreDNS to Jaeger, without a Collector:
@@ -168,17 +170,25 @@ def serve(config: Path | None, *, check: bool, print_schema: bool, **options: An
     if print_schema:
         click.echo(json.dumps(configuration.schema(), indent=2))
         return
+
+    def load() -> ServeSettings:
+        return configuration.load(config, os.environ, _overrides(options))
+
     try:
-        settings = configuration.load(config, os.environ, _overrides(options))
+        settings = load()
     except configuration.ConfigurationError as error:
         raise click.UsageError(str(error)) from None
     if check:
         click.echo(configuration.show(settings), nl=False)
         return
-    if settings.history.directory is None:
-        kept = msgspec.structs.replace(settings.history, directory=str(default_history()))
-        settings = msgspec.structs.replace(settings, history=kept)
-    _run(settings)
+    _run(lambda: _with_history(load()))
+
+
+def _with_history(settings: ServeSettings) -> ServeSettings:
+    if settings.history.directory is not None:
+        return settings
+    kept = msgspec.structs.replace(settings.history, directory=str(default_history()))
+    return msgspec.structs.replace(settings, history=kept)
 
 
 def _overrides(options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -196,20 +206,21 @@ def _overrides(options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, list(value) if isinstance(value, tuple) else value
 
 
-def _run(settings: ServeSettings) -> None:
+def _run(load: Callable[[], ServeSettings]) -> None:
+    settings = load()
     own_log.set_up(settings.telemetry.log)
     # What gRPC's core has to say of a busy port comes as an error of ours too.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     service = Service(settings)
     collect_seldom()
-    ended = threading.Event()
+    signals: SimpleQueue[int] = SimpleQueue()
 
-    def end(_number: int, _frame: FrameType | None) -> None:
-        ended.set()
+    def note(number: int, _frame: FrameType | None) -> None:
+        signals.put(number)
 
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, note)
     log = logging.getLogger("otel_dns")
     try:
         addresses = service.start()
@@ -223,8 +234,11 @@ def _run(settings: ServeSettings) -> None:
     page = page_of(settings, addresses)
     if page is not None:
         page.start()
-    while service.healthy and not ended.wait(_LOOK_S):
-        pass
+    while service.healthy:
+        with contextlib.suppress(Empty):
+            if signals.get(timeout=_LOOK_S) != signal.SIGHUP:
+                break
+            _reload(service, load)
     healthy = service.healthy
     log.info("ending: joining and sending what is held")
     if page is not None:
@@ -234,3 +248,17 @@ def _run(settings: ServeSettings) -> None:
     log.info("ended: %s", counts or "nothing came")
     if not healthy:
         sys.exit(1)
+
+
+def _reload(service: Service, load: Callable[[], ServeSettings]) -> None:
+    """Read the settings anew; on a mistake in them all stays as it is."""
+    log = logging.getLogger("otel_dns")
+    try:
+        taken, kept = service.reload(load())
+    except (configuration.ConfigurationError, OSError) as error:
+        log.error("the settings stay as they were: %s", error)  # noqa: TRY400 - theirs, not ours
+        return
+    own_log.set_up(service.settings.telemetry.log)
+    log.info("settings read anew; changed: %s", ", ".join(taken) or "nothing")
+    if kept:
+        log.warning("these change with a restart only: %s", ", ".join(kept))

@@ -30,10 +30,10 @@ _ATTEMPTS: Final = 3
 _NOTHING: Final = "nothing"
 _FILES: Final = "files"
 _READ: Final = (
-    f"(FROM {_NOTHING} UNION ALL BY NAME"
-    " FROM read_parquet({}, union_by_name = true, hive_partitioning = false))"
+    f"(FROM {_NOTHING} UNION ALL BY NAME FROM "
+    "read_parquet({}, union_by_name = true, hive_partitioning = false))"
 )
-"""With columns that files of an older version lack, as nulls."""
+"""With the empty table: a column that all of the files lack, because they are older, is null."""
 _LISTINGS: Final = 256
 """Periods whose files are remembered."""
 

@@ -19,7 +19,6 @@ from otel_dns.history.schema import (
     SEGMENT_COLUMNS,
     SPAN,
 )
-from otel_dns.join import own_times
 from otel_dns.model import JoinedTrace, Resolution, ServerTrace, Span
 from otel_dns.model.latency import latency_class
 from otel_dns.wire import MalformedError, otlp
@@ -194,12 +193,13 @@ class _Found:
     def _add(self, joined: JoinedTrace) -> None:
         trace, zero_ns = joined.trace, self._zero_ns
         root, server, rcode = trace.root, _server(trace), _text(trace.rcode)
-        own = own_times(joined.timeline)
+        own_times = joined.timeline.own_ns
         place: dict[bytes, int] = {}
         own_by_name: dict[str, int] = {}
         upstream, upstream_ns = "", 0
-        for number, span in enumerate(trace.spans[:MAX_SPANS]):
-            name, own_ns = _text(span.name), own.get(span.span_id, 0)
+        looked_at = zip(trace.spans[:MAX_SPANS], own_times[:MAX_SPANS], strict=True)
+        for number, (span, own_ns) in enumerate(looked_at):
+            name = _text(span.name)
             duration_ns = _spent(span.end_ns - span.start_ns)
             peer = ""
             if name == semconv.CONNECT_SPAN:

@@ -5,7 +5,7 @@ Pure: no sockets, files, threads or clock; time is an argument. :class:`Joiner` 
 
 from otel_dns.join.breakdown import break_down
 from otel_dns.join.joiner import Joiner, JoinSettings, Late, Outcome, Released
-from otel_dns.join.timeline import own_times, timeline
+from otel_dns.join.timeline import timeline
 
 __all__ = [
     "JoinSettings",
@@ -14,6 +14,5 @@ __all__ = [
     "Outcome",
     "Released",
     "break_down",
-    "own_times",
     "timeline",
 ]

@@ -6,14 +6,15 @@ people search for is a single string on the lookup span: Jaeger matches tags of 
 equality.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
+
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from otel_dns import semconv
 from otel_dns.join.exchange import is_made
 from otel_dns.join.joiner import Late, Outcome, Released
 from otel_dns.join.search_keys import name_key, search_keys, server_key
-from otel_dns.join.timeline import own_times
 from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution, Span
 from otel_dns.wire.otlp import (
     double_attribute,
@@ -41,7 +42,12 @@ def encode(outcome: Outcome, *, servers: bool = True) -> Iterator[tuple[Origin, 
             yield from _unrecorded(outcome)
             return
         keys = search_keys(outcome)
-        yield outcome.lookup.span.origin, _lookup_span(outcome, keys)
+        lookup_span = _lookup_span(outcome, keys)
+        if servers and outcome.join.apart:
+            yield outcome.lookup.span.origin, lookup_span + _links(outcome.join.traces)
+            yield from _apart(outcome.join.traces)
+            return
+        yield outcome.lookup.span.origin, lookup_span
         if servers:
             keys += name_key(outcome)
             for joined in outcome.join.traces:
@@ -62,6 +68,8 @@ def _lookup_span(resolution: Resolution, keys: bytes) -> bytes:
     if join.certainty:
         parts.append(word_attribute(semconv.JOIN_CERTAINTY, join.certainty))
         parts.append(double_attribute(semconv.JOIN_CONFIDENCE, join.confidence))
+    if not join.clocks_known:
+        parts.append(word_attribute(semconv.JOIN_CLOCKS, semconv.CLOCKS_UNKNOWN))
     if resolution.unseen:
         parts.append(word_attribute(semconv.JOIN_UNSEEN, resolution.unseen))
     if join.group_size > 1:
@@ -90,9 +98,8 @@ def _server_spans(
 ) -> Iterator[tuple[Origin, bytes]]:
     trace = joined.trace
     trace_id, above = lookup.span.trace_id, joined.parent or lookup.span.span_id
-    own = own_times(joined.timeline)
-    for span in trace.spans:
-        attributes = int_attribute(semconv.OWN_TIME, own.get(span.span_id, 0))
+    for span, own_ns in zip(trace.spans, joined.timeline.own_ns, strict=True):
+        attributes = int_attribute(semconv.OWN_TIME, own_ns)
         if span is trace.root:
             attributes += hex_attribute(semconv.ORIGINAL_TRACE_ID, span.trace_id)
             attributes += hex_attribute(semconv.ORIGINAL_SPAN_ID, span.span_id)
@@ -106,6 +113,19 @@ def _server_spans(
         else:
             parent_id = span.parent_id or above
         yield span.origin, rewrite(span, trace_id, parent_id, attributes)
+
+
+def _links(traces: Sequence[JoinedTrace]) -> bytes:
+    """Encode links to the servers that the client asked: they are in traces of their own."""
+    roots = [joined.trace.root for joined in traces if not joined.hop]
+    links = [ProtoSpan.Link(trace_id=root.trace_id, span_id=root.span_id) for root in roots]
+    return ProtoSpan(links=links).SerializeToString()
+
+
+def _apart(traces: Sequence[JoinedTrace]) -> Iterator[tuple[Origin, bytes]]:
+    for joined in traces:
+        for span in joined.trace.spans:
+            yield span.origin, move(span, -joined.skew_ns).raw if joined.skew_ns else span.raw
 
 
 def _unrecorded(resolution: Resolution) -> Iterator[tuple[Origin, bytes]]:

@@ -109,7 +109,7 @@ def break_down(lookup: Lookup, join: Join) -> Breakdown:
             gap_ns = start_ns - position
             explained = entered or gaps.explained_before(number, gap_ns)
             account.gap(position, start_ns, explained=explained)
-            account.server(trace.timeline, start_ns, end_ns)
+            account.server(trace.timeline.slices, start_ns, end_ns)
             position, entered = end_ns, True
     account.gap(position, end, explained=gaps.explained_at_end(end - position))
     waste_queries, waste_ns = _waste(lookup, join)

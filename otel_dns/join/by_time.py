@@ -9,6 +9,7 @@ and one that is too large is cut into pieces in order of time.
 from collections import Counter
 from collections.abc import Iterator
 from heapq import heappop, heappush
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from otel_dns.join import first_in
@@ -28,6 +29,7 @@ MAX_REACH: Final = 128
 _FIRST_IN_CONFIDENCE: Final = 0.25
 _PLAUSIBLE_NS: Final = 3_000_000
 """So soon after its start a lookup without a competitor is expected to ask."""
+_DISORDER_NS: Final = 1_000_000
 _LEARN_EVERY: Final = 8
 
 _Versions = list[tuple[Slot, int]]
@@ -104,7 +106,7 @@ class ByTime:
             return None
         if given:
             first_ns = min(trace.at_ns for trace, _ in given) - lookup.start_ns
-            if first_ns > _PLAUSIBLE_NS or self._completeness.seen < 0.5:
+            if first_ns > _PLAUSIBLE_NS or self._completeness.seen < 0.5 or _disordered(given):
                 return None
         self.counts["alone"] += 1
         self._until_learning -= 1
@@ -252,6 +254,15 @@ class ByTime:
         seen += [(header, candidate) for header, candidate, _ in headers]
         self._completeness.learn(lookup, seen)
         self._timing.learn(lookup, headers)
+
+
+def _disordered(given: list[tuple[WaitingTrace, int]]) -> bool:
+    """Whether a candidate was asked for before one that comes first."""
+    return any(
+        later.at_ns < earlier.at_ns - _DISORDER_NS
+        for (earlier, one), (later, other) in pairwise(given)
+        if one < other
+    )
 
 
 def _bequeath(pair: tuple[Member, Member], odds: float, leaving: set[WaitingLookup]) -> None:

@@ -42,15 +42,15 @@ def server_trace(messages: Sequence[Message], trace_id: bytes = b"") -> ServerTr
     trace_id = trace_id or bytes(8) + _digest(told, start_ns)
     attributes = [
         otlp.string_attribute(semconv.COREDNS_NAME, told.name),
-        otlp.string_attribute(semconv.COREDNS_TYPE, told.type),
-        otlp.string_attribute(semconv.COREDNS_PROTO, told.proto),
+        otlp.word_attribute(semconv.COREDNS_TYPE, told.type),
+        otlp.word_attribute(semconv.COREDNS_PROTO, told.proto),
         otlp.string_attribute(semconv.COREDNS_REMOTE, told.client),
         otlp.int_attribute(semconv.CLIENT_PORT, told.client_port),
         otlp.int_attribute(semconv.DNS_ID, told.dns_id),
-        otlp.string_attribute(semconv.EVIDENCE, told.source),
+        otlp.word_attribute(semconv.EVIDENCE, told.source),
     ]
     if rcode:
-        attributes.append(otlp.string_attribute(semconv.COREDNS_RCODE, rcode))
+        attributes.append(otlp.word_attribute(semconv.COREDNS_RCODE, rcode))
     root = _span(
         trace_id, trace_id[8:], b"", semconv.SERVEDNS_SPAN, _KIND_SERVER, start_ns, end_ns,
         b"".join(attributes), told.server,
@@ -114,7 +114,7 @@ def _connect(
     root: Span, number: int, told: Message, start_ns: int, response: Message | None
 ) -> Span:
     attributes = otlp.string_attribute(semconv.PEER_ADDRESS, told.peer)
-    attributes += otlp.string_attribute(semconv.EVIDENCE, told.source)
+    attributes += otlp.word_attribute(semconv.EVIDENCE, told.source)
     if response is not None and response.rcode:
         attributes += otlp.string_attribute(semconv.COREDNS_RCODE, response.rcode)
     span_id = blake2b(root.span_id + bytes((number & 0xFF,)), digest_size=8).digest()

@@ -6,10 +6,11 @@ have sent what belongs to it; a server trace waits as long as the longest lookup
 bounded by age, count and bytes, and everything that leaves is counted under a name.
 """
 
+import contextlib
 from collections import Counter, OrderedDict, deque
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby, islice
 from typing import Final, TypeAlias
 
 from msgspec.structs import replace
@@ -24,9 +25,10 @@ from otel_dns.join.hops import MAX_HOPS, Hops, spliced
 from otel_dns.join.infer import gather
 from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
+from otel_dns.join.recognise import server_trace_of
 from otel_dns.join.skew import NodeClocks, Skew, bounds_of, moved
 from otel_dns.join.tie import is_bare, is_untied, ties
-from otel_dns.join.timeline import timeline
+from otel_dns.join.timeline import add_up, timeline
 from otel_dns.join.unseen import Unseen, explained
 from otel_dns.join.waiting import Claim, Slot, Slots, WaitingLookup, WaitingTrace
 from otel_dns.model import (
@@ -54,9 +56,10 @@ _MAX_MESSAGES: Final = 256
 """Messages of one query that are kept: two of its own, two for every attempt at an upstream."""
 _DISORDER_NS: Final = 2 * SECOND
 """So much later than what came after it a server trace may arrive: reporters send every second."""
-_LOOKUP_BYTES: Final = 1_200
+_LOOKUP_BYTES: Final = 2_500
 _SLOT_BYTES: Final = 250
-_SPAN_BYTES: Final = 300
+_TRACE_BYTES: Final = 1_700
+_SPAN_BYTES: Final = 400
 _MESSAGE_BYTES: Final = 700
 """What is held for each beside its own bytes, about."""
 
@@ -72,6 +75,8 @@ class JoinSettings:
     """A server trace waits so long for its lookup, whose span comes only when it has ended."""
     tolerance_ns: int = 2_000_000
     """How far the two clocks may be apart."""
+    leave_groups: bool = False
+    """Whether the server traces of interchangeable lookups stay in traces of their own."""
     infer: bool = False
     """Whether lookups are made of server traces that no known lookup claims."""
     max_lookups: int = 100_000
@@ -90,6 +95,8 @@ class Released:
 
     spans: tuple[Span, ...]
     reason: str
+    trace: ServerTrace | None = field(default=None, compare=False)
+    """What they are together; None without the root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,22 +230,40 @@ class Joiner:
 
     def add_server_span(self, span: Span, now_ns: int) -> None:
         """Take one of CoreDNS's spans in."""
-        trace_id = span.trace_id
-        if trace_id in self._left:
-            self._follow(span)
-            return
-        if trace_id[:8] != _OWN_TRACE and (trace_id, span.span_id, _SERVED) in self._resolved:
-            self.counts["duplicate"] += 1
-            return
-        waiting = self._traces.get(trace_id) or self._new_trace(trace_id, now_ns)
-        if span.span_id in waiting.spans:
-            self.counts["duplicate"] += 1
-            return
-        waiting.spans[span.span_id] = span
-        self._hold(waiting, len(span.raw) + _SPAN_BYTES)
-        if span.name == semconv.SERVEDNS_SPAN and not span.parent_id and not waiting.rooted:
-            self._show(waiting, span)
+        self.add_server_spans((span,), now_ns)
+
+    def add_server_spans(self, spans: Iterable[Span], now_ns: int) -> None:
+        """Take CoreDNS's spans in; those of one trace come side by side, mostly."""
+        for trace_id, together in groupby(spans, _trace_id):
+            if trace_id in self._left:
+                for span in together:
+                    self._follow(span)
+            else:
+                self._add_to_trace(trace_id, together, now_ns)
+
+    def _add_to_trace(self, trace_id: bytes, spans: Iterable[Span], now_ns: int) -> None:
+        if trace_id[:8] != _OWN_TRACE:
+            spans = self._without_resolved(spans)
+        waiting = self._traces.get(trace_id)
+        for span in spans:
+            if waiting is None:
+                waiting = self._new_trace(trace_id, now_ns)
+            if span.span_id in waiting.spans:
+                self.counts["duplicate"] += 1
+                continue
+            waiting.spans[span.span_id] = span
+            self._hold(waiting, len(span.raw) + _SPAN_BYTES)
+            if not span.parent_id and span.name == semconv.SERVEDNS_SPAN and not waiting.rooted:
+                self._show(waiting, span)
         self._keep_bounds()
+
+    def _without_resolved(self, spans: Iterable[Span]) -> Iterator[Span]:
+        """Leave out what was sent on with a lookup, in whose own trace it was."""
+        for span in spans:
+            if (span.trace_id, span.span_id, _SERVED) in self._resolved:
+                self.counts["duplicate"] += 1
+            else:
+                yield span
 
     def add_message(self, message: Message, now_ns: int) -> None:
         """Take in a message of dnstap or of a log."""
@@ -300,6 +325,8 @@ class Joiner:
 
     def _new_trace(self, key: Hashable, now_ns: int) -> WaitingTrace:
         waiting = WaitingTrace(key, now_ns + self.settings.trace_wait_ns)
+        waiting.size = _TRACE_BYTES
+        self._bytes += _TRACE_BYTES
         self._traces[key] = waiting
         return waiting
 
@@ -375,6 +402,11 @@ class Joiner:
             self._slots.remove_lookup(decision.lookup)
             if decision.given:
                 given = [trace for trace, _ in decision.given]
+                decision.lookup.apart = (
+                    self.settings.leave_groups
+                    and decision.group_size > 1
+                    and not decision.lookup.traces
+                )
                 decision.lookup.clocks_known = not decision.lookup.clocks.doubts(
                     decision.lookup, given
                 )
@@ -425,6 +457,7 @@ class Joiner:
         if shared.header is None:
             self._slots.remove_trace(shared)
         if not shared.spans:
+            self._bytes -= shared.size
             del self._traces[trace_id]
 
     def _told_of(self, served: context.Served) -> WaitingTrace | None:
@@ -467,7 +500,7 @@ class Joiner:
         """Join what the server's own queries caused; return the server's trace with its time."""
         if joined.hop >= MAX_HOPS:
             return joined
-        line: Sequence[Slice] = joined.timeline
+        line: Sequence[Slice] = joined.timeline.slices
         skew_ns = joined.skew_ns
         for connect, waiting, confidence in self._hops.below(joined.trace, skew_ns):
             trace = moved(waiting.complete(), skew_ns)
@@ -482,8 +515,10 @@ class Joiner:
             )  # fmt: skip
             owner.traces.append(below)
             owner.hops_confidence *= confidence
-            line = spliced(line, connect, below.timeline)
-        return replace(joined, timeline=line)
+            line = spliced(line, connect, below.timeline.slices)
+        if line is joined.timeline.slices:
+            return joined
+        return replace(joined, timeline=add_up(joined.trace.spans, line))
 
     def _send_along(
         self, owner: WaitingLookup, waiting: WaitingTrace, parent: bytes, skew_ns: int
@@ -496,7 +531,7 @@ class Joiner:
             self.counts["server_spans_joined"] += len(waiting.spans)
             self.counts["messages_joined"] += len(waiting.messages)
         destination = None
-        if owner.lookup.recorded:  # else there is no trace to go with
+        if owner.lookup.recorded and not owner.apart:  # else there is no trace to go with
             destination = _Destination(
                 owner.lookup.span.trace_id, parent, not waiting.rooted, skew_ns
             )
@@ -526,7 +561,7 @@ class Joiner:
                     confidence = min(confidence, _CLOCKS_UNKNOWN)
                     self.counts["lookups_clocks_unknown"] += 1
             confidence *= waiting.claims_confidence * waiting.hops_confidence
-            join = Join(traces, method, confidence, group_size)
+            join = Join(traces, method, confidence, group_size, waiting.apart, waiting.clocks_known)
             self.counts["lookups_joined"] += 1
         else:
             join = Join((), semconv.METHOD_NONE, 0.0)
@@ -590,18 +625,16 @@ class Joiner:
 
     def _expire(self, now_ns: int) -> None:
         """Let go of the server traces that no lookup has come for."""
+        if now_ns < self._infer_from_ns:
+            return
         due = []
         for waiting in self._traces.values():
             if waiting.expires_ns > now_ns:
                 break
             due.append(waiting)
-        if not due:
-            return
-        if self.settings.infer:
+        if due and self.settings.infer:
             # What one lookup asked of several servers comes in any order, within a second or two:
             # what is just due waits for what may have been before it.
-            if now_ns < self._infer_from_ns:
-                return
             self._infer_from_ns = now_ns + SECOND
             started = [
                 one.start_ns - (0 if one.expires_ns <= now_ns - 2 * _DISORDER_NS else _DISORDER_NS)
@@ -649,7 +682,8 @@ class Joiner:
             self.counts[f"messages_{reason}"] += len(waiting.messages)
         if spans:
             self.counts[f"server_spans_{reason}"] += len(spans)
-            self._outcomes.append(Released(spans, reason))
+            trace = waiting.complete() if waiting.rooted else None
+            self._outcomes.append(Released(spans, reason, trace))
 
     def _forget(self, waiting: WaitingTrace, destination: _Destination | None) -> None:
         """Let a server trace go, and remember where to."""
@@ -672,7 +706,7 @@ class Joiner:
         if destination is not None and destination.skew_ns:
             span = otlp.move(span, destination.skew_ns)
         if destination is None:
-            self._outcomes.append(Released((span,), "late"))
+            self._outcomes.append(Released((span,), "late", _alone(span)))
         elif span.parent_id:
             self._outcomes.append(Late(span, destination.trace_id, span.parent_id))
         elif destination.root_sent:
@@ -684,6 +718,19 @@ class Joiner:
 def _claim_order(item: tuple[WaitingTrace, Claim]) -> int:
     header = item[0].header
     return header.root.start_ns if header is not None else 0
+
+
+def _trace_id(span: Span) -> bytes:
+    return span.trace_id
+
+
+def _alone(span: Span) -> ServerTrace | None:
+    """Read a span that came alone: a trace if it is a root."""
+    if span.name != semconv.SERVEDNS_SPAN or span.parent_id:
+        return None
+    with contextlib.suppress(MalformedError):
+        return server_trace_of(span)
+    return None
 
 
 def _end_order(decision: Decision) -> tuple[int, bytes, bytes]:

@@ -12,12 +12,13 @@ The sum of these odds is the confidence, and near-even odds make two lookups int
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from math import exp, log
 from typing import Final, NamedTuple
 
 from otel_dns.join.ladder import ID_REACH_NS
 from otel_dns.join.timing import Gap, Timing
-from otel_dns.join.waiting import Slot, WaitingLookup, WaitingTrace
+from otel_dns.join.waiting import Slot, SlotKey, WaitingLookup, WaitingTrace
 from otel_dns.model import ServerTrace
 
 MAX_PAIRS: Final = 12
@@ -28,6 +29,7 @@ EVEN: Final = 0.25
 """From these odds on an exchange makes two lookups interchangeable."""
 _MAX_EXPONENT: Final = 50.0
 _ENOUGH_DOUBT: Final = 20.0
+_LITTLE_DOUBT: Final = 0.01
 _SPARES: Final = 5
 """Server traces before and after one that are looked at as what could be instead of it."""
 _IMPROVEMENTS: Final = 4
@@ -37,7 +39,8 @@ _NEVER: Final = -1_000.0
 _UNEXPECTED: Final = log(0.02)
 """A query for a candidate after one that had an answer."""
 _OTHER_PORT: Final = log(0.02)
-_UNKNOWN: Final = log(1 / 50_000_000)
+_UNSEEN_NS: Final = 50_000_000
+_UNKNOWN: Final = log(1 / _UNSEEN_NS)
 """Density of a moment whose forerunner was not seen: somewhere in 50 ms."""
 _RETRY_DOUBT: Final = 0.02
 """Odds that a query sent again was another lookup's, of several that ran."""
@@ -45,8 +48,18 @@ _SPARE_DOUBT: Final = 1.0
 """Odds that a second query is a stranger's when the first did not call for it."""
 _DISPUTE_DOUBT: Final = 1.0
 """Odds that a query is this lookup's, when several may have sent it again: it is nobody's then."""
+_CROWD: Final = 4
+_CROWD_NS: Final = 1_000_000
+"""So many lookups of the same that start so close to each other are a crowd."""
+_CROWD_DOUBT: Final = 0.1
+"""Odds that one of a crowd has another's, beside the odds that its own exchanges show."""
 _RETRY_REACH_NS: Final = 40_000_000
 _TIMEOUT_NS: Final = 500_000_000
+_LONG_NS: Final = 900_000_000
+"""A lookup of this length has nearly always waited for a timeout."""
+_SECOND_NS: Final = 1_000_000_000
+_TIMEOUTS: Final = 4
+"""Timeouts of a second in a row after which a missing query is still looked for."""
 _EARLY_NS: Final = 2_000_000
 """A query sent again may start so much too early: the first took longer to reach the server."""
 _KEEPS_ID: Final = frozenset({"glibc", "musl"})
@@ -96,7 +109,7 @@ class Member:
     @property
     def confidence(self) -> float:
         """How likely all of it is right."""
-        return 1 / (1 + self.doubt)
+        return 1 / (1 + tempered(self.doubt))
 
     def given(self) -> Iterator[tuple[Column, int]]:
         """Go through what time gave it: server traces, each with its candidate."""
@@ -105,6 +118,10 @@ class Member:
             yield column, candidate
             for later in column.again:
                 yield later, candidate
+
+    def places(self, candidate: int) -> list[Place]:
+        """Return the places of one candidate."""
+        return [(candidate, kind) for kind in range(len(self.waiting.lookup.types))]
 
     def root(self) -> "Member":
         """Return who stands for the group of interchangeable lookups."""
@@ -138,6 +155,7 @@ class Knot:
         """How likely an exchange between two lookups is, beside what was found."""
         self._columns: dict[Slot, list[Column]] = {}
         self._rows: dict[Slot, list[tuple[Member, Place]]] = {}
+        self._slots: dict[SlotKey, Slot] = {}
 
     def solve(self, slots: Mapping[Slot, tuple[list[WaitingTrace], float]]) -> None:
         """Assign.
@@ -147,15 +165,16 @@ class Knot:
                 traces to be given out and with the number of queries a second of lookups that are
                 not known.
         """
-        by_key = {slot.key: slot for slot in slots}
-        for slot, (traces, strangers_hz) in slots.items():
-            self._columns[slot] = _columns(traces)
-            self._rows[slot] = []
-            self._strangers[slot] = log(strangers_hz / 1e9)
+        by_key = self._slots = {slot.key: slot for slot in slots}
+        self._rows = {slot: [] for slot in slots}
         for member in self.members:
             for key, candidates in member.waiting.candidates.items():
                 kind = member.waiting.lookup.types.index(key[2])
                 self._rows[by_key[key]] += [(member, (one, kind)) for one in candidates]
+        for slot, (traces, strangers_hz) in slots.items():
+            self._columns[slot] = self._chained(slot, _columns(traces))
+            self._strangers[slot] = log(strangers_hz / 1e9)
+        self._see_crowds()
         for slot in slots:
             self._align(slot)
             self._overtaken(slot)
@@ -168,6 +187,19 @@ class Knot:
             self._retries(slot)
         if not settled or any(one.retries or one.retry_doubt for one in self.members):
             self._weigh(improve=False)
+
+    def _see_crowds(self) -> None:
+        """Mark lookups that start together: the order of their queries says nothing at all."""
+        starts: dict[object, list[int]] = {}
+        for member in self.members:  # in order of start
+            lookup = member.waiting.lookup
+            starts.setdefault((lookup.candidates, lookup.types), []).append(member.start_ns)
+        for member in self.members:
+            lookup = member.waiting.lookup
+            alike = starts[lookup.candidates, lookup.types]
+            first = bisect_left(alike, member.start_ns - _CROWD_NS)
+            if bisect_right(alike, member.start_ns + _CROWD_NS) - first >= _CROWD:
+                member.waiting.crowded = True
 
     # -- who gets what -------------------------------------------------------------------------
 
@@ -258,11 +290,17 @@ class Knot:
             elif all(ports):
                 fit -= _OTHER_PORT
         elif ready_ns is None:
-            fit = _UNKNOWN
+            fit = self._unready(column.start_ns - _known(member, candidate))
         else:
             gap = timing.first if candidate == 0 else timing.next
             fit = gap.log_late(column.start_ns - ready_ns)
         return fit
+
+    def _unready(self, gap_ns: int) -> float:
+        """Return the log density of a query so long after the last that was seen before it."""
+        if 0 <= gap_ns <= _UNSEEN_NS:
+            return _UNKNOWN
+        return min(self._timing.next.log_late(gap_ns), _UNKNOWN)
 
     # -- how likely it is, beside what could be instead ----------------------------------------
 
@@ -272,6 +310,7 @@ class Knot:
         kinds = len(lookup.types)
         score = 0.0
         ready_ns: int | None = member.start_ns
+        known_ns = member.start_ns
         last = max((candidate for candidate, _ in edges), default=-1)
         found = False
         for candidate in range(len(lookup.candidates)):
@@ -289,7 +328,7 @@ class Knot:
             score += self._seen * len(present) + self._missed * (kinds - len(present))
             start_ns = min(column.start_ns for column in present)
             if ready_ns is None:
-                score += _UNKNOWN
+                score += self._unready(start_ns - known_ns)
             elif candidate == 0:
                 score += timing.first.log_late(start_ns - ready_ns)
             else:
@@ -307,7 +346,7 @@ class Knot:
                 ports = one.header.client_port, other.header.client_port
                 if all(ports):
                     score += _OTHER_PORT if ports[0] != ports[1] else 0.0
-            ready_ns = max(column.answer_ns for column in present)
+            ready_ns = known_ns = max(column.answer_ns for column in present)
             found = any(column.header.rcode == "NOERROR" for column in present)
         if ready_ns is not None and last >= 0 and (found or last == len(lookup.candidates) - 1):
             return score + timing.end.log_late(member.end_ns - ready_ns)
@@ -326,8 +365,12 @@ class Knot:
         if not shared:
             return
         shared.sort()
-        whole = _exchanged(one, other, shared)
-        yield whole
+        if max(one.end_ns - one.start_ns, other.end_ns - other.start_ns) > _LONG_NS:
+            # After a timeout a stub may ask one by one: any stretch may be another's.
+            for first, last in combinations(range(len(shared) + 1), 2):
+                yield _exchanged(one, other, shared[first:last])
+            return
+        yield _exchanged(one, other, shared)
         if len(shared) > 1:
             rounds = sorted({place[0] for place, _ in shared})
             for number in rounds:
@@ -336,6 +379,7 @@ class Knot:
                     yield _exchanged(one, other, here)
                     if number not in {rounds[0], rounds[-1]}:
                         yield _exchanged(one, other, [p for p in shared if p[0][0] >= number])
+                        yield _exchanged(one, other, [p for p in shared if p[0][0] <= number])
                 if len(here) > 1:
                     for pair in here:
                         yield _exchanged(one, other, [pair])
@@ -357,7 +401,57 @@ class Knot:
                     if one.number != other.number and _close(one, other, gap):
                         pair = (one.number, other.number)
                         pairs.add(pair if pair[0] < pair[1] else pair[::-1])
+        for number, member in enumerate(self.members):
+            for place, near in self._holes(member):
+                ready_ns = self._ready(member, place)
+                owned = [
+                    (self._fit(member, place, column, ready_ns), numbers[id(column.owner)])
+                    for column in near
+                    if column.owner is not None and self._possible(member, {place: column})
+                ]
+                owned.sort(reverse=True)
+                for _, other_number in owned[:_NEIGHBOURS]:
+                    pairs.add((min(number, other_number), max(number, other_number)))
         return pairs
+
+    def _holes(self, member: Member) -> Iterator[tuple[Place, list[Column]]]:
+        """Go through the queries that a lookup should have had and was not given.
+
+        Each with the server traces in its slot that came about when it was due, or a timeout later.
+        """
+        lookup, edges = member.waiting.lookup, member.edges
+        if not edges:
+            return
+        last = max(candidate for candidate, _ in edges)
+        if not _found(member, last):
+            last = len(lookup.candidates) - 1
+        due_ns = member.start_ns
+        for candidate in range(last + 1):
+            present = [edges[place] for place in member.places(candidate) if place in edges]
+            if len(present) < len(lookup.types):
+                moments = {due_ns}
+                for column in present:
+                    moments |= {column.start_ns, column.answer_ns}
+                for place in member.places(candidate):
+                    if place not in edges:
+                        slot = self._slots[lookup.client, lookup.candidates[candidate],
+                                           lookup.types[place[1]]]  # fmt: skip
+                        yield place, self._due(slot, moments, member.end_ns)
+            if present:
+                due_ns = max(column.answer_ns for column in present)
+
+    def _due(self, slot: Slot, moments: Iterable[int], end_ns: int) -> list[Column]:
+        """Find the server traces of a slot next to some moments, and timeouts after them."""
+        columns = self._columns[slot]
+        if not columns:
+            return []
+        found: dict[int, None] = {}
+        for moment_ns in moments:
+            last_ns = min(end_ns, moment_ns + _TIMEOUTS * _SECOND_NS)
+            for at_ns in range(moment_ns, last_ns + 1, _SECOND_NS):
+                at = bisect_left(columns, at_ns, key=_column_start)
+                found |= dict.fromkeys(range(max(at - _SPARES, 0), min(at + _SPARES, len(columns))))
+        return [columns[at] for at in found]
 
     def _row(self, member: Member, place: Place, number: int) -> "_Row":
         edge, ready_ns = member.edges.get(place), self._ready(member, place)
@@ -376,6 +470,7 @@ class Knot:
         self.odds.clear()
         for member in members:
             member.doubt = member.waiting.inherited_doubt + member.retry_doubt
+            member.doubt += _CROWD_DOUBT if member.waiting.crowded else 0.0
             member.group = None
         changed = False
         for one, other in sorted(self._rivals()):
@@ -398,17 +493,28 @@ class Knot:
             self.odds[first, second] = odds
             if odds >= EVEN and alike(first, second):
                 _unite(first, second)
-        for at, member in enumerate(members):
-            if member.doubt < _ENOUGH_DOUBT:
-                member.doubt += self._strangers_odds(member, scores[at])
         if changed:
-            for columns in self._columns.values():
-                for column in columns:
-                    column.owner = None
-            for member in members:
-                for place, column in member.edges.items():
-                    column.owner, column.place = member, place
+            self._own()
+        for at, member in enumerate(members):
+            if improve or member.doubt < _ENOUGH_DOUBT:
+                changed |= self._weigh_strangers(member, scores[at], improve=improve)
+        self._weigh_cycles()
         return changed
+
+    def _weigh_cycles(self) -> None:
+        """Add up the odds of exchanges among three: by way of a rival that is itself in doubt."""
+        direct = {member: member.doubt for member in self.members}
+        for (one, other), odds in self.odds.items():
+            one.doubt += odds * min(max(direct[other] - odds, 0.0), _ENOUGH_DOUBT)
+            other.doubt += odds * min(max(direct[one] - odds, 0.0), _ENOUGH_DOUBT)
+
+    def _own(self) -> None:
+        for columns in self._columns.values():
+            for column in columns:
+                column.owner = None
+        for member in self.members:
+            for place, column in member.edges.items():
+                _give(member, place, column)
 
     def _possible(self, member: Member, edges: dict[Place, Column]) -> bool:
         """Whether a lookup ran when these were sent, and the wire does not contradict it."""
@@ -417,9 +523,30 @@ class Knot:
             low <= column.start_ns and column.last_start_ns() <= high for column in edges.values()
         )
 
-    def _strangers_odds(self, member: Member, score: float) -> float:
-        """Return the odds that a query of a lookup is a stranger's, or a spare one its own."""
-        odds = 0.0
+    def _weigh_strangers(self, member: Member, here: float, *, improve: bool) -> bool:
+        """Weigh what a lookup could have instead without a rival's loss.
+
+        Returns:
+            Whether it was likelier, and is now so.
+        """
+        for edges, gain in self._without_rivals(member):
+            there = self._score(member, edges) + gain
+            loses = len(edges) < len(member.edges)  # which is doubted, but not done
+            if improve and not loses and there > here + _LIKELIER:
+                for column in member.edges.values():
+                    column.owner = None
+                member.edges = edges
+                for place, column in edges.items():
+                    _give(member, place, column)
+                return True
+            member.doubt += exp(min(there - here, _MAX_EXPONENT))
+        return False
+
+    def _without_rivals(self, member: Member) -> Iterator[tuple[dict[Place, Column], float]]:
+        """Go through what could be instead: a query is a stranger's, or a spare one its own.
+
+        Each with what it gains where strangers are concerned: a log-likelihood.
+        """
         for place, column in member.edges.items():
             slot = column.trace.slot
             assert slot is not None
@@ -429,17 +556,20 @@ class Knot:
             if self._missed + self._strangers[slot] - fit > _NEGLIGIBLE:
                 without = dict(member.edges)
                 del without[place]
-                there = self._score(member, without) + self._strangers[slot]
-                odds += exp(min(there - score, _MAX_EXPONENT))
+                yield without, self._strangers[slot]
             for spare in self._near(slot, column):
                 if (
                     spare.owner is None
                     and self._fit(member, place, spare, ready_ns) - fit > _NEGLIGIBLE
                     and self._possible(member, {place: spare})
                 ):
-                    there = self._score(member, {**member.edges, place: spare})
-                    odds += exp(min(there - score, _MAX_EXPONENT))
-        return odds
+                    yield {**member.edges, place: spare}, 0.0
+        for place, near in self._holes(member):
+            for spare in near:
+                if spare.owner is None and self._possible(member, {place: spare}):
+                    slot = spare.trace.slot
+                    assert slot is not None
+                    yield {**member.edges, place: spare}, -self._strangers[slot]
 
     def _near(self, slot: Slot, column: Column) -> Sequence[Column]:
         columns = self._columns[slot]
@@ -447,6 +577,28 @@ class Knot:
         return columns[max(at - _SPARES, 0) : at + _SPARES + 1]
 
     # -- queries sent again --------------------------------------------------------------------
+
+    def _chained(self, slot: Slot, columns: list[Column]) -> list[Column]:
+        """Put queries that one stub sent again behind the first: they keep the message id.
+
+        One of the lookups has to have run all the while: an id comes again by chance, too.
+        """
+        by_id: dict[int, Column] = {}
+        heads = []
+        for column in columns:
+            dns_id = column.header.dns_id
+            first = by_id.get(dns_id) if dns_id is not None else None
+            if first is not None and _sent_again(first, column):
+                edges = {(0, 0): first, (0, 1): column}
+                if any(self._possible(member, edges) for member, _ in self._rows[slot]):
+                    first.again.append(column)
+                    if first.again[0].start_ns - first.start_ns > _RETRY_REACH_NS:
+                        first.answer_ns = max(first.answer_ns, column.answer_ns)
+                    continue
+            heads.append(column)
+            if dns_id is not None:
+                by_id[dns_id] = column
+        return heads
 
     def _retries(self, slot: Slot) -> None:
         """Give what is left over to the lookup that asked again, where only one can have."""
@@ -574,25 +726,7 @@ def _columns(traces: Iterable[WaitingTrace]) -> list[Column]:
             Column(trace, header, header.root.start_ns + skew_ns, header.answer_ns + skew_ns)
         )
     found.sort(key=lambda column: (column.start_ns, str(column.trace.key)))
-    return _chained(found)
-
-
-def _chained(columns: list[Column]) -> list[Column]:
-    """Put queries that one stub sent again behind the first: they keep the message id."""
-    by_id: dict[int, Column] = {}
-    heads = []
-    for column in columns:
-        dns_id = column.header.dns_id
-        first = by_id.get(dns_id) if dns_id is not None else None
-        if first is not None and _sent_again(first, column):
-            first.again.append(column)
-            if first.again[0].start_ns - first.start_ns > _RETRY_REACH_NS:
-                first.answer_ns = max(first.answer_ns, column.answer_ns)
-            continue
-        heads.append(column)
-        if dns_id is not None:
-            by_id[dns_id] = column
-    return heads
+    return found
 
 
 def _sent_again(first: Column, column: Column) -> bool:
@@ -625,6 +759,14 @@ def _answered(member: Member, candidate: int) -> int | None:
     return max(
         (edge.answer_ns for (number, _), edge in member.edges.items() if number == candidate),
         default=None,
+    )
+
+
+def _known(member: Member, candidate: int) -> int:
+    """When something was last seen of a lookup before it asked for a candidate."""
+    return max(
+        (edge.answer_ns for (number, _), edge in member.edges.items() if number < candidate),
+        default=member.start_ns,
     )
 
 
@@ -666,6 +808,16 @@ def _exchanged(
     return mine, yours
 
 
+def tempered(doubt: float) -> float:
+    """Return the odds that a lookup is wrong, of what its exchanges add up to.
+
+    Where exchanges matter at all they come in numbers, and not all of them are weighed. The factor
+    is measured (``otel-dns bench join``, seeds 1 and 2): of lookups said to be right with 0.95,
+    0.91, 0.83 and 0.66, there were 0.84, 0.82, 0.70 and 0.38; above 0.99 all but 1 in 10,000.
+    """
+    return doubt if doubt <= _LITTLE_DOUBT else _LITTLE_DOUBT + 2.3 * (doubt - _LITTLE_DOUBT)
+
+
 def alike(one: Member, other: Member) -> bool:
     """Whether two lookups ask the same: then it does not matter for a breakdown whose is whose."""
     mine, yours = one.waiting.lookup, other.waiting.lookup
@@ -686,16 +838,14 @@ def _unite(one: Member, other: Member) -> None:
         second.group = first
 
 
-def _asks_again(member: Member, first: Column, second: Column) -> bool:
-    """Whether a query looks like one sent again after another of the same question."""
-    one, other = first.header, second.header
+def _asks_again(member: Member, one: Column, other: Column) -> bool:
+    """Whether of two queries of the same question the later looks like the earlier sent again."""
+    first, second = (one, other) if one.start_ns <= other.start_ns else (other, one)
     after_ns = second.start_ns - first.start_ns
     kind = member.waiting.lookup.kind
-    if kind == "musl" and one.server != other.server:
-        return abs(after_ns) <= _RETRY_REACH_NS  # it asks all nameservers at once
-    if after_ns < 0:
-        return False
-    if kind in _KEEPS_ID and None not in (one.dns_id, other.dns_id):
+    if kind == "musl" and first.header.server != second.header.server:
+        return after_ns <= _RETRY_REACH_NS  # it asks all nameservers at once
+    if kind in _KEEPS_ID and None not in (first.header.dns_id, second.header.dns_id):
         return False  # one that kept its id is with the first already
     return _calls_for_another(first, second) or _timed_out(after_ns)
 

@@ -6,20 +6,31 @@ a child may outlive its parent (prefetch, serve_stale), siblings may overlap, a 
 The line settles each such case once, so that own times always add up to the root's duration.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from otel_dns.model import ServerTrace, Slice, Span
+from otel_dns.model import ServerTrace, Slice, Span, Timeline
 
 
-def timeline(trace: ServerTrace) -> list[Slice]:
+def timeline(trace: ServerTrace) -> Timeline:
     """Lay a server trace out as slices without gap or overlap from the root's start to its end.
 
     The innermost span owns its time; what lies outside its parent is cut off; of overlapping
     siblings the earlier keeps what it has; a span whose parent is not there belongs to the root.
     """
+    return _nested(trace.spans) or add_up(trace.spans, _slices(trace))
+
+
+def add_up(spans: Sequence[Span], slices: Sequence[Slice]) -> Timeline:
+    """Make a timeline of slices: each span's own time is what its slices are long."""
+    own: dict[bytes, int] = {}
+    for piece in slices:
+        span_id = piece.span.span_id
+        own[span_id] = own.get(span_id, 0) + piece.end_ns - piece.start_ns
+    return Timeline(slices, tuple(own.get(span.span_id, 0) for span in spans))
+
+
+def _slices(trace: ServerTrace) -> list[Slice]:
     root = trace.root
-    if (nested := _nested(trace.spans)) is not None:
-        return nested
     known = {span.span_id for span in trace.spans}
     children: dict[bytes, list[Span]] = {}
     for span in trace.spans[1:]:
@@ -49,36 +60,32 @@ def timeline(trace: ServerTrace) -> list[Slice]:
     return slices
 
 
-def _nested(spans: Sequence[Span]) -> list[Slice] | None:
+def _nested(spans: Sequence[Span]) -> Timeline | None:
     """Lay out a trace in which each span is called by the one before, and ends within it.
 
     That is nearly every trace; None for any other. The same as the general way, at a fraction.
     """
     down: list[Slice] = []
     up: list[Slice] = []
+    own: list[int] = []
     parent = spans[0]
+    parent_start_ns, parent_end_ns = parent.start_ns, parent.end_ns
     for span in spans[1:]:
         start_ns, end_ns = span.start_ns, span.end_ns
         if not (
             span.parent_id == parent.span_id
-            and parent.start_ns <= start_ns < end_ns <= parent.end_ns
+            and parent_start_ns <= start_ns < end_ns <= parent_end_ns
         ):
             return None
-        if start_ns > parent.start_ns:
-            down.append(Slice(parent.start_ns, start_ns, parent))
-        if end_ns < parent.end_ns:
-            up.append(Slice(end_ns, parent.end_ns, parent))
-        parent = span
-    if parent.end_ns > parent.start_ns:
-        down.append(Slice(parent.start_ns, parent.end_ns, parent))
+        if start_ns > parent_start_ns:
+            down.append(Slice(parent_start_ns, start_ns, parent))
+        if end_ns < parent_end_ns:
+            up.append(Slice(end_ns, parent_end_ns, parent))
+        own.append(start_ns - parent_start_ns + parent_end_ns - end_ns)
+        parent, parent_start_ns, parent_end_ns = span, start_ns, end_ns
+    own_ns = max(parent_end_ns - parent_start_ns, 0)
+    if own_ns:
+        down.append(Slice(parent_start_ns, parent_end_ns, parent))
+    own.append(own_ns)
     up.reverse()
-    return down + up
-
-
-def own_times(slices: Iterable[Slice]) -> dict[bytes, int]:
-    """Add up each span's own time, nanoseconds by span id; spans without any are left out."""
-    own: dict[bytes, int] = {}
-    for piece in slices:
-        span_id = piece.span.span_id
-        own[span_id] = own.get(span_id, 0) + piece.end_ns - piece.start_ns
-    return own
+    return Timeline(down + up, tuple(own))

@@ -27,6 +27,7 @@ _TAIL_TO_NS: Final = 10_000_000_000
 """One gap in a hundred may be of any length, each doubling as likely as the next."""
 _TIMEOUT_TAIL: Final = 0.004
 _TIMEOUT_STEP_NS: Final = 500_000_000
+_TIMEOUT_EARLY_NS: Final = 2_000_000
 _TIMEOUT_LATE_NS: Final = 30_000_000
 """A query sent again comes so soon after a multiple of half a second: resolv.conf(5) counts
 timeouts in seconds, musl divides them by its attempts."""
@@ -60,8 +61,10 @@ class Gap:
         """Return the same, for a gap that a timeout may have made long."""
         found = self._logs[_step(gap_ns)]
         late_ns = abs(gap_ns)
-        if late_ns > _TIMEOUT_STEP_NS and late_ns % _TIMEOUT_STEP_NS < _TIMEOUT_LATE_NS:
-            return max(found, _LOG_TIMEOUT)
+        if late_ns > _TIMEOUT_STEP_NS - _TIMEOUT_EARLY_NS:
+            over_ns = (late_ns + _TIMEOUT_EARLY_NS) % _TIMEOUT_STEP_NS - _TIMEOUT_EARLY_NS
+            if over_ns < _TIMEOUT_LATE_NS:
+                return max(found, _LOG_TIMEOUT + self._logs[_step(over_ns)])
         return found
 
     def learn(self, gap_ns: int, weight: float = 1.0) -> None:
@@ -172,4 +175,4 @@ def _spread(quantiles: Sequence[tuple[float, int]]) -> list[float]:
     return shares
 
 
-_LOG_TIMEOUT: Final = log(_TIMEOUT_TAIL / _TIMEOUT_LATE_NS)
+_LOG_TIMEOUT: Final = log(_TIMEOUT_TAIL)

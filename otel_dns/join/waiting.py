@@ -48,8 +48,12 @@ class WaitingLookup:
     """How sure the server traces behind the first server's are."""
     spans_lost: bool = False
     """A server traced one of its queries, and the spans did not come."""
+    apart: bool = False
+    """Its server traces stay in traces of their own."""
     inherited_doubt: float = 0.0
     """Odds of exchanges with rivals that have left with what they were given."""
+    crowded: bool = False
+    """Several lookups of the same started with it."""
     inherited_partners: int = 0
     """Rivals that have left and with which it is interchangeable."""
     found_names: list[str] = field(default_factory=list)
@@ -270,14 +274,6 @@ class Slot:
         first = bisect_left(found, start_ns, key=_trace_start)
         return found[first : bisect_right(found, end_ns, lo=first, key=_trace_start)]
 
-    def near(self, start_ns: int, end_ns: int) -> list[WaitingTrace]:
-        """Return the same by clocks as they were known when last asked, which costs less."""
-        found = self._traces_sorted
-        if found is None:
-            return self.traces_between(start_ns, end_ns)
-        first = bisect_left(found, start_ns, key=_trace_start)
-        return found[first : bisect_right(found, end_ns, lo=first, key=_trace_start)]
-
     def until(self, end_ns: int) -> tuple[int, int, int]:
         """Count what started up to a time.
 
@@ -379,7 +375,8 @@ class Slots:
 
     def add_trace(self, waiting: WaitingTrace) -> None:
         """Let a server trace wait in its question's slot, which may have changed."""
-        told = next((one for one in waiting.messages if one.kind in {"CQ", "CR"}), waiting.header)
+        clients = (one for one in waiting.messages if one.kind in {"CQ", "CR"})
+        told = next(clients, None) or waiting.header
         assert told is not None
         key = (told.client, told.name, told.type)
         if waiting.slot is not None:

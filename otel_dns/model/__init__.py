@@ -2,7 +2,7 @@
 
 from otel_dns.model.breakdown import Breakdown
 from otel_dns.model.message import Message, MessageKind
-from otel_dns.model.resolution import SURE, Join, JoinedTrace, Resolution, Slice
+from otel_dns.model.resolution import SURE, Join, JoinedTrace, Resolution, Slice, Timeline
 from otel_dns.model.spans import ClientQuery, Lookup, Origin, ServerTrace, Span
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "ServerTrace",
     "Slice",
     "Span",
+    "Timeline",
 ]

@@ -21,14 +21,23 @@ class Slice(Struct, frozen=True, gc=False):
     span: Span
 
 
+class Timeline(Struct, frozen=True, gc=False):
+    """A server trace's time, from its root's start to its end: every nanosecond has one owner."""
+
+    slices: Sequence[Slice]
+    """Without gap or overlap."""
+    own_ns: tuple[int, ...]
+    """What each of the trace's spans owns, nanoseconds, in the order of the spans."""
+
+
 class JoinedTrace(Struct, frozen=True, gc=False):
     """One server trace, with its place in the lookup."""
 
     trace: ServerTrace
     candidate: int
     """Index into the lookup's candidates."""
-    timeline: Sequence[Slice]
-    """The trace's time without gap or overlap, see :func:`otel_dns.join.timeline.timeline`."""
+    timeline: Timeline
+    """Whose the trace's time is, see :func:`otel_dns.join.timeline.timeline`."""
     method: str = "time"
     """``semconv.METHOD_...``: the rung of the ladder that joined this one."""
     parent: bytes = b""
@@ -70,6 +79,10 @@ class Join(Struct, frozen=True, gc=False):
     """Calibrated probability that all of it is right; 0 when nothing was joined."""
     group_size: int = 1
     """Of how many interchangeable lookups this is one: which of them is whose nobody can know."""
+    apart: bool = False
+    """Its server traces stay in traces of their own, and the lookup's span links to them."""
+    clocks_known: bool = True
+    """Whether it was known how the clocks differ, where time was what it was joined by."""
 
     @property
     def certainty(self) -> str:

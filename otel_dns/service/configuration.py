@@ -68,6 +68,18 @@ def convert(data: Mapping[str, Any]) -> ServeSettings:
     return settings
 
 
+def changed(old: Section, new: Section, at: str = "") -> list[str]:
+    """Return the keys under which settings differ, dotted; of lists, the list's."""
+    keys = []
+    for field in msgspec.structs.fields(old):
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if isinstance(before, Section) and isinstance(after, Section):
+            keys += changed(before, after, f"{at}{field.name}.")
+        elif before != after:
+            keys.append(f"{at}{field.name}")
+    return keys
+
+
 def schema() -> dict[str, Any]:
     """Return the JSON schema of the file, which lets editors complete and check it."""
     made = msgspec.json.schema(ServeSettings, schema_hook=_schema)

@@ -13,10 +13,10 @@ from typing import Final
 from otel_dns import semconv
 from otel_dns.join import Late, Outcome, Released
 from otel_dns.join.annotate import as_it_came, encode
-from otel_dns.join.recognise import server_trace_of
 from otel_dns.model import Origin, Resolution, Span
 from otel_dns.service.settings import Export
-from otel_dns.wire import MalformedError, otlp
+from otel_dns.service.tenants import Tenants
+from otel_dns.wire import otlp
 
 _NS: Final = 1_000_000_000
 _FAILED_OUTCOMES: Final = frozenset(
@@ -39,15 +39,20 @@ class ExportPolicy:
     """Encodes outcomes, and leaves out what is not wanted; every span left out is counted."""
 
     def __init__(self, settings: Export) -> None:
+        self.change(settings)
+        self._shown: OrderedDict[bytes, None] = OrderedDict()
+        """Application traces with server spans in them, and server traces kept: what comes late
+        goes where the rest went."""
+        self.counts: Counter[str] = Counter()
+
+    def change(self, settings: Export) -> None:
+        """Leave out by other settings from now on."""
         self._what = settings.what
         self._slow_ns = round(settings.slow * _NS)
         self._unmatched = settings.unmatched.keep or _UNMATCHED_BY_DEFAULT[settings.what]
         self._one_in = settings.unmatched.one_in
         self._internal = settings.server_span_kind == "internal"
-        self._shown: OrderedDict[bytes, None] = OrderedDict()
-        """Application traces with server spans in them, and server traces kept: what comes late
-        goes where the rest went."""
-        self.counts: Counter[str] = Counter()
+        self._tenants = Tenants(settings.tenant_keys)
 
     def encode(self, outcome: Outcome) -> Iterator[tuple[Origin, bytes]]:
         """Encode what is wanted of an outcome: each span with the origin to send it under."""
@@ -72,7 +77,10 @@ class ExportPolicy:
                 len(joined.trace.spans) for joined in traces
             )
             return encode(resolution, servers=False)
-        if self._what == "notable":
+        if resolution.join.apart:
+            for joined in traces:
+                self._remember(joined.trace.root.trace_id)
+        elif self._what == "notable":
             self._remember(resolution.lookup.span.trace_id)
         return self._encode_all(resolution)
 
@@ -99,7 +107,8 @@ class ExportPolicy:
         spans = released.spans
         trace_id = spans[0].trace_id
         if self._unmatched != "all" and trace_id not in self._shown:
-            root, rcode = _root(spans)
+            trace = released.trace
+            root, rcode = (trace.root, trace.rcode) if trace else (spans[0], "")
             if not self._wants(root, rcode):
                 return self._leave_out(released.reason, len(spans))
             self._remember(trace_id)
@@ -115,9 +124,25 @@ class ExportPolicy:
         return self._unmatched == "all"
 
     def _encode_all(self, outcome: Resolution | Released | Late) -> Iterator[tuple[Origin, bytes]]:
-        if not self._internal:
-            return encode(outcome)
-        return ((origin, self._kind(raw)) for origin, raw in encode(outcome))
+        spans = encode(outcome)
+        if self._internal:
+            spans = ((origin, self._kind(raw)) for origin, raw in spans)
+        if isinstance(outcome, Released) or not self._tenants.keys:
+            return spans
+        return self._of_tenant(outcome, spans)
+
+    def _of_tenant(
+        self, outcome: Resolution | Late, spans: Iterator[tuple[Origin, bytes]]
+    ) -> Iterator[tuple[Origin, bytes]]:
+        """Write the lookup's tenant on the resource of its server spans."""
+        if isinstance(outcome, Late):
+            resource = self._tenants.of(outcome.trace_id)
+        else:
+            resource = outcome.lookup.span.origin.resource
+            self._tenants.remember(outcome.lookup.span.trace_id, resource)
+            yield next(spans)  # the lookup's own
+        for origin, raw in spans:
+            yield self._tenants.mark(origin, resource), raw
 
     def _kind(self, raw: bytes) -> bytes:
         return otlp.with_kind(raw, _INTERNAL, _SERVER) if self._internal else raw
@@ -130,14 +155,3 @@ class ExportPolicy:
         self._shown[trace_id] = None
         if len(self._shown) > _MAX_REMEMBERED:
             self._shown.popitem(last=False)
-
-
-def _root(spans: tuple[Span, ...]) -> tuple[Span, str]:
-    """Return the root with its RCODE; without one, whichever span there is."""
-    for span in spans:
-        if span.name == semconv.SERVEDNS_SPAN:
-            try:
-                return span, server_trace_of(span).rcode
-            except MalformedError:
-                return span, ""
-    return spans[0], ""

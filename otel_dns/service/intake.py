@@ -5,13 +5,17 @@ from typing import Final
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from otel_dns import semconv
 from otel_dns.service.counts import Counts
 from otel_dns.service.log_sorting import MESSAGE_BYTES, sort_logs
+from otel_dns.service.own_traces import OwnTrace
 from otel_dns.service.settings import ServeSettings
 from otel_dns.service.sorting import Incoming, sort_otlp
 from otel_dns.wire import MalformedError
 
 _MAX_WHOLE_BYTES: Final = 3 << 20
+_READ_BYTES: Final = 350
+"""What a span of ours takes beside its bytes, once it is read."""
 
 PassOn = Callable[[bytes, int], bool]
 """Hands a whole request and its number of spans to the outputs, unchanged; False: no room."""
@@ -23,8 +27,12 @@ class BusyError(Exception):
     """There is no room now: the sender is to come again."""
 
 
-def _never() -> bool:
+def _never(_wait_s: float) -> bool:
     return False
+
+
+def _untraced(_size: int) -> OwnTrace | None:
+    return None
 
 
 class OtlpIntake:
@@ -35,7 +43,8 @@ class OtlpIntake:
         settings: ServeSettings,
         offer: Offer,
         pass_on: PassOn,
-        full: Callable[[], bool] = _never,
+        full: Callable[[float], bool] = _never,
+        begin: Callable[[int], OwnTrace | None] = _untraced,
     ) -> None:
         """Make an intake.
 
@@ -43,12 +52,15 @@ class OtlpIntake:
             settings: whose spans are CoreDNS's.
             offer: hands sorted spans to the pipeline.
             pass_on: hands a whole request to the outputs, unchanged.
-            full: whether the memory is; asked before a request is looked at.
+            full: whether there is no room for a request that can wait so many seconds; asked before
+                it is looked at.
+            begin: begins the processor's own trace of a request of so many bytes.
         """
         self._services = settings.receivers.coredns_services
         self._offer = offer
         self._pass_on = pass_on
         self._full = full
+        self._begin = begin
         self.counts = Counts()
 
     def traces(self, request: bytes, wait_s: float) -> bytes:
@@ -61,13 +73,16 @@ class OtlpIntake:
             MalformedError: the request is broken.
             BusyError: there is no room.
         """
-        if self._full():
+        if self._full(wait_s):
             self._turn_away("requests_turned_away")
+        trace = self._begin(len(request))
         try:
             incoming = sort_otlp(request, self._services)
         except MalformedError:
             self.counts.add(requests_malformed=1)
             raise
+        if trace is not None:
+            trace.step(semconv.REQUEST_SORT_SPAN)
         spans, passed = incoming.other_spans, 0
         if (
             incoming.lookups
@@ -76,10 +91,15 @@ class OtlpIntake:
             # Whoever comes next may take no more than gRPC's usual 4 MiB: the pipeline cuts it up.
             or len(request) > _MAX_WHOLE_BYTES
         ):
-            taken = self._offer(incoming, len(request), wait_s)
+            ours = len(incoming.lookups) + len(incoming.server_spans)
+            size = len(request) + ours * _READ_BYTES
+            taken = self._offer(incoming._replace(trace=trace), size, wait_s)
         else:
             taken = not spans or self._pass_on(request, spans)
             passed = spans
+            if trace is not None and taken:
+                trace.step(semconv.REQUEST_ROOM_SPAN)
+                trace.end(spans)
         if not taken:
             self._turn_away("requests_turned_away")
         self.counts.add(
@@ -104,7 +124,7 @@ class OtlpIntake:
             MalformedError: the request is broken.
             BusyError: there is no room.
         """
-        if self._full():
+        if self._full(wait_s):
             self._turn_away("log_requests_turned_away")
         try:
             incoming, counted = sort_logs(request)

@@ -21,11 +21,14 @@ _RECEIVED: Final = (
 )  # fmt: skip
 _HELD: Final = ("waiting_lookups", "waiting_server_spans", "input_queue_spans")
 _LOOKUPS_LEFT: Final = ("lookups_joined", "lookups_unjoined")
-_WAYS: Final = ("joined", "inferred", "unmatched", "no_root", "evicted", "late")
+_WAYS: Final = ("joined", "inferred", "ambiguous", "unmatched", "no_root", "evicted", "late")
 _SERVER_SPANS_LEFT: Final = tuple(f"server_spans_{way}" for way in _WAYS)
 _MESSAGES_RECEIVED: Final = ("dnstap_messages", "log_messages")
 _MESSAGES_HELD: Final = ("waiting_messages", "input_queue_messages")
-_MESSAGES_LEFT: Final = tuple(f"messages_{way}" for way in (*_WAYS, "duplicate", "surplus"))
+_MESSAGES_LEFT: Final = tuple(
+    f"messages_{way}" for way in (*_WAYS, "ambiguous", "duplicate", "surplus")
+)
+_MADE: Final = ("server_spans_made", "own_spans")
 _LEFT_OUT: Final = ("lookups_left_out_unsampled", "server_spans_superseded")
 _LOST: Final = ("spans_given_up", "spans_dropped_full")
 _REFUSED: Final = "spans_refused_"
@@ -72,14 +75,14 @@ def lost(counts: Mapping[str, int]) -> int:
 def reading(
     counts: Mapping[str, int],
     gauges: Mapping[str, int],
-    outputs: Mapping[str, tuple[Mapping[str, int], int]],
+    outputs: Mapping[str, tuple[Mapping[str, int], int, int]],
 ) -> Ledger:
     """Balance what was counted.
 
     Args:
         counts: of all parts but the outputs, and ``spans_handed``.
         gauges: what is held now.
-        outputs: by name, each one's own counts and the spans that wait there.
+        outputs: by name, each one's own counts, the spans handed to it, and those that wait there.
     """
     handed, passed = counts.get("spans_handed", 0), counts.get("spans_passed", 0)
     left_out = _some(counts, _LEFT_OUT) | _beginning(counts, "server_spans_left_out_")
@@ -99,14 +102,14 @@ def reading(
             _some(gauges, _MESSAGES_HELD),
         ),
         "export": _gate(
-            _some(counts, (*_LOOKUPS_LEFT, *_SERVER_SPANS_LEFT, "server_spans_made")),
+            _some(counts, (*_LOOKUPS_LEFT, *_SERVER_SPANS_LEFT, *_MADE)),
             {"spans_handed_of_the_join": handed - passed, **left_out},
             {},
         ),
     }  # fmt: skip
-    for name, (own, queued) in outputs.items():
+    for name, (own, handed_to_it, queued) in outputs.items():
         gates[name] = _gate(
-            {"spans_handed": handed},
+            {"spans_handed": handed_to_it},
             _some(own, ("spans_sent",)) | _lost(own),
             {"queued": queued},
         )

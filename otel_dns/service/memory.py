@@ -19,6 +19,8 @@ from otel_dns.service.quantities import Size
 from otel_dns.service.settings import ServeSettings
 
 _LOOK_EVERY_S: Final = 0.1
+_FULL_AT: Final = 0.9
+"""Of the limit: what was let in already grows while it is looked at."""
 _TRIM_EVERY_S: Final = 2.0
 _CGROUP_LIMITS: Final = (
     "/sys/fs/cgroup/memory.max",
@@ -107,7 +109,7 @@ class MemoryGuard:
         now = time.monotonic()
         if now >= self._looked + _LOOK_EVERY_S:
             self._looked = now
-            self._full = resident() > self._limit and not self._idle()
+            self._full = resident() > self._limit * _FULL_AT and not self._idle()
             if self._full and now >= self._trimmed + _TRIM_EVERY_S:
                 self._trimmed = now
                 trim()

@@ -8,17 +8,21 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import compress
+from operator import not_
 from typing import Final
 
 from publicsuffixlist import PublicSuffixList
 
 from otel_dns import semconv
+from otel_dns.model import Origin
 from otel_dns.service import secrets
 from otel_dns.service.settings import Names
 from otel_dns.wire import otlp
 
 _NAMES: Final = frozenset({semconv.DNS_QUESTION_NAME, semconv.COREDNS_NAME})
 _ANSWERS: Final = frozenset({semconv.DNS_ANSWERS})
+_COREDNS_NAME: Final = semconv.COREDNS_NAME.encode()
 _HASH_DIGITS: Final = 16
 
 
@@ -43,7 +47,28 @@ def reduction(settings: Names) -> Callable[[bytes], bytes] | None:
             return None
         return reduced(value)
 
-    return lambda request: otlp.change_attributes(request, _NAMES | _ANSWERS, change)
+    def all_reduced(request: bytes) -> bytes:
+        return otlp.change_attributes(request, _NAMES | _ANSWERS, change)
+
+    keep = frozenset(settings.keep_namespaces)
+    if not keep:
+        return all_reduced
+
+    def some_reduced(request: bytes) -> bytes:
+        spans = [(group.origin, raw) for group in otlp.cut(request) for raw in group.spans]
+        whole = [_namespace(*span) in keep for span in spans]
+        kept = otlp.build(compress(spans, whole))
+        # Of two encoded messages one after the other protobuf makes one.
+        return kept + all_reduced(otlp.build(compress(spans, map(not_, whole))))
+
+    return some_reduced
+
+
+def _namespace(origin: Origin, raw: bytes) -> otlp.AttributeValue:
+    """Tell the namespace of the Pod that looked a name up; of a server span, not the server's."""
+    if _COREDNS_NAME in raw:
+        return otlp.attributes_of(raw).get(semconv.SEARCH_NAMESPACE)
+    return otlp.resource_attributes(origin.resource).get(semconv.K8S_NAMESPACE_NAME)
 
 
 def _shown(settings: Names) -> Callable[[str], str | None]:

@@ -5,6 +5,7 @@ anything else), success is an empty answer, and spans refused for themselves are
 Beside it the health service (grpc.health.v1), as Kubernetes' gRPC probes ask for it.
 """
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NoReturn
@@ -26,6 +27,8 @@ _SERVING: Final = b"\x08\x01"  # HealthCheckResponse.status
 _NOT_SERVING: Final = b"\x08\x02"
 _WAIT_FOR_ROOM_S: Final = 1.0
 _THREADS: Final = 8
+_MAY_WAIT: Final = 4
+"""Of the threads, so many may wait for room; the others stay free to refuse and to tell health."""
 _GRACE_S: Final = 2.0
 
 
@@ -59,6 +62,7 @@ class OtlpReceiver:
         self._intake = intake
         self._healthy = healthy
         self._bearer = Bearer(self._settings.token_file)
+        self._waiting = threading.Semaphore(_MAY_WAIT)
         self.counts = Counts()
         self.address: str = self._settings.listen
         """Where it listens; once started with the port that was chosen where it was 0."""
@@ -110,12 +114,16 @@ class OtlpReceiver:
             if self._bearer.wanted and not self._bearer.shown(_authorization(context)):
                 self.counts.add(requests_unauthenticated=1)
                 context.abort(grpc.StatusCode.UNAUTHENTICATED, "a bearer token is wanted")
+            may_wait = self._waiting.acquire(blocking=False)
             try:
-                return take(request, _WAIT_FOR_ROOM_S)
+                return take(request, _WAIT_FOR_ROOM_S if may_wait else 0)
             except MalformedError as error:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
             except BusyError as error:
                 _come_again(context, str(error))
+            finally:
+                if may_wait:
+                    self._waiting.release()
 
         return export
 

@@ -30,4 +30,4 @@ def set_up(settings: Log) -> None:
     """Send all log records of this process to standard error, as the settings say."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if settings.format == "json" else _TEXT)
-    logging.basicConfig(level=settings.level.upper(), handlers=[handler])
+    logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)

@@ -5,6 +5,7 @@ import threading
 import time
 from typing import Final
 
+from otel_dns import semconv
 from otel_dns.service.sorting import Incoming
 from otel_dns.service.stream import Stream
 from otel_dns.service.weighted_queue import WeightedQueue
@@ -28,13 +29,17 @@ class Pipeline:
 
     def offer(self, incoming: Incoming, size: int, timeout_s: float) -> bool:
         """Hand spans to the pipeline; False when it was full for so long."""
-        spans = len(incoming.lookups) + len(incoming.server_spans) + incoming.other_spans
-        return self._queue.put(incoming, size, timeout_s, spans)
+        return self._queue.put(incoming, size, timeout_s, _spans(incoming))
 
     def stop(self) -> None:
         """Take what is queued, join what is held as far as it goes, hand everything on."""
         self._queue.close()
         self._thread.join()
+
+    @property
+    def full(self) -> bool:
+        """Whether there is hardly any room."""
+        return self._queue.full
 
     @property
     def alive(self) -> bool:
@@ -58,13 +63,26 @@ class Pipeline:
             # sees that this thread is gone, and ends it.
             _log.exception("the pipeline failed; nothing more is joined")
 
+    def _take(self, incoming: Incoming) -> None:
+        trace = incoming.trace
+        if trace is not None:
+            trace.step(semconv.REQUEST_QUEUE_SPAN)
+        self._stream.take(incoming, time.monotonic_ns())
+        if trace is not None:
+            trace.step(semconv.REQUEST_TAKE_SPAN)
+            trace.end(_spans(incoming))
+
     def _feed(self) -> None:
         next_tick = time.monotonic()
         while not self._queue.finished:
             incoming = self._queue.get(max(next_tick - time.monotonic(), 0))
             if incoming is not None:
-                self._stream.take(incoming, time.monotonic_ns())
+                self._take(incoming)
             if time.monotonic() >= next_tick:
                 self._stream.advance(time.monotonic_ns())
                 next_tick = time.monotonic() + _TICK_S
         self._stream.drain()
+
+
+def _spans(incoming: Incoming) -> int:
+    return len(incoming.lookups) + len(incoming.server_spans) + incoming.other_spans

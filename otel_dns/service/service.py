@@ -24,11 +24,13 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from otel_dns.service import configuration
 from otel_dns.service.counts import Counts
 from otel_dns.service.dnstap_receiver import DnstapReceiver
 from otel_dns.service.history_part import HistoryPart
@@ -39,6 +41,7 @@ from otel_dns.service.memory import MemoryGuard, limited, resident
 from otel_dns.service.metrics import MetricsPush, ResolutionMetrics, SeriesCollector
 from otel_dns.service.otlp_receiver import OtlpReceiver
 from otel_dns.service.outputs import Outputs
+from otel_dns.service.own_traces import OwnTraces
 from otel_dns.service.pipeline import Pipeline
 from otel_dns.service.settings import ServeSettings
 from otel_dns.service.sorting import Incoming
@@ -52,6 +55,12 @@ _FROM_THE_START: Final = (
     "zipkin_spans_dropped_full",
 )  # fmt: skip
 """Shown before anything is counted: an alert on a first loss needs to see it grow from nothing."""
+
+
+_RELOADED: Final = ("outputs", "join.", "export.", "shutdown", "telemetry.log.")
+"""How the keys begin that :meth:`Service.reload` takes."""
+_STARTED_WITH: Final = frozenset({"join.tolerance"})
+"""Keys among them that need a restart all the same."""
 
 
 class Part(Protocol):
@@ -95,7 +104,14 @@ class Service(Collector):
             settings.join.settings(), self._outputs.send, self._observers, settings.export
         )
         self._pipeline = Pipeline(self._stream, settings.receivers.max_waiting)
-        intake = OtlpIntake(settings, self._pipeline.offer, self._outputs.offer, self._memory.full)
+        self._own_traces = OwnTraces(settings.telemetry.traces.one_in, self._outputs.offer)
+        intake = OtlpIntake(
+            settings,
+            self._pipeline.offer,
+            self._outputs.offer,
+            self._full,
+            self._own_traces.begin,
+        )
         self._intake_counts = intake.counts
         self._otlp = OtlpReceiver(settings, intake, lambda: self.healthy)
         self._http = HttpReceiver(
@@ -146,6 +162,28 @@ class Service(Collector):
         self._outputs.set_deadline(self.settings.shutdown)
         self._stop_all()
 
+    def reload(self, settings: ServeSettings) -> tuple[list[str], list[str]]:
+        """Take other settings, as far as that goes while it runs.
+
+        Returns:
+            The keys that have changed: those in use from now on, and those that need a restart.
+
+        Raises:
+            SecretError: a file of a new output cannot be read; nothing has changed then.
+        """
+        settings = limited(settings)
+        keys = configuration.changed(self.settings, settings)
+        taken = [key for key in keys if key.startswith(_RELOADED) and key not in _STARTED_WITH]
+        if "outputs" in taken:
+            self._outputs.change(settings.outputs, settings.shutdown)
+        join = replace(settings.join, tolerance=self.settings.join.tolerance)
+        self._stream.change(join.settings(), settings.export)
+        self.settings = replace(
+            self.settings, outputs=settings.outputs, join=join, export=settings.export,
+            shutdown=settings.shutdown, telemetry=settings.telemetry,
+        )  # fmt: skip
+        return taken, [key for key in keys if key not in taken]
+
     def _stop_all(self) -> None:
         for part in reversed(self._receivers):
             part.stop()
@@ -158,6 +196,10 @@ class Service(Collector):
         """Hand spans to the pipeline, unless the memory is full; False: no room."""
         return not self._memory.full() and self._pipeline.offer(incoming, size, timeout_s)
 
+    def _full(self, wait_s: float) -> bool:
+        """Whether a request need not be read: there is no room, and it cannot wait for some."""
+        return self._memory.full() or (not wait_s and self._pipeline.full)
+
     def _idle(self) -> bool:
         return (
             not any(self._pipeline.gauges().values())
@@ -167,6 +209,7 @@ class Service(Collector):
     def counts(self) -> Counter[str]:
         """Everything counted so far, by name."""
         counted: Counter[str] = Counter(self._intake_counts.snapshot())
+        counted.update(self._own_traces.counts.snapshot())
         for part in (*self._receivers, *self._parts, self._outputs):
             counted.update(part.counts.snapshot())
         counted.update(self._stream.counts())
@@ -183,14 +226,7 @@ class Service(Collector):
 
     def ledger(self) -> Ledger:
         """Balance what came in with what went out; see :mod:`otel_dns.service.ledger`."""
-        return reading(
-            self.counts(),
-            self.gauges(),
-            {
-                output.label: (output.counts.snapshot(), output.queued_spans)
-                for output in self._outputs.each()
-            },
-        )
+        return reading(self.counts(), self.gauges(), self._outputs.balances())
 
     def collect(self) -> Iterator[Metric]:
         """Give the counts to the Prometheus client."""

@@ -92,6 +92,9 @@ class JoinSection(Section, frozen=True):
     """A server trace waits so long for its lookup: as long as the longest lookup may take."""
     tolerance: Duration = _default(Duration(0.002))
     """How far the clocks of clients and servers may be apart."""
+    groups: Literal["join", "leave"] = "join"
+    """Server traces of lookups that nobody can tell apart: one set goes into each lookup's trace,
+    or they stay in traces of their own, to which the lookups' spans link."""
     infer: bool = True
     """Whether lookups are made of server traces that no known lookup claims: of Pods that are not
     instrumented."""
@@ -107,6 +110,7 @@ class JoinSection(Section, frozen=True):
             settle_ns=self.settle.ns,
             trace_wait_ns=self.server_trace_wait.ns,
             tolerance_ns=self.tolerance.ns,
+            leave_groups=self.groups == "leave",
             infer=self.infer,
             max_lookups=self.max_lookups,
             max_server_spans=self.max_server_spans,
@@ -137,6 +141,9 @@ class Export(Section, frozen=True):
     unmatched: Unmatched = _default(Unmatched())
     server_span_kind: Literal["keep", "internal"] = "keep"
     """``internal``: CoreDNS's SERVER spans do not draw edges in service maps."""
+    tenant_keys: tuple[str, ...] = ()
+    """Attributes of a lookup's resource, such as ``tenant.id``, that its server spans get too.
+    What goes by them (``load_balancing``, a backend's tenants) keeps a trace together."""
 
 
 class ClientTls(Section, frozen=True):
@@ -159,6 +166,8 @@ class Names(Section, frozen=True):
     """With ``show: hash``: the key (HMAC-SHA-256), so that nobody can try names out."""
     keep_zones: tuple[str, ...] = ()
     """Names in these zones stay whole, such as ``cluster.local``."""
+    keep_namespaces: tuple[str, ...] = ()
+    """Names that Pods of these namespaces look up stay whole."""
 
 
 class Output(Section, frozen=True):
@@ -237,10 +246,18 @@ class Log(Section, frozen=True):
     format: Literal["text", "json"] = "text"
 
 
+class Traces(Section, frozen=True):
+    """The processor's own traces, sent to the outputs with all else."""
+
+    one_in: _Positive | None = None
+    """One OTLP request in so many is traced; without it none is."""
+
+
 class Telemetry(Section, frozen=True):
     """What the processor tells of itself."""
 
     log: Log = _default(Log())
+    traces: Traces = _default(Traces())
 
 
 class ServeSettings(Section, frozen=True):

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, TypeAlias
 from otel_dns import semconv
 from otel_dns.join import foreign
 from otel_dns.model import Message, Origin, Span
+from otel_dns.service.own_traces import OwnTrace
 from otel_dns.wire import MalformedError, Refusals, otlp
 
 _SCOPE_AS_TAG: Final = semconv.OTEL_SCOPE_NAME.encode()
@@ -30,6 +31,8 @@ class Incoming(NamedTuple):
     """Spans that cannot be sent on."""
     messages: Sequence[Message] = ()
     """DNS messages that servers saw: dnstap, log lines."""
+    trace: OwnTrace | None = None
+    """The processor's own of the request; whoever has the spans goes on with it."""
 
     @property
     def other_spans(self) -> int:
@@ -52,6 +55,7 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
     sorted_ = Incoming([], [], [], Refusals())
     others: list[_Group] = []
     tagged = _SCOPE_AS_TAG in request
+    ids: dict[bytes, bytes] = {}
     for group, parsed in _sound(request, sorted_.refused):
         origin, spans = group
         scope = otlp.scope_name(origin.scope)
@@ -66,7 +70,7 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
             continue
         for read, raw in zip(parsed, spans, strict=True):
             try:
-                span = otlp.span_of(read, raw, origin)
+                span = otlp.span_of(read, raw, origin, ids)
             except MalformedError as error:
                 sorted_.refused.add(str(error))
                 continue

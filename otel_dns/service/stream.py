@@ -79,10 +79,14 @@ class Stream:
             "waiting_bytes": self._joiner.waiting_bytes,
         }
 
+    def change(self, join: JoinSettings, export: Export) -> None:
+        """Go on with other settings; of the join's, the tolerance stays as it was."""
+        self._joiner.settings = join
+        self._export.change(export)
+
     def take(self, incoming: Incoming, now_ns: int) -> None:
         """Take one request's spans; those that are not ours are sent on."""
-        for span in incoming.server_spans:
-            self._joiner.add_server_span(span, now_ns)
+        self._joiner.add_server_spans(incoming.server_spans, now_ns)
         for message in incoming.messages:
             self._joiner.add_message(message, now_ns)
         for span in incoming.lookups:

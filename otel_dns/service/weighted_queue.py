@@ -29,6 +29,11 @@ class WeightedQueue(Generic[T]):
         return self._weight
 
     @property
+    def full(self) -> bool:
+        """Whether a sixteenth of the room is left, or less."""
+        return self._weight >= self._max_weight * 15 // 16
+
+    @property
     def count(self) -> int:
         """How many things the waiting items hold together, as told when they were put in."""
         return self._count

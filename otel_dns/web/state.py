@@ -185,6 +185,7 @@ def _situation(history: History, asked: Asked, all_of: answers.Totals) -> Situat
         )
 
     wasteful = history.pods(asked.where, order="waste_queries", limit=_WASTEFUL)
+    servers = seen(history, asked, "own")
     return Situation(
         lookups=Seen("lookups", stats(now, "lookups", "failed", "total_ns")),
         timeouts=Seen(
@@ -200,8 +201,9 @@ def _situation(history: History, asked: Asked, all_of: answers.Totals) -> Situat
             course("server_failures"),
         ),
         upstreams=seen(history, asked, "upstream"),
-        servers=seen(history, asked, "own"),
-        outside=seen(history, asked, "outside"),
+        servers=servers,
+        # Who has neighbours is measured by them, not by the time before.
+        outside=seen(history, asked, "outside", before=len(servers) < 2),
         plugins=[
             PluginTime(one.server, one.plugin, one.queries, one.total_ns)
             for one in history.plugins(asked.where, limit=MAX_ROWS)

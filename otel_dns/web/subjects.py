@@ -51,10 +51,11 @@ def _subject(kind: str, one: answers.Subject) -> Subject:
 # -- for findings ---------------------------------------------------------------------------------
 
 
-def seen(history: History, asked: Asked, kind: str) -> list[Seen]:
-    """Each subject of a kind in this time, in the time before, and its course."""
+def seen(history: History, asked: Asked, kind: str, *, before: bool = True) -> list[Seen]:
+    """Each subject of a kind in this time, in the time before (if wanted), and its course."""
+    where = (asked.both() if before else asked).where
     points = history.subjects_over_time(
-        kind, asked.window.step_s * SECOND, asked.window.from_ns, asked.both().where
+        kind, asked.window.step_s * SECOND, asked.window.from_ns, where
     )
     by_name: dict[str, list[answers.SubjectPoint]] = {}
     for point in points:

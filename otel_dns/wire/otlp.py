@@ -35,6 +35,8 @@ _START_TAG: Final = 0x39
 _END_TAG: Final = 0x41
 _PARENT_SIZES: Final = (0, 8)
 _MAX_DEPTH: Final = 4
+_MAX_REMEMBERED: Final = 256
+"""Bytes of an attribute that is decoded only once."""
 _ONE_BYTE: Final = tuple(bytes((value,)) for value in range(0x80))
 
 _Key = TypeVar("_Key", str, bytes)
@@ -96,13 +98,13 @@ def _reduced_schema() -> Callable[[str], Any]:
     text, octets, sub = field.TYPE_STRING, field.TYPE_BYTES, field.TYPE_MESSAGE
     message(
         "ScopeSpans",
-        ("scope", 1, one, octets, ""),
+        ("scope", 1, many, octets, ""),
         ("spans", 2, many, octets, ""),
         ("schema_url", 3, one, text, ""),
     )
     message(
         "ResourceSpans",
-        ("resource", 1, one, octets, ""),
+        ("resource", 1, many, octets, ""),
         ("scope_spans", 2, many, sub, ".otel_dns.reduced.ScopeSpans"),
         ("schema_url", 3, one, text, ""),
     )
@@ -153,12 +155,17 @@ def cut(request: bytes) -> list[SpanGroup]:
     """
     groups = []
     for resource_spans in _parse(request).resource_spans:
-        resource, url = resource_spans.resource, resource_spans.schema_url
+        resource, url = _merged(resource_spans.resource), resource_spans.schema_url
         groups += [
-            SpanGroup(Origin(resource, scope.scope, url, scope.schema_url), scope.spans)
+            SpanGroup(Origin(resource, _merged(scope.scope), url, scope.schema_url), scope.spans)
             for scope in resource_spans.scope_spans
         ]
     return groups
+
+
+def _merged(parts: Sequence[bytes]) -> bytes:
+    """Return a message that may have come in several parts, which protobuf merges."""
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _parse(request: bytes) -> Any:
@@ -185,13 +192,17 @@ def build_grouped(by_origin: Mapping[Origin, Sequence[bytes]]) -> bytes:
         resource_spans = by_resource.get(key)
         if resource_spans is None:
             by_resource[key] = resource_spans = request.resource_spans.add(
-                resource=origin.resource, schema_url=origin.resource_schema_url
+                resource=_part(origin.resource), schema_url=origin.resource_schema_url
             )
         resource_spans.scope_spans.add(
-            scope=origin.scope, spans=raws, schema_url=origin.scope_schema_url
+            scope=_part(origin.scope), spans=raws, schema_url=origin.scope_schema_url
         )
     encoded: bytes = request.SerializeToString()
     return encoded
+
+
+def _part(message: bytes) -> Sequence[bytes]:
+    return (message,) if message else ()
 
 
 # -- one span ---------------------------------------------------------------------------------
@@ -210,8 +221,16 @@ def read_span(raw: bytes, origin: Origin) -> Span:
     return span_of(read, raw, origin)
 
 
-def span_of(read: ProtoSpan, raw: bytes, origin: Origin) -> Span:
+def span_of(
+    read: ProtoSpan, raw: bytes, origin: Origin, ids: dict[bytes, bytes] | None = None
+) -> Span:
     """Take ids, name and times from a span that protobuf has read.
+
+    Args:
+        read: the span as protobuf read it.
+        raw: its bytes.
+        origin: under what it came.
+        ids: those of the request's other spans so far: one that comes again is held once.
 
     Raises:
         MalformedError: a backend would refuse this span for ids of a wrong length.
@@ -219,6 +238,10 @@ def span_of(read: ProtoSpan, raw: bytes, origin: Origin) -> Span:
     trace_id, span_id, parent_id = read.trace_id, read.span_id, read.parent_span_id
     if len(trace_id) != 16 or len(span_id) != 8 or len(parent_id) not in _PARENT_SIZES:
         raise MalformedError(wrong_ids(read))
+    if ids is not None:
+        trace_id = ids.setdefault(trace_id, trace_id)
+        span_id = ids.setdefault(span_id, span_id)
+        parent_id = ids.setdefault(parent_id, parent_id)
     return Span(
         trace_id, span_id, parent_id, sys.intern(read.name),
         read.start_time_unix_nano, read.end_time_unix_nano, raw, origin,
@@ -317,16 +340,23 @@ def attributes_of(raw: bytes, field: int = 9) -> dict[str, AttributeValue]:
         holder = _WITH_ATTRIBUTES[field].FromString(raw)
     except DecodeError as error:
         raise MalformedError(f"no attributes: {error}") from None
-    return dict(map(_attribute, holder.attributes))
+    return dict(
+        [
+            _remembered(raw) if len(raw) <= _MAX_REMEMBERED else _attribute(raw)
+            for raw in holder.attributes
+        ]
+    )
 
 
-@_cached
 def _attribute(raw: bytes) -> tuple[str, AttributeValue]:
     try:
         attribute = KeyValue.FromString(raw)
     except DecodeError as error:
         raise MalformedError(f"not an attribute: {error}") from None
     return sys.intern(attribute.key), _plain(attribute.value)
+
+
+_remembered: Final = lru_cache(maxsize=1 << 13)(_attribute)
 
 
 def _plain(value: AnyValue, depth: int = 0) -> AttributeValue:

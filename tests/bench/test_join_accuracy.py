@@ -18,6 +18,7 @@ from bench.join.recording import POD, Asked, Recording, find_owners
 from bench.join.score import Score, Verdict, wilson_low
 from bench.join.views import see
 from otel_dns.cli import main
+from tests.support import spans
 
 MS = 1_000_000
 T0 = 1_700_000_000_000 * MS
@@ -96,6 +97,35 @@ def test_the_join_sees_what_the_view_shows() -> None:
     ahead = see(made, View(skew_ms=3))
     starts = sorted(event.item.start_ns for event in ahead.events if event.kind == "span")
     assert starts == [T0 + int(ms * MS) for ms in (4.5, 5, 24)]
+
+
+@pytest.mark.parametrize("dnstap", [False, True])
+@pytest.mark.parametrize("mark", ["case", "edns", "context"])
+def test_marks_are_put_on_the_queries_of_their_lookups(mark: str, *, dnstap: bool) -> None:
+    name = "accountancies."
+    made = recording(
+        [asked(0, 0, 0, 10, name), asked(1, 1, 1, 5, name)],
+        [servedns("00000000000000a1", 1, 1.5, name), servedns("00000000000000a0", 0, 2, name)],
+    )
+    for port, trace in enumerate(made.traces.values(), 40_000):
+        at_ns = trace.start_ns - spans.T0 + 10_000
+        about = {
+            "name": name,
+            "client": POD,
+            "port": port,
+            "trace_id": bytes.fromhex(trace.trace_id),
+        }
+        made.messages += spans.exchange(at_ns, at_ns + 50_000, **about)
+        trace.wire = (port, 7, name, "A")
+
+    resolutions, _ = play(see(made, View(dnstap=dnstap, mark=mark)))
+
+    shown = dnstap or mark == "context"
+    for number, resolution in resolutions.items():
+        join = resolution.join
+        assert join.method == (mark if shown else "time")
+        if shown:
+            assert [one.trace.root.span_id[-1] for one in join.traces] == [0xA0 + number]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import json
 import re
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -88,13 +87,23 @@ def test_the_link_to_jaeger_shows_the_trace_there(made: Ground, browser: Browser
         with seen.page.expect_popup() as opened:
             seen.page.click("text=trace in Jaeger")
         opened.value.wait_for_load_state()
-        before, _, trace_id = opened.value.url.rpartition("/trace/")
+        *_, trace_id = opened.value.url.rpartition("/trace/")
         assert trace_id in seen.page.url
-        # The lab's Jaeger is built without the page's assets: what it would show is asked for.
-        with urllib.request.urlopen(f"{before}/api/traces/{trace_id}", timeout=20) as answer:
-            (trace,) = json.load(answer)["data"]
-        operations = {span["operationName"] for span in trace["spans"]}
+        # The lab's Jaeger is built without its page's assets: what it would show is asked for.
+        operations = {span["operationName"] for span in made.trace(trace_id)["spans"]}
         assert {semconv.LOOKUP_SPAN, semconv.SERVEDNS_SPAN, semconv.CONNECT_SPAN} <= operations
+
+
+@pytest.mark.parametrize(
+    "metric",
+    ["otel_dns_lookup_duration_seconds_bucket", "otel_dns_plugin_duration_seconds_bucket"],
+)
+def test_an_exemplar_leads_to_its_lookup_in_jaeger(made: Ground, metric: str) -> None:
+    """By the label and the way of dashboards/grafana/datasources.yaml."""
+    trace_ids = made.exemplars(metric)
+    assert trace_ids
+    spans = made.trace(min(trace_ids))["spans"]
+    assert semconv.LOOKUP_SPAN in {span["operationName"] for span in spans}
 
 
 def test_the_live_tail_shows_what_comes(made: Ground, browser: Browser) -> None:

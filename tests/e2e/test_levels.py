@@ -1,12 +1,13 @@
 """Evidence levels 1 to 3 on real programs: what each lets otel-dns join, and with what detail."""
 
+import json
 import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -284,3 +285,15 @@ def test_level_2_without_any_instrumentation(lab, output) -> None:
     }
     assert inferred == {"ok": 2, "not_found": 1}
     assert not told["lookups_joined"]
+
+
+def test_of_all_levels_together_nothing_is_unaccounted_for(lab, processor) -> None:
+    def ledger() -> dict[str, Any]:
+        status, body = lab.http_get(f"{processor.http_url}/ledger")
+        assert status == 200
+        return json.loads(body)
+
+    eventually(lambda: ledger()["balanced"], "the ledger to balance")
+    gates = ledger()["gates"]
+    assert gates["messages"]["out"]["messages_joined"] > 0
+    assert gates["export"]["into"]["server_spans_made"] > 0

@@ -1,8 +1,15 @@
 """How sure the join is: what is called sure, and what must not be."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
 
 from otel_dns.join import Joiner, JoinSettings, Outcome
+from otel_dns.join.knot import Knot, Member, _asks_again
+from otel_dns.join.skew import NodeClocks
+from otel_dns.join.timing import Timing
+from otel_dns.join.waiting import Slots, WaitingLookup, WaitingTrace
 from otel_dns.model import Lookup, Message, Resolution, Span
 from tests.support.spans import MS, SECOND, T0, exchange, lookup, servedns
 
@@ -45,18 +52,6 @@ def test_a_query_sent_again_is_known_by_its_id_whoever_else_was_running() -> Non
     assert starts(found[second]) == [501, 1502]
 
 
-def test_one_id_alone_does_not_make_a_query_another_sent_again() -> None:
-    first, second = lookup(0, 10 * MS), lookup(100 * MS, 110 * MS)
-    queries = [
-        *exchange(MS, 2 * MS, port=1, dns_id=1),
-        *exchange(101 * MS, 102 * MS, port=2, dns_id=1),
-    ]
-
-    found = resolved([first, second, *queries])
-
-    assert (starts(found[first]), starts(found[second])) == ([1], [101])
-
-
 def test_either_of_two_that_may_have_asked_again_is_unsure() -> None:
     asked = [lookup(0, 1100 * MS), lookup(20 * MS, 1120 * MS)]
     roots = [servedns(at * MS, at * MS + MS // 10) for at in (0, 20, 1021)]
@@ -67,12 +62,200 @@ def test_either_of_two_that_may_have_asked_again_is_unsure() -> None:
     assert {one.join.certainty for one in found.values()} == {"unsure"}
 
 
-def test_who_cannot_reach_a_server_trace_is_in_no_group_for_it() -> None:
-    early, late = lookup(0, 0), lookup(MS, MS)
-    other = lookup(3 * MS, 10 * MS)
-    roots = [servedns(3 * MS, 4 * MS), servedns(3 * MS + MS // 5, 4 * MS)]
+NAMES = ("a.x.", "a.")
+NXDOMAIN = "NXDOMAIN"
 
-    with_it, without = resolved([early, late, other, *roots]), resolved([late, other, *roots])
 
-    for one in (late, other):
-        assert with_it[one].join.group_size == without[one].join.group_size
+def first_of(start_ms: float, end_ms: float = 0, **about: str) -> Span:
+    start_ns = round(start_ms * MS)
+    return servedns(start_ns, round(end_ms * MS) or start_ns + MS // 10, **about)
+
+
+@pytest.mark.parametrize(
+    ("roots", "given"),
+    [
+        pytest.param([0.2, 1.2], [0, 1], id="nothing is missing"),
+        pytest.param([0.2, 1001.3], [0, 1001], id="the second was sent again"),
+        pytest.param([1000.2, 1001.2], [1000, 1001], id="the first was"),
+    ],
+)
+def test_what_a_lookup_lacks_is_looked_for_where_it_was_due(roots, given) -> None:
+    # A second lookup of the last name makes a knot of it, and is done by itself.
+    end_ms = roots[1] + 0.3
+    asked = lookup(0, round(end_ms * MS), candidates=NAMES)
+    other = lookup(round((end_ms - 0.2) * MS), round((end_ms + 100) * MS), candidates=("a.",))
+    spans = [
+        first_of(roots[0], name="a.x.", rcode=NXDOMAIN), first_of(roots[1], name="a."),
+        first_of(end_ms, end_ms + 99.9, name="a."),
+    ]  # fmt: skip
+
+    found = resolved([asked, other, *spans])
+
+    assert starts(found[asked]) == given
+    assert found[asked].join.certainty == "sure"
+
+
+def test_a_query_that_a_rival_has_leaves_who_lacks_it_unsure_too() -> None:
+    # Both asked for a.x.; one query for a. is there, and fits both.
+    asked = [lookup(at, 3 * MS, candidates=NAMES) for at in (0, 300_000)]
+    roots = [
+        first_of(0.2, name="a.x.", rcode=NXDOMAIN), first_of(0.5, name="a.x.", rcode=NXDOMAIN),
+        first_of(0.75, 2.9, name="a."),
+    ]  # fmt: skip
+
+    found = resolved([*asked, *roots])
+
+    assert sorted(len(starts(found[one])) for one in asked) == [1, 2]
+    assert all(one.join.certainty != "sure" for one in found.values())
+
+
+@pytest.mark.parametrize(("many", "certainty"), [(3, "sure"), (4, "unsure")])
+def test_in_a_crowd_nobody_is_sure(many: int, certainty: str) -> None:
+    # Each has a query right after its start, and ends right after its answer.
+    asked = [lookup(at * MS // 4, at * MS // 4 + 10 * MS) for at in range(many)]
+    roots = [first_of(at / 4 + 0.15, at / 4 + 9.9) for at in range(many)]
+
+    found = resolved([*asked, *roots])
+
+    assert [len(starts(found[one])) for one in asked] == [1] * many
+    assert {one.join.certainty for one in found.values()} == {certainty}
+
+
+def test_a_gap_that_a_timeout_made_long_is_as_sharp_as_one_without() -> None:
+    gap = Timing().next
+
+    usual, jittered = gap.log_late(SECOND + 100_000), gap.log_late(SECOND + 2 * MS)
+
+    assert usual - jittered == pytest.approx(gap.log(100_000) - gap.log(2 * MS))
+    assert usual > gap.log_late(SECOND - 100 * MS) + 5
+    assert gap.log_late(100_000) == gap.log(100_000)
+
+
+@pytest.mark.parametrize("apart_ms", [100, 1000])
+def test_one_id_alone_does_not_make_a_query_another_sent_again(apart_ms: int) -> None:
+    first, second = lookup(0, 10 * MS), lookup(apart_ms * MS, (apart_ms + 10) * MS)
+    between = lookup(5 * MS, (apart_ms + 5) * MS)  # which makes a knot of the two
+    queries = [
+        *exchange(MS, 2 * MS, port=1, dns_id=1),
+        *exchange(6 * MS, (apart_ms + 4) * MS, port=3, dns_id=3),
+        *exchange((apart_ms + 1) * MS, (apart_ms + 2) * MS, port=2, dns_id=1),
+    ]
+
+    found = resolved([first, second, between, *queries])
+
+    assert (starts(found[first]), starts(found[second])) == ([1], [apart_ms + 1])
+
+
+@pytest.mark.parametrize(("early_ms", "certainty"), [(0.3, "sure"), (70, "unsure")])
+def test_one_is_not_sure_of_candidates_in_the_wrong_order(early_ms: float, certainty: str) -> None:
+    asked = lookup(0, 100 * MS, candidates=("a.x.", "b.x.", "c.x.", "c."))
+    roots = [
+        first_of(0.2, name="a.x.", rcode=NXDOMAIN),
+        first_of(early_ms, name="b.x.", rcode=NXDOMAIN),
+        first_of(0.9, 99.9, name="c."),
+    ]
+
+    found = resolved([asked, *roots])
+
+    assert found[asked].join.certainty == certainty
+
+
+# -- within a knot -----------------------------------------------------------------------------
+
+
+def knot_of(lookups: Iterable[Lookup], roots: Iterable[Span], strangers_hz: float = 0.001) -> Knot:
+    """Solve a knot by itself."""
+    slots = Slots()
+    waiting = [WaitingLookup(one, 0, NodeClocks({})) for one in lookups]
+    for each in waiting:
+        slots.add_lookup(each)
+    for root in roots:
+        trace = WaitingTrace(root.trace_id, 0)
+        trace.add_root(root)
+        slots.add_trace(trace)
+    knot = Knot(waiting, Timing(), seen=0.98, tolerance_ns=2 * MS)
+    order = dict.fromkeys(slot for one in waiting for slot in slots.of(one))
+    knot.solve({slot: (list(slot.traces), strangers_hz) for slot in order})
+    return knot
+
+
+def given_ms(member: Member) -> list[float]:
+    return sorted((column.start_ns - T0) / MS for column, _ in member.given())
+
+
+def test_who_cannot_reach_a_server_trace_is_no_rival_for_it() -> None:
+    knot = knot_of([lookup(0, 0), lookup(MS, MS)], [first_of(2.9)])
+
+    early, late = knot.members
+    assert (given_ms(early), given_ms(late)) == ([], [2.9])
+    assert early.root() is not late.root()
+
+
+def test_what_is_lacking_is_looked_for_when_it_was_due_and_a_timeout_later() -> None:
+    asked = lookup(0, 1100 * MS, candidates=NAMES, types=("A", "AAAA"))
+    spares = {at: first_of(at, name="a.") for at in (0.4, 500, 1001)}
+    knot = knot_of([asked], [first_of(0.2, name="a.x.", rcode=NXDOMAIN), *spares.values()])
+    (member,) = knot.members
+    member.edges = {(0, 0): member.edges[0, 0]}
+
+    holes = dict(knot._holes(member))
+
+    assert holes.keys() == {(0, 1), (1, 0), (1, 1)}
+    assert [round((column.start_ns - T0) / MS, 1) for column in holes[1, 0]] == [0.4, 500, 1001]
+
+
+def test_by_way_of_a_rival_in_doubt_others_come_into_reach() -> None:
+    asked = [lookup(at, 10 * MS) for at in (0, MS // 5)]
+    roots = [first_of(0.2, 9.9), first_of(0.4, 9.9)]
+
+    apart = knot_of(asked, roots).members[0]
+    beside = knot_of([*asked, lookup(MS // 5, 10 * MS)], [*roots, first_of(0.41, 9.9)]).members[0]
+
+    assert beside.doubt > 3 * apart.doubt > 0  # two rivals, and both ways round
+
+
+def test_of_a_lookup_with_a_timeout_any_stretch_may_be_anothers() -> None:
+    asked = [
+        lookup(at, 1100 * MS, candidates=("a.x.", "b.x.", "c."), types=("A", "AAAA"))
+        for at in (0, MS)
+    ]
+    knot = knot_of(asked, [first_of(at, name="a.x.", type_="A") for at in (0.2, 1.2)])
+    one, other = knot.members
+    (column,) = one.edges.values()
+    for member in knot.members:
+        member.edges = {
+            (candidate, kind): replace(column) for candidate in range(3) for kind in range(2)
+        }
+
+    moved = {
+        frozenset(place for place, column in mine.items() if column is not one.edges[place])
+        for mine, _ in knot._alternatives(one, other)
+    }
+
+    assert frozenset({(1, 1), (2, 0)}) in moved  # the end of one candidate and the next's start
+    assert len(moved) == 6 * 7 // 2
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "again"), [(1000.5, True), (998.5, True), (1100, False), (2001, True), (3, False)]
+)
+@pytest.mark.parametrize("first_given", [True, False])
+def test_a_timeout_later_or_earlier_is_the_same_query(after_ms, again, first_given) -> None:
+    asked = lookup(0, 3000 * MS)
+    (member,) = knot_of([asked], [first_of(0.2)]).members
+    (first,) = member.edges.values()
+    second = replace(first, start_ns=first.start_ns + round(after_ms * MS))
+
+    one, other = (first, second) if first_given else (second, first)
+
+    assert _asks_again(member, one, other) == again
+
+
+@pytest.mark.parametrize(
+    ("doubt", "confidence"),
+    [(0, 1), (0.005, 0.995), (0.01, 0.99), (0.0575, 0.894), (0.1, 0.821), (0.5, 0.468)],
+)
+def test_doubt_that_is_not_small_is_taken_for_more(doubt: float, confidence: float) -> None:
+    member = Member(WaitingLookup(lookup(0, MS), 0, NodeClocks({})), doubt=doubt)
+
+    assert member.confidence == pytest.approx(confidence, abs=0.001)

@@ -60,6 +60,11 @@ def joined(outcomes: Iterable[Outcome]) -> dict[Lookup, tuple[str, list[tuple[by
     }
 
 
+def whose(outcomes: Iterable[Outcome]) -> dict[Lookup, list[tuple[bytes, int]]]:
+    """For every lookup its server traces with their candidates."""
+    return {asked: traces for asked, (_, traces) in joined(outcomes).items()}
+
+
 def out(outcomes: Iterable[Outcome]) -> list[bytes]:
     """Ids of all spans that leave, as they leave."""
     raws = (raw for outcome in outcomes for _, raw in encode(outcome))
@@ -357,7 +362,8 @@ def test_order_and_split_within_the_wait_change_no_join(data: st.DataObject, thi
     for later_ns in range(now_ns, now_ns + 70 * SECOND, SECOND):
         outcomes += joiner.advance(later_ns)
 
-    assert joined(outcomes) == joined(settled(things))
+    # Not how sure: of clocks whoever settles later knows what earlier lookups have shown.
+    assert whose(outcomes) == whose(settled(things))
     assert out(outcomes) == out(settled(things))
     assert joiner.counts["duplicate"] == len(duplicates)
 
@@ -472,3 +478,45 @@ def test_one_lookup_keeps_so_many_queries_and_one_server_trace_so_many_messages(
 
     assert joiner.counts["queries_surplus"] == 1 + 65
     assert joiner.counts["messages_surplus"] == 300 - joiner.waiting_server_spans > 0
+
+
+def test_groups_can_stay_in_traces_of_their_own_with_links() -> None:
+    asked = [lookup(0, 10 * MS), lookup(0, 10 * MS)]
+    roots = [servedns(MS, 2 * MS), servedns(MS, 2 * MS)]
+    plugins = [span for root in roots for span in nested(root, ("log",))]
+    joiner = Joiner(replace(SETTINGS, leave_groups=True))
+    feed(joiner, [*asked, *roots, *plugins])
+
+    found = resolutions(outcomes := joiner.advance(SETTINGS.settle_ns))
+
+    assert {(one.join.certainty, one.join.group_size, one.join.apart) for one in found} == {
+        ("group", 2, True)
+    }
+    assert [one.breakdown.segments["server"] for one in found] == [MS, MS]
+    spans = [ProtoSpan.FromString(raw) for one in outcomes for _, raw in encode(one)]
+    links = {(link.trace_id, link.span_id) for span in spans for link in span.links}
+    assert links == {(root.trace_id, root.span_id) for root in roots}
+    raws = {raw for one in outcomes for _, raw in encode(one)}
+    assert raws >= {span.raw for span in (*roots, *plugins)}
+    late = nested(roots[0], ("cache",))[0]
+    feed(joiner, [late], SETTINGS.settle_ns)
+    assert joiner.advance(SETTINGS.settle_ns) == [Released((late,), "late")]
+
+
+def test_without_server_spans_there_is_nothing_to_link_to() -> None:
+    joiner = Joiner(replace(SETTINGS, leave_groups=True))
+    feed(joiner, [lookup(0, 9 * MS), lookup(0, 9 * MS), servedns(MS, MS), servedns(MS, MS)])
+
+    raws = [raw for one in joiner.drain() for _, raw in encode(one, servers=False)]
+
+    assert [len(ProtoSpan.FromString(raw).links) for raw in raws] == [0, 0]
+
+
+def test_lookups_that_can_be_told_apart_are_joined_nevertheless() -> None:
+    asked, root = lookup(0, 9 * MS), servedns(MS, 2 * MS)
+    joiner = Joiner(replace(SETTINGS, leave_groups=True))
+    feed(joiner, [asked, root])
+
+    (found,) = resolutions(joiner.drain())
+
+    assert (found.join.certainty, found.join.apart) == ("sure", False)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_dns.join import own_times, timeline
+from otel_dns.join import timeline
+from otel_dns.join.timeline import add_up
 from otel_dns.model import ServerTrace, Span
 from tests.support.spans import COREDNS, T0, server_trace
 
@@ -86,9 +87,9 @@ def tree(root: tuple[int, int], *others: tuple[str, str, int, int]) -> ServerTra
     ],
 )
 def test_own_times(trace: ServerTrace, own: dict[str, int]) -> None:
-    found = own_times(timeline(trace))
+    found = dict(zip(trace.spans, timeline(trace).own_ns, strict=True))
 
-    assert {name.decode(): spent for name, spent in found.items()} == {
+    assert {span.span_id.decode(): spent for span, spent in found.items() if spent} == {
         name: spent * US for name, spent in own.items()
     }
 
@@ -108,12 +109,13 @@ trees = st.builds(
 
 @given(trees)
 def test_the_slices_lie_side_by_side_from_the_roots_start_to_its_end(trace: ServerTrace) -> None:
-    slices = timeline(trace)
+    found = timeline(trace)
 
     root = trace.root
-    assert sum(own_times(slices).values()) == max(root.end_ns - root.start_ns, 0)
+    assert sum(found.own_ns) == max(root.end_ns - root.start_ns, 0)
+    assert found == add_up(trace.spans, found.slices)
     position = root.start_ns
-    for start_ns, end_ns, span in map(msgspec.structs.astuple, slices):
+    for start_ns, end_ns, span in map(msgspec.structs.astuple, found.slices):
         assert start_ns == position
         assert end_ns > start_ns
         assert span is root or (span.start_ns <= start_ns and end_ns <= span.end_ns)
@@ -124,4 +126,4 @@ def test_a_chain_of_any_depth_is_walked() -> None:
     depth = 50_000
     chain = [(str(at), str(at - 1) if at else "r", at, 2 * depth - at) for at in range(depth)]
 
-    assert len(own_times(timeline(tree((0, 2 * depth), *chain)))) == depth
+    assert sum(timeline(tree((0, 2 * depth), *chain)).own_ns) == 2 * depth * US

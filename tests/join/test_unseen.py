@@ -45,6 +45,7 @@ ALONE = {
     "a name that cannot be asked": (lookup(**PLAIN, candidates=()), 1, "no_query"),
     "faster than any server": (lookup(**QUICK), 1, "no_query"),
     "faster than any server, with its query": (lookup(**QUICK, queries=[query(0, 9)]), 1, "lost"),
+    "failed faster than any server": (lookup(**QUICK, error_type="try_again"), 1, "unknown"),
     "a daemon may have known it": (about(lookup(**PLAIN), besides=("nscd",)), 1, "no_query"),
     "a daemon, where CoreDNS samples": (
         about(lookup(**PLAIN), besides=("nscd",)), 0.1, "not_sampled",

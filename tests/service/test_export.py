@@ -121,3 +121,23 @@ def test_server_spans_can_be_made_internal() -> None:
     assert {(one.name, one.kind) for one in passing.out} == {
         ("dns.lookup", 3), ("servedns", 1), ("cache", 0),
     }  # fmt: skip
+
+
+def test_server_spans_carry_the_tenant_of_their_lookup_also_when_late() -> None:
+    passing = Passing(what="all", tenant_keys=["tenant.id", "service.namespace"])
+    tenant = otlp.string_attribute("tenant.id", "acme", field=1)
+    asked = lookup(0, FAST)
+    origin = asked.span.origin._replace(resource=asked.span.origin.resource + tenant)
+    server, stranger = hop(0, FAST), hop(0, FAST, name="other.")
+    passing.take(replace(asked, span=replace(asked.span, origin=origin)), server=server + stranger)
+    assert passing.drain() == {"dns.lookup": 1, "servedns": 2, "cache": 2}
+    late = nested(server[0], ("file",))
+    passing.take(server=late)
+    passing.drain()
+    tenants = {(one.name, one.resource.get("tenant.id"), one.resource["service.name"])
+               for one in passing.out if one.trace_id == asked.span.trace_id}  # fmt: skip
+    assert tenants == {
+        ("dns.lookup", "acme", "shop"), ("servedns", "acme", "coredns"),
+        ("cache", "acme", "coredns"), ("file", "acme", "coredns"),
+    }  # fmt: skip
+    assert {one.resource.get("tenant.id") for one in passing.out} == {"acme", None}

@@ -17,6 +17,7 @@ from otel_dns.join import Joiner, JoinSettings
 from otel_dns.model import Lookup, Span
 from otel_dns.service.metrics import ResolutionMetrics, SeriesCollector
 from otel_dns.service.metrics.otlp import MAX_BUCKETS, request_of
+from otel_dns.service.metrics.plugin_times import Lead, PluginTimes
 from otel_dns.service.metrics.series import Counter, Description, Family, Histogram
 from otel_dns.wire import otlp
 from tests.service.support import Backend, serving
@@ -235,3 +236,35 @@ def test_counters_and_their_attributes_over_otlp() -> None:
     assert {each.key: each.value.string_value for each in point.attributes} == {
         "k8s.pod.name": "web-1"
     }
+
+
+def test_plugin_times_are_measured_together_as_they_are_one_by_one() -> None:
+    durations: Family[Histogram] = Family(Description("d", "s", "", ("p", "s", "r")), Histogram, 2)
+    times = PluginTimes(durations)
+    lead = Lead(bytes(16), bytes(8), 7)
+    for own_ns in ((1_000, 2_000), (1_000, 3_000), (9_000, 2_000)):
+        times.add("one", "NOERROR", ("servedns", "cache"), own_ns, lead)
+    times.add("two", "NOERROR", ("servedns", "connect"), (5_000, 4_000), None)
+    assert not durations.series()
+    times.measure()
+    times.measure()
+
+    expected = {name: Histogram() for name in ("servedns", "cache", "two")}
+    for name, own_ns in [("servedns", 1_000), ("servedns", 1_000), ("servedns", 9_000),
+                         ("cache", 2_000), ("cache", 3_000), ("cache", 2_000)]:  # fmt: skip
+        expected[name].record(own_ns / 1e9)
+    expected["two"].record(5_000 / 1e9)
+    found = dict(durations.series())
+    overflowed = found.pop((semconv.OTHER_NAMES,) * 3)
+    assert durations.overflowed == 1
+    for point, one_by_one in [
+        (found["servedns", "one", "NOERROR"], expected["servedns"]),
+        (found["cache", "one", "NOERROR"], expected["cache"]),
+        (overflowed, expected["two"]),
+    ]:
+        assert point.buckets == one_by_one.buckets
+        assert point.exponential == one_by_one.exponential
+        assert point.sum == pytest.approx(one_by_one.sum)
+    exemplars = found["cache", "one", "NOERROR"].exemplars.values()
+    assert [one.span_id for one in exemplars] == [lead.span_id]
+    assert not overflowed.exemplars

@@ -221,12 +221,12 @@ def test_what_is_held_at_the_end_is_joined_and_sent() -> None:
 
 
 @contextmanager
-def program(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def program(log: Path, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
     """`otel-dns serve` as a process of its own."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "otel_dns", "serve", "--no-history", *arguments],
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **variables},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -7,6 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 import trustme
+from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.model import Span
@@ -239,6 +240,27 @@ def test_zones_can_stay_whole() -> None:
     found, outside = shown(names, inside, servedns(0, 1, name="notcluster.local."))
     assert found.attributes["coredns.io/name"] == "db.shop.svc.cluster.local."
     assert "coredns.io/name" not in outside.attributes
+
+
+def test_names_of_namespaces_can_stay_whole() -> None:
+    names = {"show": "none", "keep_namespaces": ["shop", "kube-system"]}
+
+    def of(namespace: str, one: Span) -> Span:
+        told = otlp.string_attribute(semconv.K8S_NAMESPACE_NAME, namespace, field=1)
+        return replace(one, origin=one.origin._replace(resource=one.origin.resource + told))
+
+    joined = servedns(0, 1, name="a.shop.")
+    joined = replace(
+        joined, raw=joined.raw + otlp.string_attribute(semconv.SEARCH_NAMESPACE, "shop")
+    )
+    # CoreDNS's own namespace says nothing of who asked.
+    strangers = of("kube-system", servedns(0, 1, name="b.bank."))
+    spans = [of("shop", NAMED), of("bank", NAMED), of("kube-system", joined), strangers]
+    found = [
+        one.attributes.get(semconv.DNS_QUESTION_NAME) or one.attributes.get(semconv.COREDNS_NAME)
+        for one in shown(names, *spans)
+    ]
+    assert found == ["secret.www.example.co.uk", "a.shop.", None, None]
 
 
 def test_only_the_output_that_wants_it_has_names_reduced() -> None:

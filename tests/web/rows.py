@@ -97,6 +97,7 @@ def lookup(  # noqa: PLR0917
             spans, cursor = [], begin
             total = sum(parts) + wait + 20_000
             spans.append(_span("servedns", -1, begin, total, 20_000))
+            own["servedns"] = own.get("servedns", 0) + 20_000
             left = total - 20_000
             for place, (plugin, part) in enumerate(zip(PLUGINS, parts, strict=True)):
                 cursor += 4_000

@@ -5,6 +5,7 @@ from typing import Any
 
 import duckdb
 import httpx
+import pyarrow.parquet as pq
 import pytest
 
 from otel_dns.history.files import file_name
@@ -190,6 +191,22 @@ def test_a_damaged_file_is_left_out(tmp_path: Path) -> None:
         about = Page(url, [], to).answer("about")
     assert about["lookups"] == 60
     assert file_name(99, 99) in about["problems"][0]
+
+
+def test_a_history_from_before_the_newest_columns(tmp_path: Path) -> None:
+    to = 1_700_000_000
+    rows.write(tmp_path / "history", to * 10**9, 60)
+    newer = {"stub_ns", "network_ns"}
+    for file in (tmp_path / "history").glob("*/*.parquet"):
+        pq.write_table(pq.read_table(file, partitioning=None).drop_columns([*newer]), file)
+    url, process = serve_page(tmp_path, tmp_path / "history")
+    with process:
+        page = Page(url, [], to)
+        for path in ("state", "overview", "lookups", "servers", "pods", "advice"):
+            page.answer(path, **page.hour)
+        one = page.answer("lookups", **page.hour)["lookups"][0]
+        whole = page.answer(f"lookups/{one['trace_id']}/{one['span_id']}")
+    assert one["segments"]["stub"] == whole["segments"]["stub"] == 0
 
 
 def test_duckdb_reads_what_the_test_wrote(history: Any) -> None:

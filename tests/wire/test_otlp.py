@@ -328,6 +328,24 @@ def test_ids_of_a_wrong_length_are_refused(trace_id, span_id, parent_id) -> None
         otlp.read_span(raw, NOWHERE)
 
 
+def test_a_resource_in_two_parts_is_one_as_protobuf_has_it() -> None:
+    halves = [
+        ResourceSpans(
+            resource=Resource(attributes=[KeyValue(key=key, value=AnyValue(string_value=key))]),
+            scope_spans=[ScopeSpans(scope=InstrumentationScope(**scope))] if scope else [],
+        ).SerializeToString()
+        for key, scope in (("first", {}), ("second", {"name": "http"}))
+    ]
+    body = b"".join(halves)
+    request = b"\x0a" + bytes((len(body),)) + body
+    (group,) = otlp.cut(request)
+    assert otlp.attributes_of(group.origin.resource, field=1) == {
+        "first": "first", "second": "second",
+    }  # fmt: skip
+    built = ExportTraceServiceRequest.FromString(otlp.build_grouped({group.origin: []}))
+    assert built == ExportTraceServiceRequest.FromString(request)
+
+
 def test_a_span_with_a_broken_inner_field_fails_the_check() -> None:
     broken = spans.span("a", 0, 1).raw + b"\x4a\x05\x0a\x7f..."
     request = otlp.build([(spans.APPLICATION, broken)])

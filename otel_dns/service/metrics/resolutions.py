@@ -1,12 +1,12 @@
 """What is measured of resolutions, and of server traces that no lookup claimed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from otel_dns import semconv
-from otel_dns.join import Outcome, Released, own_times, timeline
-from otel_dns.join.recognise import server_trace_of
-from otel_dns.model import JoinedTrace, Lookup, Resolution, ServerTrace, Slice
+from otel_dns.join import Outcome, Released, timeline
+from otel_dns.model import JoinedTrace, Lookup, Resolution, ServerTrace, Timeline
+from otel_dns.service.metrics.plugin_times import Lead, PluginTimes
 from otel_dns.service.metrics.series import (
     Counter,
     Description,
@@ -15,7 +15,7 @@ from otel_dns.service.metrics.series import (
     Gauge,
     Histogram,
 )
-from otel_dns.wire import MalformedError, otlp
+from otel_dns.wire import otlp
 
 MAX_SERIES: Final = 2_000
 """Of one metric, unless told otherwise."""
@@ -98,6 +98,7 @@ class ResolutionMetrics:
             "query in N: shares and quantiles hold, counts are of the traced ones.",
             semconv.PLUGIN, semconv.SERVER_INSTANCE, semconv.DNS_RESPONSE_CODE,
         )  # fmt: skip
+        self._plugin_times = PluginTimes(self._plugins)
         self._upstreams = self._family(
             Histogram, semconv.METRIC_UPSTREAM_DURATION, "s",
             "One exchange of a server with its upstream; an estimate where one query in N is "
@@ -131,6 +132,7 @@ class ResolutionMetrics:
 
     def families(self) -> Iterable[Family[Any]]:
         """Every metric, and one that tells what came under overflow series."""
+        self._plugin_times.measure()
         overflow: Family[Counter] = Family(
             Description(
                 semconv.METRIC_OVERFLOWED, "{measurement}",
@@ -147,8 +149,8 @@ class ResolutionMetrics:
         """Measure one outcome."""
         if isinstance(outcome, Resolution):
             self._resolved(outcome)
-        elif isinstance(outcome, Released):
-            self._released(outcome)
+        elif isinstance(outcome, Released) and outcome.trace is not None:
+            self._trace(outcome.trace, timeline(outcome.trace), None, joined="false")
 
     def _resolved(self, resolution: Resolution) -> None:
         lookup, join, breakdown = resolution.lookup, resolution.join, resolution.breakdown
@@ -156,13 +158,13 @@ class ResolutionMetrics:
         namespace = _text(resource, _NAMESPACE)
         node = _text(resource, semconv.K8S_NODE_NAME)
         pod = (namespace, _text(resource, semconv.K8S_POD_NAME), node)
-        exemplar_of = _exemplars(lookup)
+        lead = _lead(lookup)
         if lookup.inferred:
             self._inferred.at(namespace, resolution.outcome).add()
         else:
             self._joins.at(namespace, join.method, join.certainty or semconv.METHOD_NONE).add()
             seconds = (lookup.end_ns - lookup.start_ns) / _SECOND
-            exemplar = exemplar_of(seconds)
+            exemplar = _exemplar(seconds, lead)
             self._durations.at(namespace, resolution.outcome).record(seconds, exemplar)
             self._node_durations.at(node).record(seconds, exemplar)
             for server in {_server(each.trace) for each in join.traces if not each.hop}:
@@ -181,81 +183,44 @@ class ResolutionMetrics:
             for segment, nanoseconds in breakdown.segments.items():
                 if nanoseconds:
                     seconds = nanoseconds / _SECOND
-                    self._segments.at(namespace, segment).record(seconds, exemplar_of(seconds))
+                    self._segments.at(namespace, segment).record(seconds, _exemplar(seconds, lead))
         known = "false" if lookup.inferred else "true"
         for joined in join.traces:
-            self._trace(joined.trace, joined.timeline, exemplar_of, joined=known)
+            self._trace(joined.trace, joined.timeline, lead, joined=known)
             self._measure_skew(joined, node)
 
     def _measure_skew(self, joined: JoinedTrace, node: str) -> None:
         if joined.skew_ns:
             self._skew.at(_server(joined.trace), node).set(joined.skew_ns / _SECOND)
 
-    def _released(self, released: Released) -> None:
-        root = next(
-            (
-                span
-                for span in released.spans
-                if span.name == semconv.SERVEDNS_SPAN and not span.parent_id
-            ),
-            None,
-        )
-        if root is None:
-            return
-        try:
-            known = server_trace_of(root)
-        except MalformedError:
-            return
-        others = sorted(
-            (span for span in released.spans if span is not root), key=lambda span: span.start_ns
-        )
-        trace = ServerTrace(
-            root, (root, *others), known.client, known.name, known.type, known.rcode, known.proto
-        )
-        self._trace(trace, timeline(trace), _no_exemplar, joined="false")
-
-    def _trace(
-        self, trace: ServerTrace, slices: Sequence[Slice], exemplar_of: "_ExemplarOf", joined: str
-    ) -> None:
+    def _trace(self, trace: ServerTrace, own: Timeline, lead: Lead | None, joined: str) -> None:
         server, rcode = _server(trace), trace.rcode
         self._queries.at(server, rcode, joined).add()
-        traced = trace.source == semconv.SOURCE_TRACE
-        if traced:
+        names = tuple([span.name for span in trace.spans])
+        if trace.source == semconv.SOURCE_TRACE:
+            # What messages tell of a server is not one plugin's time.
             self._traced.at(server).add()
-        own = own_times(slices)
+            self._plugin_times.add(server, rcode, names, own.own_ns, lead)
+        if semconv.CONNECT_SPAN not in names:
+            return
         for span in trace.spans:
             if span.name == semconv.CONNECT_SPAN:
-                seconds = (span.end_ns - span.start_ns) / _SECOND
                 peer = otlp.attributes_of(span.raw).get(semconv.PEER_ADDRESS)
+                seconds = (span.end_ns - span.start_ns) / _SECOND
                 self._upstreams.at(peer if isinstance(peer, str) else "", server).record(
-                    seconds, exemplar_of(seconds)
+                    seconds, _exemplar(seconds, lead)
                 )
-            elif traced:  # what messages tell of a server is not one plugin's time
-                seconds = own.get(span.span_id, 0) / _SECOND
-                self._plugins.at(span.name, server, rcode).record(seconds, exemplar_of(seconds))
 
 
-class _ExemplarOf:
-    """Makes exemplars that lead to one lookup's span."""
-
-    __slots__ = ("_lookup",)
-
-    def __init__(self, lookup: Lookup | None) -> None:
-        self._lookup = lookup
-
-    def __call__(self, seconds: float) -> Exemplar | None:
-        if self._lookup is None:
-            return None
-        span = self._lookup.span
-        return Exemplar(seconds, span.trace_id, span.span_id, span.end_ns)
+def _lead(lookup: Lookup) -> Lead | None:
+    if not lookup.recorded or lookup.inferred:
+        return None  # what has no span in a backend leads nowhere
+    span = lookup.span
+    return Lead(span.trace_id, span.span_id, span.end_ns)
 
 
-_no_exemplar: Final = _ExemplarOf(None)
-
-
-def _exemplars(lookup: Lookup) -> _ExemplarOf:
-    # What has no span in a backend leads nowhere.
-    return _ExemplarOf(lookup) if lookup.recorded and not lookup.inferred else _no_exemplar
+def _exemplar(seconds: float, lead: Lead | None) -> Exemplar | None:
+    return None if lead is None else Exemplar(seconds, *lead)
 
 
 def _server(trace: ServerTrace) -> str:

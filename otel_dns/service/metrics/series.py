@@ -9,7 +9,10 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, NamedTuple, TypeVar
+from functools import lru_cache
+from typing import Final, Generic, TypeVar
+
+from msgspec import Struct
 
 from otel_dns import semconv
 
@@ -24,7 +27,7 @@ SCALE: Final = 3
 _PER_DOUBLING: Final = 1 << SCALE
 
 
-class Exemplar(NamedTuple):
+class Exemplar(Struct, frozen=True, gc=False):
     """One measurement with the span that it was made of."""
 
     value: float
@@ -76,19 +79,29 @@ class Histogram:
         self.exemplars: dict[int, Exemplar] = {}
         """The latest by place in ``buckets``."""
 
-    def record(self, seconds: float, exemplar: Exemplar | None = None) -> None:
-        """Add one measurement; below nothing counts as nothing."""
-        seconds = max(seconds, 0.0)
-        place = bisect_left(DNS_BUCKETS, seconds)
-        self.buckets[place] += 1
-        self.sum += seconds
+    def record(self, seconds: float, exemplar: Exemplar | None = None, times: int = 1) -> None:
+        """Add a measurement, or so many equal ones; below nothing counts as nothing."""
+        place, index = _places(seconds)
+        self.buckets[place] += times
         if exemplar is not None:
             self.exemplars[place] = exemplar
-        if seconds:
-            index = math.ceil(math.log2(seconds) * _PER_DOUBLING) - 1
-            self.exponential[index] = self.exponential.get(index, 0) + 1
+        if index is None:
+            self.zeros += times
         else:
-            self.zeros += 1
+            self.sum += seconds * times
+            self.exponential[index] = self.exponential.get(index, 0) + times
+
+
+@lru_cache(maxsize=1 << 14)
+def _places(seconds: float) -> tuple[int, int | None]:
+    """Find the places of a measurement: in the buckets, and in the exponential ones.
+
+    The latest are remembered: CoreDNS's times are whole microseconds.
+    """
+    place = bisect_left(DNS_BUCKETS, seconds)
+    if seconds <= 0:
+        return place, None
+    return place, math.ceil(math.log2(seconds) * _PER_DOUBLING) - 1
 
 
 Point = TypeVar("Point", bound=Counter | Gauge | Histogram)
@@ -117,12 +130,17 @@ class Family(Generic[Point]):
         self._series: dict[tuple[str, ...], Point] = {}
         self._overflow = (semconv.OTHER_NAMES,) * len(description.attributes)
 
-    def at(self, *values: str) -> Point:
-        """Give the series with these values, or the overflow series where there are too many."""
+    def at(self, *values: str, times: int = 1) -> Point:
+        """Give the series with these values, or the overflow series where there are too many.
+
+        Args:
+            values: one for each attribute.
+            times: how many measurements are to come, to count those that overflow.
+        """
         found = self._series.get(values)
         if found is None:
             if len(self._series) >= self._max_series and values != self._overflow:
-                self.overflowed += 1
+                self.overflowed += times
                 return self.at(*self._overflow)
             made: Point = self.point()
             self._series[values] = made
