@@ -130,6 +130,19 @@ def _calibration(cells: Sequence[Cell]) -> list[str]:
             f"| {number / 10:.1f} to {(number + 1) / 10:.1f} | {joins:.0f}{enough} "
             f"| {_text(share(confidence, joins))} | {_text(share(right, joins))} | {off:+.4f} |"
         )
+    lines += [
+        "",
+        "| lookups in a group of | lookups | confidence | server traces their own | all of them |",
+        "|---|---|---|---|---|",
+    ]
+    for size, (lookups, right, traces, own) in enumerate(_pooled(cells).groups, 1):
+        if lookups:
+            more = size == len(_pooled(cells).groups)
+            lines.append(
+                f"| {size}{' and more' if more else ''} | {lookups} "
+                f"| {'at most ' if more else ''}{_text(1 / size)} "
+                f"| {_text(share(own, traces))} | {_text(share(right, lookups))} |"
+            )
     return lines
 
 

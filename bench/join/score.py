@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 DECILES = 10
+GROUPS = 6
+"""Sizes of groups that are told apart; the last is that and more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,9 @@ class Score:
     queries_joined: int = 0
     queries_right: int = 0
     deciles: list[list[float]] = field(default_factory=lambda: [[0, 0, 0] for _ in range(DECILES)])
-    """Joins by time: how many, their confidence added up, those that are right."""
+    """Joins by time outside of groups: how many, their confidence added up, those right."""
+    groups: list[list[int]] = field(default_factory=lambda: [[0, 0, 0, 0] for _ in range(GROUPS)])
+    """Lookups in groups by size: how many, those right, their server traces, those their own."""
 
     def add(self, verdict: Verdict) -> None:
         """Take one lookup in; one of which nothing arrived or was joined tells nothing."""
@@ -78,7 +82,11 @@ class Score:
             self.grouped += 1
             self.grouped_right += verdict.right
             self.grouped_expected += verdict.confidence
-        if verdict.certainty and not verdict.exact:
+            size = self.groups[min(verdict.group_size, GROUPS) - 1]
+            own = len(verdict.joined & verdict.true)
+            for at, count in enumerate((1, verdict.right, len(verdict.joined), own)):
+                size[at] += count
+        elif verdict.certainty and not verdict.exact:
             decile = self.deciles[min(int(verdict.confidence * DECILES), DECILES - 1)]
             decile[0] += 1
             decile[1] += verdict.confidence
@@ -87,10 +95,12 @@ class Score:
     def merge(self, other: "Score") -> None:
         """Add another cell's counts."""
         for name in self.__slots__:
-            if name != "deciles":
+            if name not in {"deciles", "groups"}:
                 setattr(self, name, getattr(self, name) + getattr(other, name))
         for mine, theirs in zip(self.deciles, other.deciles, strict=True):
             mine[:] = [one + another for one, another in zip(mine, theirs, strict=True)]
+        for ours, yours in zip(self.groups, other.groups, strict=True):
+            ours[:] = [one + another for one, another in zip(ours, yours, strict=True)]
 
     @property
     def right_share(self) -> float:

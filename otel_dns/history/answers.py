@@ -233,7 +233,7 @@ class PodFigures:
     """Their time, and some more for each that failed."""
     suffers_since: int | None
     suffers_of: str | None
-    """Their most frequent bottleneck."""
+    """The bottleneck of the slowest of them."""
     latency: Latency
     segments: Mapping[str, int]
 

@@ -239,7 +239,7 @@ class History(Questions):
         def ask(_: duckdb.DuckDBPyConnection, files: list[str]) -> pa.Table:
             with contextlib.closing(duckdb.connect(config=self._limits)) as connection:
                 source = _READ.format(f"[{', '.join(map(_quoted, files))}]") if files else _NOTHING
-                connection.register(_NOTHING, SCHEMA.empty_table())
+                connection.from_arrow(SCHEMA.empty_table()).create(_NOTHING)
                 connection.execute(f"SET allowed_directories = [{_quoted(str(self.directory))}]")
                 connection.execute("SET enable_external_access = false")
                 connection.execute("SET lock_configuration = true")

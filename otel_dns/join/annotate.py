@@ -68,6 +68,8 @@ def _lookup_span(resolution: Resolution, keys: bytes) -> bytes:
     if join.certainty:
         parts.append(word_attribute(semconv.JOIN_CERTAINTY, join.certainty))
         parts.append(double_attribute(semconv.JOIN_CONFIDENCE, join.confidence))
+    if not join.clocks_known:
+        parts.append(word_attribute(semconv.JOIN_CLOCKS, semconv.CLOCKS_UNKNOWN))
     if resolution.unseen:
         parts.append(word_attribute(semconv.JOIN_UNSEEN, resolution.unseen))
     if join.group_size > 1:

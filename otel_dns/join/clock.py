@@ -1,10 +1,10 @@
 """One server's clock against those of the clients on one node, followed through time.
 
-The offset is a line of steps: each holds from one lookup's start on. It is found by a search over
-all differences (:mod:`otel_dns.join.clock_search`), followed by what the first server traces of the
-next lookups show, and watched by Page's test: when first server traces stay away that should be
-there, the track is lost from the first one on, and what lies after it is in doubt until a search
-finds the clock again. Exact pairs bound the offset as NTP does, and need no such guesses.
+The offset is a line of straight pieces. Its first piece is found by a search over all differences
+(:mod:`otel_dns.join.clock_search`), and followed by what the first server traces of the next
+lookups show. Page's test watches it: when first server traces stay away that should be there, the
+track is lost from the first one on, and what lies after it is in doubt until a search finds the
+clock again. Exact pairs bound the offset as NTP does, and need no such guesses.
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from math import inf, log
 from typing import Final, NamedTuple
 
-from otel_dns.join.clock_search import EARLY_NS, FIRST_GAP_NS, LATE_NS, search
+from otel_dns.join.clock_search import EARLY_NS, FIRST_GAP_NS, LATE_NS, MAX_RATE, Sight, search
 
 _LOST: Final = 12.0
 """In nats: so much likelier is it that the clock is elsewhere than that all these are missing."""
@@ -23,28 +23,38 @@ _FOLLOW_NS: Final = 150_000
 _JUMP_NS: Final = 500_000
 _PERSISTENT: Final = 24
 """A longer move than that is believed only of so many lookups: a busy machine makes all late."""
+_RATE_OVER_NS: Final = 2_000_000_000
+_STRAIGHT_NS: Final = 10_000_000_000
+"""So long a drift is thought to go on when nothing shows it."""
 _SEARCHED: Final = 64
-_JAM_NS: Final = 1_000_000_000
-"""Queries that are late for so long are not late because somebody has too much to do."""
 _LONG_NS: Final = 5_000_000_000
 """Over more time than this a clock may drift too far to be found in one place."""
 _FEW: Final = 16
 _MAX_DIFFERENCES: Final = 64
-_STEPS: Final = 64
+_PIECES: Final = 64
 _BOUNDS: Final = 8
 _ENOUGH_BOUNDS: Final = 3
 _EXACT_NS: Final = 60_000_000_000
 """So long exact pairs are all that the offset is taken of."""
 
 
-class Step(NamedTuple):
-    """From when on the offset is what."""
+class Piece(NamedTuple):
+    """From when on the offset is what; times are by the clients' clock."""
 
     since_ns: float
-    """By the clients' clock."""
-    offset_ns: int
-    """To be added to the server's times."""
     known: bool
+    at_ns: int
+    offset_ns: int
+    """To be added to the server's times, at ``at_ns``."""
+    rate: float = 0.0
+    """Nanoseconds that it grows by in one."""
+
+    def at(self, time_ns: int) -> int:
+        """Return the offset at a time."""
+        if not self.rate:
+            return self.offset_ns
+        after_ns = min(max(time_ns - self.at_ns, -_STRAIGHT_NS), _STRAIGHT_NS)
+        return self.offset_ns + int(self.rate * after_ns)
 
 
 class _Bounds(NamedTuple):
@@ -57,6 +67,7 @@ class Clock:
     """What is known of one server's clock."""
 
     __slots__ = (
+        "_bounds",
         "_chance",
         "_exact_ns",
         "_jumping",
@@ -66,26 +77,27 @@ class Clock:
         "_pending",
         "_samples",
         "_seen",
+        "_straight_ns",
         "_suspicion",
         "_until_held",
         "_until_ns",
-        "bounds",
         "known",
-        "steps",
+        "pieces",
     )
 
     def __init__(self) -> None:
         self.known = False
-        self.steps: deque[Step] = deque([Step(-inf, 0, False)], maxlen=_STEPS)
-        self.bounds: deque[_Bounds] = deque(maxlen=_BOUNDS)
-        self._pending: list[tuple[int, Sequence[int]]] = []
-        """Lookups that the offset does not explain: start, and differences. Of more than are
-        searched one of so many is held, so that they span all of the time."""
+        self.pieces: deque[Piece] = deque([Piece(-inf, known=False, at_ns=0, offset_ns=0)], _PIECES)
+        self._bounds: deque[_Bounds] = deque(maxlen=_BOUNDS)
+        self._pending: list[Sight] = []
+        """Lookups that the offset does not explain. Of more than are searched one of so many is
+        held, so that they span all of the time."""
         self._one_of = 1
         self._until_held = 1
-        self._news = False
+        self._news = 0
         self._samples: deque[tuple[int, int]] = deque(maxlen=_SAMPLES)
         self._jumping = 0
+        self._straight_ns: float = inf
         self._seen = 0.9
         self._chance = _CHANCE
         self._suspicion = 0.0
@@ -95,17 +107,14 @@ class Clock:
 
     # -- what is known -------------------------------------------------------------------------
 
-    @property
-    def offset_ns(self) -> int:
-        """The latest offset; 0 before any is known."""
-        return self.steps[-1].offset_ns
-
-    def at(self, server_ns: int) -> Step:
-        """Return the step that holds for a time by the server's clock."""
-        for step in reversed(self.steps):
-            if server_ns + step.offset_ns >= step.since_ns:
-                return step
-        return self.steps[0]
+    def at(self, server_ns: int) -> tuple[int, bool]:
+        """Return the offset at a time by the server's clock, and whether it is known."""
+        for piece in reversed(self.pieces):
+            offset_ns = piece.at(server_ns + piece.offset_ns)
+            if server_ns + offset_ns >= piece.since_ns:
+                return offset_ns, piece.known
+        piece = self.pieces[0]
+        return piece.offset_ns, piece.known
 
     def in_doubt(self, start_ns: int, end_ns: int, *, explained: bool) -> bool:
         """Whether a lookup ran while the offset was not known.
@@ -116,25 +125,25 @@ class Clock:
             explained: its first query is where it should be: then it is in doubt only if the track
                 was lost while it ran, for it may have gone to another server.
         """
-        until_ns = inf
         if self._suspicion and self._pending:
-            since_ns = self._pending[0][0]
+            since_ns = self._pending[0].start_ns
             if end_ns >= since_ns and (not explained or start_ns <= since_ns):
                 return True
-        for step in reversed(self.steps):
+        until_ns = inf
+        for piece in reversed(self.pieces):
             if until_ns < start_ns:
                 break
-            overlaps = not step.known and step.since_ns <= end_ns
-            if overlaps and (not explained or step.since_ns >= start_ns):
+            overlaps = not piece.known and piece.since_ns <= end_ns
+            if overlaps and (not explained or piece.since_ns >= start_ns):
                 return True
-            until_ns = step.since_ns
+            until_ns = piece.since_ns
         return False
 
     # -- following -----------------------------------------------------------------------------
 
-    def late_ns(self, difference_ns: int) -> int:
-        """Return how late a query came that was so far from its lookup's start."""
-        return self.offset_ns - difference_ns - FIRST_GAP_NS
+    def late_ns(self, start_ns: int, difference_ns: int) -> int:
+        """Return how late the query came that was so far from the start of its lookup."""
+        return self.pieces[-1].at(start_ns) - difference_ns - FIRST_GAP_NS
 
     def matched(self, start_ns: int, difference_ns: int, *, chance: bool) -> bool:
         """Take note of a lookup whose first query is where it should be.
@@ -156,7 +165,7 @@ class Clock:
         self._seen += (1 - self._seen) * _FADE
         if self._suspicion <= 0:
             self._suspicion = 0.0
-            self._explained()
+            self._let_go()
         return self._follow(start_ns, difference_ns + FIRST_GAP_NS)
 
     def missed(self, start_ns: int, differences: Sequence[int], *, chance: bool) -> bool:
@@ -168,8 +177,6 @@ class Clock:
         if start_ns <= self._until_ns:
             return False
         self._until_ns = start_ns
-        if len(differences) > _MAX_DIFFERENCES:
-            differences = sorted(differences, key=abs)[:_MAX_DIFFERENCES]
         self._hold(start_ns, differences)
         if self.known:
             self._chance += (chance - self._chance) * _FADE
@@ -179,32 +186,14 @@ class Clock:
             if self._suspicion < _LOST:
                 return False
             self._lose()
-        spanned_ns = start_ns - self._pending[0][0]
-        if spanned_ns > _LONG_NS and len(self._pending) >= _FEW:
-            return self.search() or self._forget()
+        if start_ns - self._pending[0].start_ns <= _LONG_NS or len(self._pending) < _FEW:
+            return False
+        if self.search():
+            return True
+        if not self.known:
+            del self._pending[: len(self._pending) // 2]
+            self._one_of = self._until_held = 1
         return False
-
-    def _hold(self, start_ns: int, differences: Sequence[int]) -> None:
-        self._until_held -= 1
-        if self._until_held:
-            return
-        self._pending.append((start_ns, differences))
-        self._news = True
-        if len(self._pending) > _SEARCHED:
-            del self._pending[1::2]
-            self._one_of *= 2
-        self._until_held = self._one_of
-
-    def _forget(self) -> bool:
-        """Drop the older half of what is held, and take every lookup again."""
-        del self._pending[: len(self._pending) // 2]
-        self._one_of = self._until_held = 1
-        return False
-
-    def _explained(self) -> None:
-        """Nothing is held any more."""
-        self._pending.clear()
-        self._one_of = self._until_held = 1
 
     def search(self) -> bool:
         """Look for a clock that is not known.
@@ -212,14 +201,33 @@ class Clock:
         Returns:
             Whether the offset has changed.
         """
-        if self.known or not self._news:
-            return False
-        self._news = False
-        lasting = self._pending[-1][0] - self._pending[0][0] >= _JAM_NS
-        found = search([differences for _, differences in self._pending], lasting=lasting)
-        if found is None:
-            return False
-        return self._find(found.offset_ns, found.share)
+        changed = False
+        while not self.known and self._news * 4 >= len(self._pending) > 0:
+            self._news = 0
+            found = search(self._pending)
+            if found is None:
+                break
+            self._seen = found.share
+            changed |= self._find(Piece(0, True, found.at_ns, found.offset_ns, found.rate))
+        return changed
+
+    def _hold(self, start_ns: int, differences: Sequence[int]) -> None:
+        self._until_held -= 1
+        if self._until_held:
+            return
+        if len(differences) > _MAX_DIFFERENCES:
+            differences = sorted(differences, key=abs)[:_MAX_DIFFERENCES]
+        self._pending.append(Sight(start_ns, differences))
+        self._news += 1
+        if len(self._pending) > _SEARCHED:
+            del self._pending[1::2]
+            self._one_of *= 2
+        self._until_held = self._one_of
+
+    def _let_go(self) -> None:
+        self._pending.clear()
+        self._one_of = self._until_held = 1
+        self._news = 0
 
     def _shares(self) -> tuple[float, float]:
         """How often a first query is there when the offset is right, and when it is not."""
@@ -230,65 +238,81 @@ class Clock:
         self.known = False
         self._suspicion = 0.0
         self._samples.clear()
-        before = self.steps[-1]
-        self._add(Step(self._matched_ns, before.offset_ns, known=False))
+        self._add(self.pieces[-1]._replace(since_ns=self._matched_ns, known=False))
 
-    def _find(self, offset_ns: int, share: float) -> bool:
+    def _find(self, piece: Piece) -> bool:
+        before, pending = self.pieces[-1], list(self._pending)
+        explained = [_explained(piece, sight) for sight in pending]
+        first = next((at for at, one in enumerate(explained) if one is not None), 0)
+        first_ns = pending[first].start_ns
+        self._let_go()
         self.known = True
-        self._seen = share
         self._samples.clear()
         self._jumping = 0
-        before = self.steps[-1]
-        pending = list(self._pending)
-        self._explained()
-        explained = [
-            (start_ns, min(some, key=lambda one: abs(offset_ns - one - FIRST_GAP_NS)))
-            for start_ns, some in pending
-            if any(_on_time(offset_ns - one - FIRST_GAP_NS) for one in some)
-        ]
-        changed = offset_ns != before.offset_ns
+        self._straight_ns = first_ns
         if before.since_ns == -inf:
-            self.steps[-1] = Step(-inf, offset_ns, known=True)
-        elif abs(offset_ns - before.offset_ns) <= EARLY_NS:  # it was there all the time
-            self.steps[-1] = Step(before.since_ns, offset_ns, known=True)
+            self.pieces[-1] = piece._replace(since_ns=-inf)
+        elif abs(piece.at(first_ns) - before.at(first_ns)) <= EARLY_NS:  # it was there all the time
+            self.pieces[-1] = piece._replace(since_ns=before.since_ns)
         else:
-            since_ns = explained[0][0] if explained else pending[0][0]
-            self._add(Step(since_ns, offset_ns, known=True))
-        for start_ns, difference_ns in explained:
-            self._matched_ns = start_ns
-            changed |= self._follow(start_ns, difference_ns + FIRST_GAP_NS)
+            self._add(piece._replace(since_ns=first_ns))
+        changed = bool(piece.offset_ns or piece.rate or before.offset_ns or before.rate)
+        self._until_ns = self._matched_ns = first_ns - 1
+        for sight in pending[first:]:
+            difference_ns = _explained(self.pieces[-1], sight) if self.known else None
+            if difference_ns is None:
+                changed |= self.missed(sight.start_ns, sight.differences, chance=False)
+            else:
+                changed |= self.matched(sight.start_ns, difference_ns, chance=False)
         return changed
 
     def _follow(self, start_ns: int, offset_ns: int) -> bool:
         """Take one lookup's own sight of the offset in."""
         if start_ns - self._exact_ns < _EXACT_NS:
             return False
-        samples = self._samples
-        samples.append((start_ns, offset_ns))
+        samples, piece = self._samples, self.pieces[-1]
+        samples.append((start_ns, offset_ns - piece.at(start_ns)))
         if len(samples) < _SAMPLES:
             return False
         # What comes early says more than what comes late: only the way out can have been quick.
-        seen_ns = sorted(one for _, one in samples)[_SAMPLES * 3 // 4 - 1]
-        before = self.offset_ns
-        moved_ns = seen_ns - before
-        if abs(moved_ns) <= (_FOLLOW_NS if before else EARLY_NS):
+        off_ns = sorted(one for _, one in samples)[_SAMPLES * 3 // 4 - 1]
+        agrees = not piece.offset_ns and not piece.rate
+        if abs(off_ns) <= (EARLY_NS if agrees else _FOLLOW_NS):
             self._jumping = 0
             return False
         self._jumping += 1
-        if abs(moved_ns) > _JUMP_NS and self._jumping < _PERSISTENT:
+        jumps = abs(off_ns) > _JUMP_NS
+        if jumps and self._jumping < _PERSISTENT:
             return False
         self._jumping = 0
-        offset_ns = 0 if abs(seen_ns) < EARLY_NS // 2 else seen_ns
-        self._add(Step(samples[_SAMPLES // 2][0], offset_ns, known=True))
+        at_ns = samples[_SAMPLES // 2][0]
+        there = piece.at(at_ns) + off_ns
+        if jumps:
+            self._straight_ns = at_ns
+        rate = self._rate(at_ns, there)
+        if not rate and abs(there) < EARLY_NS // 2:
+            there = 0
+        self._samples.clear()
+        self._add(Piece(at_ns, True, at_ns, there, rate))
         return True
 
-    def _add(self, step: Step) -> None:
-        while len(self.steps) > 1 and self.steps[-1].since_ns >= step.since_ns:
-            self.steps.pop()
-        if self.steps[-1].since_ns >= step.since_ns:
-            self.steps[-1] = step
+    def _rate(self, at_ns: int, offset_ns: int) -> float:
+        """How fast the offset grows, by where it was two seconds ago or more."""
+        for piece in reversed(self.pieces):
+            if not piece.known or piece.at_ns < self._straight_ns:
+                break
+            if at_ns - piece.at_ns >= _RATE_OVER_NS:
+                rate = (offset_ns - piece.offset_ns) / (at_ns - piece.at_ns)
+                return min(max(rate, -MAX_RATE), MAX_RATE)
+        return self.pieces[-1].rate
+
+    def _add(self, piece: Piece) -> None:
+        while len(self.pieces) > 1 and self.pieces[-1].since_ns >= piece.since_ns:
+            self.pieces.pop()
+        if self.pieces[-1].since_ns >= piece.since_ns:
+            self.pieces[-1] = piece
         else:
-            self.steps.append(step)
+            self.pieces.append(piece)
 
     # -- exact pairs ---------------------------------------------------------------------------
 
@@ -298,34 +322,40 @@ class Clock:
         Returns:
             Whether the offset has changed.
         """
-        if self.bounds and at_ns < self.bounds[-1].at_ns:
+        if self._bounds and at_ns < self._bounds[-1].at_ns:
             return False
-        self.bounds.append(_Bounds(at_ns, low_ns, high_ns))
-        agreed = _agreed(self.bounds)
+        self._bounds.append(_Bounds(at_ns, low_ns, high_ns))
+        agreed = _agreed(self._bounds)
         if len(agreed) < _ENOUGH_BOUNDS:
             return False
         self._exact_ns = at_ns
         low_ns, high_ns = max(one.low_ns for one in agreed), min(one.high_ns for one in agreed)
-        before = self.steps[-1]
-        offset_ns = before.offset_ns
+        before = self.pieces[-1]
+        offset_ns = before.at(at_ns)
+        if self.known and low_ns <= offset_ns <= high_ns:
+            return False
         if not low_ns <= offset_ns <= high_ns:
             offset_ns = 0 if low_ns <= 0 <= high_ns else (low_ns + high_ns) // 2
-        if self.known and offset_ns == before.offset_ns:
-            return False
         self.known = True
         self._suspicion = 0.0
-        self._explained()
+        self._let_go()
         self._samples.clear()
-        self._matched_ns = at_ns
+        self._matched_ns = self._straight_ns = at_ns
+        piece = Piece(agreed[-1].at_ns, True, at_ns, offset_ns)
         if before.since_ns == -inf and not before.known:
-            self.steps[-1] = Step(-inf, offset_ns, known=True)
+            self.pieces[-1] = piece._replace(since_ns=-inf)
         else:
-            self._add(Step(agreed[-1].at_ns, offset_ns, known=True))
+            self._add(piece)
         return offset_ns != before.offset_ns
 
 
-def _on_time(late_ns: int) -> bool:
-    return -EARLY_NS <= late_ns <= LATE_NS
+def _explained(piece: Piece, sight: Sight) -> int | None:
+    """Return which difference of a lookup is on time; nothing if none is."""
+    expected_ns = piece.at(sight.start_ns) - FIRST_GAP_NS
+    nearest = min(sight.differences, key=lambda one: abs(expected_ns - one), default=None)
+    if nearest is not None and -EARLY_NS <= expected_ns - nearest <= LATE_NS:
+        return nearest
+    return None
 
 
 def _agreed(bounds: Iterable[_Bounds]) -> list[_Bounds]:

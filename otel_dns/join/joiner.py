@@ -563,7 +563,7 @@ class Joiner:
                     confidence = min(confidence, _CLOCKS_UNKNOWN)
                     self.counts["lookups_clocks_unknown"] += 1
             confidence *= waiting.claims_confidence * waiting.hops_confidence
-            join = Join(traces, method, confidence, group_size, waiting.apart)
+            join = Join(traces, method, confidence, group_size, waiting.apart, waiting.clocks_known)
             self.counts["lookups_joined"] += 1
         else:
             join = Join((), semconv.METHOD_NONE, 0.0)

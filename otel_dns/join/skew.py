@@ -75,13 +75,13 @@ class NodeClocks:
     def offset_ns(self, server: str, at_ns: int) -> int:
         """Return what is to be added to a server's time."""
         clock = self._clocks.get(server)
-        return clock.at(at_ns).offset_ns if clock is not None else 0
+        return clock.at(at_ns)[0] if clock is not None else 0
 
     def doubts(self, waiting: "WaitingLookup", given: Iterable["WaitingTrace"]) -> bool:
         """Whether clocks were not known well enough for what a lookup is given by time."""
         for trace in given:
             clock = self._clocks.get(trace.server)
-            if clock is None or not clock.at(trace.start_ns).known:
+            if clock is None or not clock.at(trace.start_ns)[1]:
                 return True
         lookup = waiting.lookup
         return not self._clocks or any(
@@ -92,7 +92,7 @@ class NodeClocks:
     def _follow(self, waiting: "WaitingLookup", slot: "Slot") -> None:
         """Learn of the server traces of a lookup's first question."""
         start_ns = waiting.lookup.start_ns
-        near = slot.near(start_ns - _ELSEWHERE_NS, start_ns + LATE_NS + 2 * FIRST_GAP_NS)
+        near = slot.traces_between(start_ns - _ELSEWHERE_NS, start_ns + LATE_NS + 2 * FIRST_GAP_NS)
         if len(near) > _CROWD:
             return
         best: tuple[int, int, Clock] | None = None
@@ -102,7 +102,7 @@ class NodeClocks:
             if clock is None or not clock.known:
                 continue
             difference_ns = start_ns - trace.start_ns
-            late_ns = clock.late_ns(difference_ns)
+            late_ns = clock.late_ns(start_ns, difference_ns)
             if late_ns < -EARLY_NS:
                 chance |= late_ns >= -_ELSEWHERE_NS and late_ns < LATE_NS + EARLY_NS - _ELSEWHERE_NS
             elif late_ns <= LATE_NS and (best is None or abs(late_ns) < best[0]):
@@ -114,7 +114,7 @@ class NodeClocks:
             if all(clock.known for clock in self._clocks.values()):
                 return
         differences: dict[str, list[int]] = {}
-        in_reach = slot.near(start_ns - REACH_NS, start_ns + REACH_NS)
+        in_reach = slot.traces_between(start_ns - REACH_NS, start_ns + REACH_NS)
         if len(in_reach) > _CROWD:
             return
         for trace in in_reach:

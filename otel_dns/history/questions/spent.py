@@ -257,7 +257,8 @@ def _subjects_over_time(kept: ir.Table, kind: str, step_ns: int, begins_ns: int)
     steps = spent.group_by("name", "is_before", "at").aggregate(**_figures(spent))
     periods = spent.group_by("name", "is_before").aggregate(**_figures(spent))
     now = periods.filter(~periods.is_before).mutate(at=ibis.null("int64"))
-    return steps.union(now.select(*steps.columns)).order_by("name", "at").limit(MAX_ROWS)
+    order = ("name", ibis.asc("at", nulls_first=True), "is_before")
+    return steps.union(now.select(*steps.columns)).order_by(*order).limit(MAX_ROWS)
 
 
 def _subject_over_time(kept: ir.Table, kind: str, step_ns: int, subject: str) -> ir.Table:

@@ -169,7 +169,7 @@ def _pods(kept: ir.Table, by: str, order: str, limit: int) -> ir.Table:
         suffering_ns=kept.duration_ns.sum(where=suffered).fill_null(0)
         + failed.sum() * _FAILED_WEIGHS_NS,
         suffers_since=kept.start_ns.min(where=suffered),
-        suffers_of=kept.bottleneck.mode(where=suffered),
+        suffers_of=kept.bottleneck.argmax(kept.duration_ns, where=suffered),
         **latency(kept),
         **segments(kept, ~kept.inferred),
     )
