@@ -74,7 +74,9 @@ class JoinSettings:
     trace_wait_ns: int = 60 * SECOND
     """A server trace waits so long for its lookup, whose span comes only when it has ended."""
     tolerance_ns: int = 2_000_000
-    """How far the two clocks may be apart."""
+    """How far apart the times of two clocks that agree may be."""
+    follow_clocks: bool = True
+    """Whether clocks may differ by more, and are followed; else they are taken to agree."""
     leave_groups: bool = False
     """Whether the server traces of interchangeable lookups stay in traces of their own."""
     infer: bool = False
@@ -137,7 +139,7 @@ class Joiner:
         self._slots = Slots()
         self._by_case = ByCase(self._slots, self.settings.tolerance_ns)
         self._ladder = Ladder(self._by_case)
-        self._skew = Skew()
+        self._skew = Skew(follow=self.settings.follow_clocks)
         self._hops = Hops(self._slots, self.settings.tolerance_ns)
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
         self._unseen = Unseen()

@@ -138,10 +138,34 @@ class NodeClocks:
         return clock
 
 
+class _Agreeing(NodeClocks):
+    """Clocks of which one knows that they agree: nothing is learned, and nothing is in doubt."""
+
+    def add(self, waiting: "WaitingLookup") -> None:
+        """Leave the lookup alone."""
+
+    def catch_up(self, due_ns: int, slots: "Slots") -> None:
+        """Learn nothing."""
+
+    def doubts(self, waiting: "WaitingLookup", given: Iterable["WaitingTrace"]) -> bool:
+        """Doubt nothing."""
+        del waiting, given
+        return False
+
+    def bound(self, server: str, at_ns: int, low_ns: int, high_ns: int) -> None:
+        """Learn nothing of an exact pair either."""
+
+
 class Skew:
     """All clocks."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, follow: bool = True) -> None:
+        """Start with no clock known.
+
+        Args:
+            follow: whether clocks may differ; else all agree.
+        """
+        self._agreeing = None if follow else _Agreeing({})
         self._nodes: OrderedDict[str, NodeClocks] = OrderedDict()
         self._newest_ns: OrderedDict[str, int] = OrderedDict()
         self._clients: OrderedDict[tuple[str, bytes], NodeClocks] = OrderedDict()
@@ -156,6 +180,8 @@ class Skew:
 
     def clocks_of(self, lookup: Lookup) -> NodeClocks:
         """Return the clocks against that of a lookup's node."""
+        if self._agreeing is not None:
+            return self._agreeing
         key = lookup.client, lookup.span.origin.resource
         clocks = self._clients.get(key)
         if clocks is None:

@@ -91,7 +91,10 @@ class JoinSection(Section, frozen=True):
     server_trace_wait: Duration = _default(Duration(60))
     """A server trace waits so long for its lookup: as long as the longest lookup may take."""
     tolerance: Duration = _default(Duration(0.002))
-    """How far the clocks of clients and servers may be apart."""
+    """How far apart the times of two clocks that agree may be."""
+    clocks: Literal["follow", "agree"] = "follow"
+    """The clocks of clients and servers may differ, and are followed: until it is known by how
+    much, nothing that is joined by time is sure. Or they are taken to agree, as on one machine."""
     groups: Literal["join", "leave"] = "join"
     """Server traces of lookups that nobody can tell apart: one set goes into each lookup's trace,
     or they stay in traces of their own, to which the lookups' spans link."""
@@ -110,6 +113,7 @@ class JoinSection(Section, frozen=True):
             settle_ns=self.settle.ns,
             trace_wait_ns=self.server_trace_wait.ns,
             tolerance_ns=self.tolerance.ns,
+            follow_clocks=self.clocks == "follow",
             leave_groups=self.groups == "leave",
             infer=self.infer,
             max_lookups=self.max_lookups,
