@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 
 from otel_dns.join import first_in
 from otel_dns.join.completeness import Completeness
-from otel_dns.join.knot import EVEN, Knot, Member, alike
+from otel_dns.join.knot import EVEN, Knot
+from otel_dns.join.member import Member, alike
 from otel_dns.join.timing import Timing
 from otel_dns.join.waiting import Slot, Slots, WaitingLookup, WaitingTrace
 

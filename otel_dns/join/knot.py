@@ -11,15 +11,33 @@ The sum of these odds is the confidence, and near-even odds make two lookups int
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import combinations
 from math import exp, log
 from typing import Final, NamedTuple
 
-from otel_dns.join.ladder import ID_REACH_NS
+from otel_dns.join.chain import Chain
+from otel_dns.join.member import (
+    MAX_ATTEMPTS,
+    RETRY_REACH_NS,
+    Column,
+    Member,
+    Place,
+    alike,
+    answered_at,
+    asks_again,
+    columns_of,
+    contradicted,
+    exchanged,
+    give,
+    known_until,
+    sent_again,
+    twin_of,
+    twins_of,
+    unite,
+    was_found,
+)
 from otel_dns.join.timing import Gap, Timing
 from otel_dns.join.waiting import Slot, SlotKey, WaitingLookup, WaitingTrace
-from otel_dns.model import ServerTrace
 
 MAX_PAIRS: Final = 12
 """Server traces that are looked at for one lookup in one slot: the likeliest."""
@@ -29,7 +47,6 @@ EVEN: Final = 0.25
 """From these odds on an exchange makes two lookups interchangeable."""
 _MAX_EXPONENT: Final = 50.0
 _ENOUGH_DOUBT: Final = 20.0
-_LITTLE_DOUBT: Final = 0.01
 _SPARES: Final = 5
 """Server traces before and after one that are looked at as what could be instead of it."""
 _IMPROVEMENTS: Final = 4
@@ -53,82 +70,11 @@ _CROWD_NS: Final = 1_000_000
 """So many lookups of the same that start so close to each other are a crowd."""
 _CROWD_DOUBT: Final = 0.1
 """Odds that one of a crowd has another's, beside the odds that its own exchanges show."""
-_RETRY_REACH_NS: Final = 40_000_000
-_TIMEOUT_NS: Final = 500_000_000
 _LONG_NS: Final = 900_000_000
 """A lookup of this length has nearly always waited for a timeout."""
 _SECOND_NS: Final = 1_000_000_000
 _TIMEOUTS: Final = 4
 """Timeouts of a second in a row after which a missing query is still looked for."""
-_EARLY_NS: Final = 2_000_000
-"""A query sent again may start so much too early: the first took longer to reach the server."""
-_KEEPS_ID: Final = frozenset({"glibc", "musl"})
-"""Stub resolvers that send a query again under the same message id."""
-MAX_ATTEMPTS: Final = 16
-"""Server traces that one lookup may have in one slot; glibc's own bound on attempts is 5."""
-
-Place = tuple[int, int]
-"""Candidate and index of the type."""
-
-
-@dataclass(slots=True, eq=False)
-class Column:
-    """A server trace on the client's clock."""
-
-    trace: WaitingTrace
-    header: ServerTrace
-    start_ns: int
-    answer_ns: int
-    again: list["Column"] = field(default_factory=list)
-    """The same query sent again, as its id says: whose the first is, these are too."""
-    owner: "Member | None" = None
-    place: Place = (0, 0)
-
-    def last_start_ns(self) -> int:
-        """When it was sent for the last time."""
-        return self.again[-1].start_ns if self.again else self.start_ns
-
-
-@dataclass(slots=True, eq=False)
-class Member:
-    """A lookup of the knot and what it is given."""
-
-    waiting: WaitingLookup
-    edges: dict[Place, Column] = field(default_factory=dict)
-    retries: list[tuple[Column, Place]] = field(default_factory=list)
-    retry_doubt: float = 0.0
-    doubt: float = 0.0
-    """Sum of the odds of all that could be instead."""
-    group: "Member | None" = None
-    start_ns: int = 0
-    end_ns: int = 0
-
-    def __post_init__(self) -> None:
-        self.start_ns, self.end_ns = self.waiting.lookup.start_ns, self.waiting.lookup.end_ns
-
-    @property
-    def confidence(self) -> float:
-        """How likely all of it is right."""
-        return 1 / (1 + tempered(self.doubt))
-
-    def given(self) -> Iterator[tuple[Column, int]]:
-        """Go through what time gave it: server traces, each with its candidate."""
-        heads = ((column, place) for place, column in self.edges.items())
-        for column, (candidate, _) in (*heads, *self.retries):
-            yield column, candidate
-            for later in column.again:
-                yield later, candidate
-
-    def places(self, candidate: int) -> list[Place]:
-        """Return the places of one candidate."""
-        return [(candidate, kind) for kind in range(len(self.waiting.lookup.types))]
-
-    def root(self) -> "Member":
-        """Return who stands for the group of interchangeable lookups."""
-        member = self
-        while member.group is not None:
-            member = member.group
-        return member
 
 
 class Knot:
@@ -172,7 +118,7 @@ class Knot:
                 kind = member.waiting.lookup.types.index(key[2])
                 self._rows[by_key[key]] += [(member, (one, kind)) for one in candidates]
         for slot, (traces, strangers_hz) in slots.items():
-            self._columns[slot] = self._chained(slot, _columns(traces))
+            self._columns[slot] = self._chained(slot, columns_of(traces))
             self._strangers[slot] = log(strangers_hz / 1e9)
         self._see_crowds()
         for slot in slots:
@@ -214,7 +160,7 @@ class Knot:
                 rows.append((self._ready(member, place), member, place))
         rows.sort(key=_row_order)
         starts = [column.start_ns for column in columns]
-        best = _Best(len(columns))
+        best = Chain(len(columns))
         for ready_ns, member, place in rows:
             first = bisect_left(starts, member.start_ns - self._tolerance_ns)
             last = bisect_right(starts, member.end_ns + self._tolerance_ns)
@@ -228,8 +174,8 @@ class Knot:
                 pairs.sort(reverse=True)
                 del pairs[MAX_PAIRS:]
             best.add(pairs, (member, place))
-        for at, (member, place) in best.chain():
-            _give(member, place, columns[at])
+        for at, (member, place) in best.pairs():
+            give(member, place, columns[at])
 
     def _overtaken(self, slot: Slot) -> None:
         """Give what is left over to lookups that have none: a timeout breaks the order."""
@@ -250,7 +196,7 @@ class Knot:
         for _, row, at in pairs:
             member, place = self._rows[slot][row]
             if place not in member.edges and left[at].owner is None:
-                _give(member, place, left[at])
+                give(member, place, left[at])
 
     def _base(self, slot: Slot, member: Member, place: Place) -> float:
         """What any server trace gains by being a lookup's rather than a stranger's."""
@@ -261,10 +207,10 @@ class Knot:
         """When a lookup was ready to ask for a candidate; nothing if that was not seen."""
         if place[0] == 0:
             return member.start_ns
-        return _answered(member, place[0] - 1)
+        return answered_at(member, place[0] - 1)
 
     def _stopped(self, member: Member, candidate: int) -> bool:
-        return candidate > 0 and _found(member, candidate - 1)
+        return candidate > 0 and was_found(member, candidate - 1)
 
     def _fit(self, member: Member, place: Place, column: Column, ready_ns: int | None) -> float:
         """How well a server trace fits, by what is known so far of the lookup: a log density."""
@@ -290,7 +236,7 @@ class Knot:
             elif all(ports):
                 fit -= _OTHER_PORT
         elif ready_ns is None:
-            fit = self._unready(column.start_ns - _known(member, candidate))
+            fit = self._unready(column.start_ns - known_until(member, candidate))
         else:
             gap = timing.first if candidate == 0 else timing.next
             fit = gap.log_late(column.start_ns - ready_ns)
@@ -358,8 +304,8 @@ class Knot:
         """Go through the exchanges between two lookups that could be instead."""
         shared = [
             (place, twin)
-            for place in dict.fromkeys((*one.edges, *_twins(one, other)))
-            if (twin := _twin(one, other, place)) is not None
+            for place in dict.fromkeys((*one.edges, *twins_of(one, other)))
+            if (twin := twin_of(one, other, place)) is not None
             and (place in one.edges or twin in other.edges)
         ]
         if not shared:
@@ -368,21 +314,21 @@ class Knot:
         if max(one.end_ns - one.start_ns, other.end_ns - other.start_ns) > _LONG_NS:
             # After a timeout a stub may ask one by one: any stretch may be another's.
             for first, last in combinations(range(len(shared) + 1), 2):
-                yield _exchanged(one, other, shared[first:last])
+                yield exchanged(one, other, shared[first:last])
             return
-        yield _exchanged(one, other, shared)
+        yield exchanged(one, other, shared)
         if len(shared) > 1:
             rounds = sorted({place[0] for place, _ in shared})
             for number in rounds:
                 here = [pair for pair in shared if pair[0][0] == number]
                 if len(rounds) > 1:
-                    yield _exchanged(one, other, here)
+                    yield exchanged(one, other, here)
                     if number not in {rounds[0], rounds[-1]}:
-                        yield _exchanged(one, other, [p for p in shared if p[0][0] >= number])
-                        yield _exchanged(one, other, [p for p in shared if p[0][0] <= number])
+                        yield exchanged(one, other, [p for p in shared if p[0][0] >= number])
+                        yield exchanged(one, other, [p for p in shared if p[0][0] <= number])
                 if len(here) > 1:
                     for pair in here:
-                        yield _exchanged(one, other, [pair])
+                        yield exchanged(one, other, [pair])
 
     def _rivals(self) -> set[tuple[int, int]]:
         """Find the pairs of lookups between which exchanges are weighed."""
@@ -423,7 +369,7 @@ class Knot:
         if not edges:
             return
         last = max(candidate for candidate, _ in edges)
-        if not _found(member, last):
+        if not was_found(member, last):
             last = len(lookup.candidates) - 1
         due_ns = member.start_ns
         for candidate in range(last + 1):
@@ -492,7 +438,7 @@ class Knot:
             second.doubt += odds
             self.odds[first, second] = odds
             if odds >= EVEN and alike(first, second):
-                _unite(first, second)
+                unite(first, second)
         if changed:
             self._own()
         for at, member in enumerate(members):
@@ -514,12 +460,12 @@ class Knot:
                 column.owner = None
         for member in self.members:
             for place, column in member.edges.items():
-                _give(member, place, column)
+                give(member, place, column)
 
     def _possible(self, member: Member, edges: dict[Place, Column]) -> bool:
         """Whether a lookup ran when these were sent, and the wire does not contradict it."""
         low, high = member.start_ns - self._tolerance_ns, member.end_ns + self._tolerance_ns
-        return not _contradicted(member, edges) and all(
+        return not contradicted(member, edges) and all(
             low <= column.start_ns and column.last_start_ns() <= high for column in edges.values()
         )
 
@@ -537,7 +483,7 @@ class Knot:
                     column.owner = None
                 member.edges = edges
                 for place, column in edges.items():
-                    _give(member, place, column)
+                    give(member, place, column)
                 return True
             member.doubt += exp(min(there - here, _MAX_EXPONENT))
         return False
@@ -588,11 +534,11 @@ class Knot:
         for column in columns:
             dns_id = column.header.dns_id
             first = by_id.get(dns_id) if dns_id is not None else None
-            if first is not None and _sent_again(first, column):
+            if first is not None and sent_again(first, column):
                 edges = {(0, 0): first, (0, 1): column}
                 if any(self._possible(member, edges) for member, _ in self._rows[slot]):
                     first.again.append(column)
-                    if first.again[0].start_ns - first.start_ns > _RETRY_REACH_NS:
+                    if first.again[0].start_ns - first.start_ns > RETRY_REACH_NS:
                         first.answer_ns = max(first.answer_ns, column.answer_ns)
                     continue
             heads.append(column)
@@ -613,7 +559,7 @@ class Knot:
             asked_again = [
                 (member, place)
                 for member, place in running
-                if _asks_again(member, member.edges[place], column)
+                if asks_again(member, member.edges[place], column)
             ]
             if column.trace.disputed:
                 pass
@@ -634,11 +580,6 @@ class Knot:
             member.retries.append((column, place))
             column.owner, column.place = member, place
             member.retry_doubt += doubt
-
-
-def _give(member: Member, place: Place, column: Column) -> None:
-    member.edges[place] = column
-    column.owner, column.place = member, place
 
 
 class _Row(NamedTuple):
@@ -667,82 +608,6 @@ def _close(one: _Row, other: _Row, gap: Gap) -> bool:
     return exchanged - found > _NEGLIGIBLE
 
 
-class _Best:
-    """The heaviest chain of pairs in which both rows and columns go up, row by row.
-
-    A Fenwick tree of prefix maxima over the columns: the time for a pair is that of a logarithm.
-    """
-
-    def __init__(self, columns: int) -> None:
-        self._size = columns
-        self._tree: list[_Link | None] = [None] * (columns + 1)
-
-    def add(self, pairs: Sequence[tuple[float, int]], row: tuple[Member, Place]) -> None:
-        """Take the possible pairs of the next row."""
-        links = []
-        for gain, at in pairs:
-            before = self._best_before(at)
-            weight = gain + (before.weight if before else 0.0)
-            links.append(_Link(weight, at, row, before))
-        for link in links:  # only now: one row takes one column
-            at = link.at + 1
-            while at <= self._size:
-                held = self._tree[at]
-                if held is None or link.weight > held.weight:
-                    self._tree[at] = link
-                at += at & -at
-
-    def chain(self) -> Iterable[tuple[int, tuple[Member, Place]]]:
-        """Go through the heaviest chain, from its end."""
-        link = self._best_before(self._size)
-        while link is not None:
-            yield link.at, link.row
-            link = link.before
-
-    def _best_before(self, at: int) -> "_Link | None":
-        best = None
-        while at > 0:
-            held = self._tree[at]
-            if held is not None and (best is None or held.weight > best.weight):
-                best = held
-            at -= at & -at
-        return best
-
-
-@dataclass(slots=True, eq=False)
-class _Link:
-    weight: float
-    at: int
-    row: tuple[Member, Place]
-    before: "_Link | None"
-
-
-def _columns(traces: Iterable[WaitingTrace]) -> list[Column]:
-    found = []
-    for trace in traces:
-        header, skew_ns = trace.header, trace.skew_ns
-        assert header is not None
-        found.append(
-            Column(trace, header, header.root.start_ns + skew_ns, header.answer_ns + skew_ns)
-        )
-    found.sort(key=lambda column: (column.start_ns, str(column.trace.key)))
-    return found
-
-
-def _sent_again(first: Column, column: Column) -> bool:
-    """Whether a query with the id of another is that one again, and not by chance."""
-    if len(first.again) >= MAX_ATTEMPTS - 1:
-        return False
-    last = first.again[-1] if first.again else first
-    one, other = last.header, column.header
-    after_ns = column.start_ns - last.start_ns
-    if after_ns > ID_REACH_NS or one.dns_id is None:
-        return False
-    if one.client_port and one.client_port == other.client_port:
-        return True
-    return _timed_out(after_ns) or _calls_for_another(last, column)
-
-
 def _column_start(column: Column) -> int:
     return column.start_ns
 
@@ -752,113 +617,3 @@ def _row_order(row: tuple[int | None, Member, Place]) -> tuple[int, int, bytes, 
     span = member.waiting.lookup.span
     at_ns = member.start_ns + candidate * 500_000 if ready_ns is None else ready_ns
     return at_ns, member.start_ns, span.trace_id, span.span_id
-
-
-def _answered(member: Member, candidate: int) -> int | None:
-    """When a candidate's last answer was out."""
-    return max(
-        (edge.answer_ns for (number, _), edge in member.edges.items() if number == candidate),
-        default=None,
-    )
-
-
-def _known(member: Member, candidate: int) -> int:
-    """When something was last seen of a lookup before it asked for a candidate."""
-    return max(
-        (edge.answer_ns for (number, _), edge in member.edges.items() if number < candidate),
-        default=member.start_ns,
-    )
-
-
-def _found(member: Member, candidate: int) -> bool:
-    """Whether a candidate had an answer that ends the search."""
-    return any(
-        edge.header.rcode == "NOERROR"
-        for (number, _), edge in member.edges.items()
-        if number == candidate
-    )
-
-
-def _twin(one: Member, other: Member, place: Place) -> Place | None:
-    """Return which place of another lookup is in the same slot."""
-    mine, yours = one.waiting.lookup, other.waiting.lookup
-    if mine.candidates == yours.candidates and mine.types == yours.types:
-        return place
-    name, type_ = mine.candidates[place[0]], mine.types[place[1]]
-    if name not in yours.candidates or type_ not in yours.types or mine.client != yours.client:
-        return None
-    return yours.candidates.index(name), yours.types.index(type_)
-
-
-def _twins(one: Member, other: Member) -> list[Place]:
-    """Return the places of one lookup in whose slots another has a query."""
-    return [place for edge in other.edges if (place := _twin(other, one, edge)) is not None]
-
-
-def _exchanged(
-    one: Member, other: Member, places: Iterable[tuple[Place, Place]]
-) -> tuple[dict[Place, Column], dict[Place, Column]]:
-    mine, yours = dict(one.edges), dict(other.edges)
-    for place, twin in places:
-        here, there = mine.pop(place, None), yours.pop(twin, None)
-        if there is not None:
-            mine[place] = there
-        if here is not None:
-            yours[twin] = here
-    return mine, yours
-
-
-def tempered(doubt: float) -> float:
-    """Return the odds that a lookup is wrong, of what its exchanges add up to.
-
-    Where exchanges matter at all they come in numbers, and not all of them are weighed. The factor
-    is measured (``otel-dns bench join``, seeds 1 and 2): of lookups said to be right with 0.95,
-    0.91, 0.83 and 0.66, there were 0.84, 0.82, 0.70 and 0.38; above 0.99 all but 1 in 10,000.
-    """
-    return doubt if doubt <= _LITTLE_DOUBT else _LITTLE_DOUBT + 2.3 * (doubt - _LITTLE_DOUBT)
-
-
-def alike(one: Member, other: Member) -> bool:
-    """Whether two lookups ask the same: then it does not matter for a breakdown whose is whose."""
-    mine, yours = one.waiting.lookup, other.waiting.lookup
-    return mine.candidates == yours.candidates and mine.types == yours.types
-
-
-def _contradicted(member: Member, edges: dict[Place, Column]) -> bool:
-    """Whether the wire says that a lookup did not have these server traces."""
-    waiting = member.waiting
-    return bool(waiting.lookup.marked or waiting.queries) and any(
-        waiting.excludes(column.trace) for column in edges.values()
-    )
-
-
-def _unite(one: Member, other: Member) -> None:
-    first, second = one.root(), other.root()
-    if first is not second:
-        second.group = first
-
-
-def _asks_again(member: Member, one: Column, other: Column) -> bool:
-    """Whether of two queries of the same question the later looks like the earlier sent again."""
-    first, second = (one, other) if one.start_ns <= other.start_ns else (other, one)
-    after_ns = second.start_ns - first.start_ns
-    kind = member.waiting.lookup.kind
-    if kind == "musl" and first.header.server != second.header.server:
-        return after_ns <= _RETRY_REACH_NS  # it asks all nameservers at once
-    if kind in _KEEPS_ID and None not in (first.header.dns_id, second.header.dns_id):
-        return False  # one that kept its id is with the first already
-    return _calls_for_another(first, second) or _timed_out(after_ns)
-
-
-def _calls_for_another(first: Column, second: Column) -> bool:
-    """Whether an answer makes a stub ask again at once."""
-    if first.header.rcode in {"SERVFAIL", "REFUSED", "NOTIMP"}:
-        return second.start_ns >= first.answer_ns - 1_000_000
-    return first.header.proto == "udp" and second.header.proto == "tcp"
-
-
-def _timed_out(after_ns: int) -> bool:
-    """Whether a query came so long after another that a timeout lay between them."""
-    return after_ns >= _TIMEOUT_NS - _RETRY_REACH_NS and (
-        (after_ns + _EARLY_NS) % _TIMEOUT_NS < _RETRY_REACH_NS
-    )

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from otel_dns.join import Joiner, JoinSettings, Outcome
-from otel_dns.join.knot import Knot, Member, _asks_again
+from otel_dns.join.knot import Knot
+from otel_dns.join.member import Member, asks_again
 from otel_dns.join.skew import NodeClocks
 from otel_dns.join.timing import Timing
 from otel_dns.join.waiting import Slots, WaitingLookup, WaitingTrace
@@ -248,7 +249,7 @@ def test_a_timeout_later_or_earlier_is_the_same_query(after_ms, again, first_giv
 
     one, other = (first, second) if first_given else (second, first)
 
-    assert _asks_again(member, one, other) == again
+    assert asks_again(member, one, other) == again
 
 
 @pytest.mark.parametrize(
