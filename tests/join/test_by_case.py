@@ -18,9 +18,9 @@ from tests.join.test_ladder import feed, resolved
 from tests.support.spans import CLIENT, MS, exchange, lookup, new_id, query, servedns, span
 
 US = 1_000
-NAME = "payments-api"
+NAME = "customer-payments-gateway"
 FULL = f"{NAME}.shop.svc.cluster.local."
-"""Eleven letters, and a candidate of it."""
+"""Twenty-three letters, which are never the same by chance; and a candidate of it."""
 
 
 def asking(start_ns: int, end_ns: int, name: str = NAME, full: str = FULL) -> Lookup:
