@@ -87,7 +87,7 @@ class Service(Collector):
         self.settings = settings = limited(settings)
         self._memory = MemoryGuard(settings.memory_limit, self._idle)
         self._outputs = Outputs(settings.outputs)
-        resolutions = ResolutionMetrics()
+        resolutions = ResolutionMetrics(watch=settings.metrics.watch)
         self._observers: list[Observer] = [resolutions]
         self._parts: list[Part] = []
         if settings.history.keep and settings.history.directory is not None:

@@ -241,6 +241,8 @@ class Metrics(Section, frozen=True):
     output: Endpoint | None = None
     """Where they are sent as OTLP too."""
     interval: Duration = _default(Duration(60))
+    watch: tuple[str, ...] = ()
+    """Names whose lookups are counted by Pod, with an alert; ``*.`` in front: all names below."""
 
 
 class Log(Section, frozen=True):

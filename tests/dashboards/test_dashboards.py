@@ -59,7 +59,11 @@ def ask() -> Iterator[Any]:
         require(program)
     with Lab() as lab:
         output = lab.capture("joined", zipkin_port=None, dnstap_port=None)
-        processor = lab.processor(["--settle", "1.2"], output=output.otlp)
+        processor = lab.processor(
+            ["--settle", "1.2"],
+            output=output.otlp,
+            env={"OTEL_DNS__METRICS__WATCH": '["*.example.org"]'},
+        )
         lab.upstream_dns(delay="5ms", drop=2)
         lab.cluster_dns(zipkin=processor.zipkin_url)
         lab.web_server()

@@ -6,6 +6,7 @@ import urllib.request
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
@@ -13,8 +14,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from otel_dns import semconv
-from otel_dns.join import Joiner, JoinSettings
-from otel_dns.model import Lookup, Span
+from otel_dns.join import Joiner, JoinSettings, break_down
+from otel_dns.model import Lookup, Resolution, Span
 from otel_dns.service.metrics import ResolutionMetrics, SeriesCollector
 from otel_dns.service.metrics.otlp import MAX_BUCKETS, request_of
 from otel_dns.service.metrics.plugin_times import Lead, PluginTimes
@@ -22,7 +23,17 @@ from otel_dns.service.metrics.series import Counter, Description, Family, Histog
 from otel_dns.wire import otlp
 from tests.service.support import Backend, serving
 from tests.support.otlp import forward
-from tests.support.spans import MS, SECOND, exchange, lookup, nested, servedns, span
+from tests.support.spans import (
+    MS,
+    SECOND,
+    exchange,
+    join,
+    lookup,
+    nested,
+    servedns,
+    server_trace,
+    span,
+)
 from tests.support.waiting import eventually
 
 
@@ -61,6 +72,54 @@ def test_an_inferred_lookup_is_in_no_other_count_of_lookups() -> None:
         )
         == 1
     )
+
+
+@pytest.mark.parametrize(
+    ("entry", "name", "candidates", "counted"),
+    [
+        ("www.example.org", "WWW.example.org.", ("www.example.org.",), True),
+        ("*.example.org", "www.example.org", ("www.example.org.",), True),
+        ("*.example.org", "example.org", ("example.org.",), False),
+        ("*.example.org", "badexample.org", ("badexample.org.",), False),
+        ("db.shop.svc.cluster.local", "db", ("db.shop.svc.cluster.local.", "db."), True),
+        ("db", "other", ("other.",), False),
+    ],
+)
+def test_lookups_of_watched_names_are_counted_by_pod(
+    entry: str, name: str, candidates: tuple[str, ...], counted: bool
+) -> None:
+    metrics = ResolutionMetrics(watch=(entry,))
+    joiner = Joiner(JoinSettings())
+    joiner.add_lookup(lookup(0, MS, name=name, candidates=candidates), 0)
+    for outcome in joiner.drain():
+        metrics.observe(outcome)
+
+    found = {
+        (sample.labels["otel_dns_watched"], sample.value)
+        for family in scraped(metrics).collect()
+        for sample in family.samples
+        if sample.name == "otel_dns_watched_lookups_total"
+    }
+    assert found == ({(entry, 1.0)} if counted else set())
+
+
+def test_a_clock_that_agrees_again_says_so() -> None:
+    metrics = ResolutionMetrics()
+    asked = lookup(0, 5 * MS)
+    seen = join((server_trace(servedns(MS, 2 * MS)), 0))
+    told = []
+    for skew_ns in (0, 20 * MS, 0):
+        (one,) = seen.traces
+        moved = replace(seen, traces=(replace(one, skew_ns=skew_ns),))
+        metrics.observe(Resolution(asked, moved, break_down(asked, moved), "ok"))
+        families = scraped(metrics).collect()
+        told.append([
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == "otel_dns_clock_skew_seconds"
+        ])  # fmt: skip
+    assert told == [[], [0.02], [0.0]]
 
 
 def scraped(metrics: ResolutionMetrics) -> CollectorRegistry:

@@ -15,6 +15,7 @@ from otel_dns.service.metrics.series import (
     Gauge,
     Histogram,
 )
+from otel_dns.service.metrics.watch import WatchList
 from otel_dns.wire import otlp
 
 MAX_SERIES: Final = 2_000
@@ -27,12 +28,14 @@ _SECOND: Final = 1e9
 class ResolutionMetrics:
     """Measures everything that leaves the join. The pipeline's thread calls :meth:`observe`."""
 
-    def __init__(self, max_series: int = MAX_SERIES) -> None:
+    def __init__(self, max_series: int = MAX_SERIES, watch: Iterable[str] = ()) -> None:
         """Make all metrics, without series.
 
         Args:
             max_series: how many series each may have; others count under one overflow series.
+            watch: names whose lookups are counted on their own, see `WatchList`.
         """
+        self._watch = WatchList(watch) if watch else None
         self._max_series = max_series
         self._families: list[Family[Any]] = []
         pod = (_NAMESPACE, semconv.K8S_POD_NAME, semconv.K8S_NODE_NAME)
@@ -59,6 +62,11 @@ class ResolutionMetrics:
         self._pod_lookups = self._family(
             Counter, semconv.METRIC_POD_LOOKUPS, "{lookup}",
             "Lookups that arrived, by Pod.", *pod, semconv.LOOKUP_OUTCOME,
+        )  # fmt: skip
+        self._watched = self._family(
+            Counter, semconv.METRIC_WATCHED_LOOKUPS, "{lookup}",
+            "Lookups of names on the watch list, by its entry and by Pod; inferred ones too.",
+            semconv.WATCHED, *pod,
         )  # fmt: skip
         self._pod_queries = self._family(
             Counter, semconv.METRIC_POD_QUERIES, "{query}",
@@ -159,6 +167,9 @@ class ResolutionMetrics:
         node = _text(resource, semconv.K8S_NODE_NAME)
         pod = (namespace, _text(resource, semconv.K8S_POD_NAME), node)
         lead = _lead(lookup)
+        watched = self._watch.entry_of(lookup) if self._watch is not None else None
+        if watched is not None:
+            self._watched.at(watched, *pod).add()
         if lookup.inferred:
             self._inferred.at(namespace, resolution.outcome).add()
         else:
@@ -190,8 +201,10 @@ class ResolutionMetrics:
             self._measure_skew(joined, node)
 
     def _measure_skew(self, joined: JoinedTrace, node: str) -> None:
-        if joined.skew_ns:
-            self._skew.at(_server(joined.trace), node).set(joined.skew_ns / _SECOND)
+        place = _server(joined.trace), node
+        # Clocks that agree make no series; one that agrees again says so.
+        if joined.skew_ns or place in self._skew:
+            self._skew.at(*place).set(joined.skew_ns / _SECOND)
 
     def _trace(self, trace: ServerTrace, own: Timeline, lead: Lead | None, joined: str) -> None:
         server, rcode = _server(trace), trace.rcode

@@ -147,6 +147,9 @@ class Family(Generic[Point]):
             return made
         return found
 
+    def __contains__(self, values: tuple[str, ...]) -> bool:
+        return values in self._series
+
     def series(self) -> Sequence[tuple[tuple[str, ...], Point]]:
         """Every series so far with its values; from any thread."""
         return list(self._series.items())
