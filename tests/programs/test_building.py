@@ -148,7 +148,11 @@ def builders(cache: Path) -> list[str]:
 @contextlib.contextmanager
 def getting(log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that gets CoreDNS."""
-    script = "from otel_dns.lab.programs import get; print(get('coredns'))"
+    script = (
+        # Under nohup these tests' own processes are deaf to it.
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
+        "from otel_dns.lab.programs import get; print(get('coredns'))"
+    )
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-c", script], cwd=REPOSITORY, stdout=output, stderr=output
