@@ -77,6 +77,10 @@ class _Place(NamedTuple):
     rate: float
     lookups: int
 
+    def at(self, after_ns: int) -> float:
+        """The offset so long after the middle of all."""
+        return self.offset_ns + self.rate * after_ns
+
 
 def search(sights: Sequence[Sight]) -> Found | None:
     """Find the offset of a server's clock.
@@ -108,7 +112,9 @@ def search(sights: Sequence[Sight]) -> Found | None:
         clear = best.score - agreeing.score >= _FAR_BEHIND
         moves = abs(best.offset_ns) + abs(best.rate) * span_ns / 2 >= EARLY_NS
         best = best if lasts and clear and moves else agreeing
-    elif best.lookups < _ENOUGH or (best.offset_ns < 0 and span_ns < JAM_NS):
+    elif best.lookups < _ENOUGH or (
+        best.offset_ns < 0 and _outside_a_jam(sights, best, middle_ns) < _ENOUGH
+    ):
         return None
     rivals = [one.score for one in places if abs(one.offset_ns - best.offset_ns) > LATE_NS]
     if not _near(best.offset_ns):
@@ -121,6 +127,24 @@ def search(sights: Sequence[Sight]) -> Found | None:
 def _near(offset_ns: int) -> bool:
     """Whether an offset may be none at all: the queries are late, or early by next to nothing."""
     return -LATE_NS <= offset_ns <= EARLY_NS
+
+
+def _outside_a_jam(sights: Sequence[Sight], place: _Place, middle_ns: int) -> int:
+    """Count the lookups that speak for a place, without the most that one jam may have delayed."""
+    supporters = [
+        sight.start_ns
+        for sight in sights
+        if any(
+            abs(difference + FIRST_GAP_NS - place.at(sight.start_ns - middle_ns)) <= LATE_NS
+            for difference in sight.differences
+        )
+    ]
+    jammed, low = 0, 0
+    for high, start_ns in enumerate(supporters):
+        while start_ns - supporters[low] > JAM_NS:
+            low += 1
+        jammed = max(jammed, high - low + 1)
+    return len(supporters) - jammed
 
 
 def _agreeing(sights: Sequence[Sight], places: Sequence[_Place], likelier: float) -> _Place:

@@ -100,6 +100,19 @@ def follow(clock: Clock, told: list[Sight]) -> None:
     clock.search()
 
 
+def test_one_jam_is_no_clock_however_long_others_are_heard_of() -> None:
+    """A hundred threads begin at once and are late by 8 ms; what follows is not told of."""
+    late = sights(12, lambda _: 0, late_ns=lambda _: 8 * MS)
+    quiet = sights(60, lambda _: 0, seen=0.0)[12:]
+
+    assert search([*late, *quiet]) is None
+    # The same again, seconds later, is one.
+    again = [Sight(one.start_ns + 3 * SECOND, one.differences) for one in late]
+    found = search([*late, *quiet, *again])
+    assert found is not None
+    assert found.offset_ns == pytest.approx(-8 * MS, abs=MS)
+
+
 def test_a_jump_is_known_from_when_it_was_and_in_doubt_just_there() -> None:
     clock = Clock()
 
