@@ -114,7 +114,7 @@ UNSAMPLED_SPAN: Final = "dns.lookups.unsampled"
 """Ours. Name of a record's span: a root from the first lookup's start to the last one's end. The
 processor reads it and does not send it on."""
 UNSAMPLED_LOOKUPS: Final = "otel_dns.unsampled.lookups"
-"""JSON text, since a list of an attribute costs a hundred times as much: for each lookup a list of
+"""JSON text, since lists as attributes cost several times as much: for each lookup a list of
 the name as the application asked for it, nanoseconds from this span's start to the lookup's,
 nanoseconds that it took, and its error.type or an empty text."""
 

@@ -2,8 +2,8 @@
 
 CoreDNS's spans get the application's trace id and ``servedns`` hangs under the lookup; the ids that
 it came with stay as string attributes (a span link would lead to a trace that is nowhere). All that
-people search for is a single string on the lookup span: Jaeger matches tags of one span, by
-equality.
+people search for is a single string, on the lookup span and on its ``servedns``: Jaeger matches
+tags of one span, by equality.
 """
 
 from collections.abc import Iterator, Sequence

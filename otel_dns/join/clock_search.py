@@ -29,7 +29,7 @@ MAX_RATE: Final = 500e-6
 _RATES: Final = (125e-6, -125e-6, 250e-6, -250e-6, 375e-6, -375e-6, MAX_RATE, -MAX_RATE)
 _DRIFTS_AFTER_NS: Final = 1_000_000_000
 """In less time than this no drift is to be seen."""
-JAM_NS: Final = 1_000_000_000
+_JAM_NS: Final = 1_000_000_000
 """Queries that are late for so long are not late because client or server had too much to do."""
 _ENOUGH: Final = 6
 _ENOUGH_NEAR: Final = 32
@@ -141,7 +141,7 @@ def _outside_a_jam(sights: Sequence[Sight], place: _Place, middle_ns: int) -> in
     ]
     jammed, low = 0, 0
     for high, start_ns in enumerate(supporters):
-        while start_ns - supporters[low] > JAM_NS:
+        while start_ns - supporters[low] > _JAM_NS:
             low += 1
         jammed = max(jammed, high - low + 1)
     return len(supporters) - jammed

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Collection
 from typing import Final
 
+from otel_dns.join.breakdown import TIMEOUT_NS
 from otel_dns.join.waiting import Slot
 from otel_dns.model import Lookup, ServerTrace
 
@@ -17,9 +18,8 @@ _REMEMBERED: Final = 2_000.0
 _PRIOR: Final = 50.0
 _PRIOR_SEEN: Final = 0.98
 _MAX_CLIENTS: Final = 20_000
-_QUICK_NS: Final = 150_000
-"""A lookup this fast was answered without a server: from a file or a cache."""
-_TIMEOUT_NS: Final = 900_000_000
+QUICK_NS: Final = 150_000
+"""A lookup that was answered this fast was so without a server: from a file or a cache."""
 _FEW_STRANGERS_HZ: Final = 0.001
 
 
@@ -53,8 +53,8 @@ class Completeness:
         if not given:
             took_ns = lookup.end_ns - lookup.start_ns
             # What timed out may have reached no server at all, and an outage is no sampling.
-            timed_out = lookup.error_type and took_ns >= _TIMEOUT_NS
-            if len(lookup.types) == 1 and took_ns > _QUICK_NS and not timed_out:
+            timed_out = lookup.error_type and took_ns >= TIMEOUT_NS
+            if len(lookup.types) == 1 and took_ns > QUICK_NS and not timed_out:
                 self._count(0, 1)
             return
         families = self._families.get(lookup.client)

@@ -26,7 +26,7 @@ from otel_dns.join.infer import gather
 from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
 from otel_dns.join.recognise import server_trace_of
-from otel_dns.join.skew import NodeClocks, Skew, bounds_of, moved
+from otel_dns.join.skew import AGREEING, Skew, bounds_of, moved
 from otel_dns.join.tie import is_bare, is_untied, ties
 from otel_dns.join.timeline import add_up, timeline
 from otel_dns.join.unseen import Unseen, explained
@@ -664,7 +664,7 @@ class Joiner:
         """Make a lookup of server traces, of which this is the first."""
         inferred = gather(first, self._slots)
         lookup = inferred.lookup()
-        owner = WaitingLookup(lookup, 0, NodeClocks({}))  # its times are by the server's clock
+        owner = WaitingLookup(lookup, 0, AGREEING)  # its times are by the server's clock
         for trace, candidate in inferred.traces:
             if trace.key in self._traces:
                 self._join(owner, trace, candidate, semconv.METHOD_INFERRED, None)

@@ -24,7 +24,10 @@ _WHERE: Final = (
 
 
 def search_keys(resolution: Resolution) -> bytes:
-    """Encode what both sides have, but for the name: it is on the lookup's span as it came."""
+    """Encode what both sides have, but for the name: it is on the lookup's span as it came.
+
+    What senders name is not remembered: it may be of any number and length.
+    """
     join, breakdown = resolution.join, resolution.breakdown
     resource = resource_attributes(resolution.lookup.span.origin.resource)
     parts = [
@@ -35,11 +38,11 @@ def search_keys(resolution: Resolution) -> bytes:
     ]
     if breakdown.plugins:
         slowest = max(breakdown.plugins, key=breakdown.plugins.__getitem__)
-        parts.append(word_attribute(semconv.PLUGIN, slowest))
+        parts.append(string_attribute(semconv.PLUGIN, slowest))
     for key, told_by in _WHERE:
         value = resource.get(told_by)
         if value and isinstance(value, str):
-            parts.append(word_attribute(key, value))
+            parts.append(string_attribute(key, value))
     return b"".join(parts)
 
 
@@ -51,4 +54,4 @@ def name_key(resolution: Resolution) -> bytes:
 def server_key(trace: ServerTrace) -> bytes:
     """Encode which server answered."""
     server = trace.server or server_instance(trace.root.origin.resource)
-    return word_attribute(semconv.SERVER_INSTANCE, server)
+    return string_attribute(semconv.SERVER_INSTANCE, server)

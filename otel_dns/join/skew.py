@@ -138,7 +138,7 @@ class NodeClocks:
         return clock
 
 
-class _Agreeing(NodeClocks):
+class Agreeing(NodeClocks):
     """Clocks of which one knows that they agree: nothing is learned, and nothing is in doubt."""
 
     def add(self, waiting: "WaitingLookup") -> None:
@@ -156,6 +156,9 @@ class _Agreeing(NodeClocks):
         """Learn nothing of an exact pair either."""
 
 
+AGREEING: Final = Agreeing({})
+
+
 class Skew:
     """All clocks."""
 
@@ -165,7 +168,7 @@ class Skew:
         Args:
             follow: whether clocks may differ; else all agree.
         """
-        self._agreeing = None if follow else _Agreeing({})
+        self._agreeing = None if follow else AGREEING
         self._nodes: OrderedDict[str, NodeClocks] = OrderedDict()
         self._newest_ns: OrderedDict[str, int] = OrderedDict()
         self._clients: OrderedDict[tuple[str, bytes], NodeClocks] = OrderedDict()

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.join.breakdown import TIMEOUT_NS
+from otel_dns.join.completeness import QUICK_NS
 from otel_dns.model import Breakdown, Join, Lookup
 
 _EVERYTHING: Final = 0.97
@@ -26,9 +27,6 @@ _EVERYTHING: Final = 0.97
 _REMEMBERED: Final = 2_000
 _SAMPLED: Final = 0.6
 """At most: ``every 2``, the densest sampling, shows a half. Between the two, spans are lost."""
-_QUICK_NS: Final = 150_000
-"""A lookup this fast was answered without a server: from a file or a cache. One that failed was not
-answered: a server that is gone is told by ICMP as fast."""
 _ANSWERS: Final = frozenset({"", semconv.ERROR_HOST_NOT_FOUND, semconv.ERROR_NO_DATA})
 _MAX_KNOWN: Final = 20_000
 _BEFORE_ANY_QUERY: Final = frozenset({"files", semconv.BESIDES_CACHE})
@@ -139,7 +137,8 @@ def _needs_none(lookup: Lookup) -> bool:
         return False
     if not _BEFORE_ANY_QUERY.isdisjoint(lookup.besides) or not lookup.candidates:
         return True
-    if lookup.error_type in _ANSWERS and lookup.end_ns - lookup.start_ns < _QUICK_NS:
+    # One that failed was not answered: that a server is gone is told by ICMP as fast.
+    if lookup.error_type in _ANSWERS and lookup.end_ns - lookup.start_ns < QUICK_NS:
         return True
     try:
         ip_address(lookup.name.partition("%")[0])

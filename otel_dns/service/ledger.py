@@ -25,9 +25,7 @@ _WAYS: Final = ("joined", "inferred", "ambiguous", "unmatched", "no_root", "evic
 _SERVER_SPANS_LEFT: Final = tuple(f"server_spans_{way}" for way in _WAYS)
 _MESSAGES_RECEIVED: Final = ("dnstap_messages", "log_messages")
 _MESSAGES_HELD: Final = ("waiting_messages", "input_queue_messages")
-_MESSAGES_LEFT: Final = tuple(
-    f"messages_{way}" for way in (*_WAYS, "ambiguous", "duplicate", "surplus")
-)
+_MESSAGES_LEFT: Final = tuple(f"messages_{way}" for way in (*_WAYS, "duplicate", "surplus"))
 _MADE: Final = ("server_spans_made", "own_spans")
 _LEFT_OUT: Final = ("lookups_left_out_unsampled", "server_spans_superseded")
 _LOST: Final = ("spans_given_up", "spans_dropped_full")

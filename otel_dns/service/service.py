@@ -59,7 +59,7 @@ _FROM_THE_START: Final = (
 
 _RELOADED: Final = ("outputs", "join.", "export.", "shutdown", "telemetry.log.")
 """How the keys begin that :meth:`Service.reload` takes."""
-_STARTED_WITH: Final = frozenset({"join.tolerance"})
+_STARTED_WITH: Final = frozenset({"join.tolerance", "join.clocks"})
 """Keys among them that need a restart all the same."""
 
 
@@ -176,7 +176,8 @@ class Service(Collector):
         taken = [key for key in keys if key.startswith(_RELOADED) and key not in _STARTED_WITH]
         if "outputs" in taken:
             self._outputs.change(settings.outputs, settings.shutdown)
-        join = replace(settings.join, tolerance=self.settings.join.tolerance)
+        was = self.settings.join
+        join = replace(settings.join, tolerance=was.tolerance, clocks=was.clocks)
         self._stream.change(join.settings(), settings.export)
         self.settings = replace(
             self.settings, outputs=settings.outputs, join=join, export=settings.export,

@@ -80,7 +80,7 @@ class Stream:
         }
 
     def change(self, join: JoinSettings, export: Export) -> None:
-        """Go on with other settings; of the join's, the tolerance stays as it was."""
+        """Go on with other settings; of the join's, tolerance and clocks stay as they were."""
         self._joiner.settings = join
         self._export.change(export)
 

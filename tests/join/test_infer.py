@@ -1,6 +1,5 @@
 """Lookups made of server traces alone: which of them were one lookup, and what that tells."""
 
-from collections.abc import Iterable
 from itertools import permutations
 
 import pytest
@@ -11,25 +10,16 @@ from otel_dns.join.annotate import as_it_came, encode
 from otel_dns.join.skew import moved
 from otel_dns.model import Lookup, Message, Resolution, Span
 from otel_dns.wire import otlp
+from tests.join.test_ladder import feed
 from tests.support.spans import EXTERNAL, MS, SECOND, exchange, lookup, nested, servedns
 
 SETTINGS = JoinSettings(infer=True)
 
 
-def fed(joiner: Joiner, things: Iterable[Lookup | Span | Message], now_ns: int = 0) -> None:
-    for thing in things:
-        if isinstance(thing, Lookup):
-            joiner.add_lookup(thing, now_ns)
-        elif isinstance(thing, Message):
-            joiner.add_message(thing, now_ns)
-        else:
-            joiner.add_server_span(thing, now_ns)
-
-
 def inferred(*things: Lookup | Span | Message) -> list[Resolution]:
     """The lookups inferred, in order of start."""
     joiner = Joiner(SETTINGS)
-    fed(joiner, things)
+    feed(joiner, things)
     found = [one for one in joiner.drain() if isinstance(one, Resolution) and one.lookup.inferred]
     assert joiner.counts["lookups_inferred"] == len(found)
     return found
@@ -71,7 +61,7 @@ def test_it_is_never_taken_for_a_measured_one() -> None:
     assert not found.lookup.recorded
     assert (found.join.method, found.join.certainty, found.join.confidence) == ("inferred", "", 0)
     joiner = Joiner(SETTINGS)
-    fed(joiner, search(0))
+    feed(joiner, search(0))
     joiner.drain()
     assert joiner.counts["lookups_joined"] == joiner.counts["server_spans_joined"] == 0
     assert joiner.counts["server_spans_inferred"] == 8
@@ -199,8 +189,8 @@ def test_it_does_not_matter_which_servers_spans_come_first(order) -> None:
     traces = search(0)[::2]
     joiner = Joiner(SETTINGS)
     for place, number in enumerate(order):
-        fed(joiner, traces[number : number + 1], place * SECOND)
-    fed(joiner, traces[3:], 2 * SECOND)
+        feed(joiner, traces[number : number + 1], place * SECOND)
+    feed(joiner, traces[3:], 2 * SECOND)
 
     outcomes = []
     for now_ns in range(0, 70 * SECOND, SECOND // 2):
@@ -218,8 +208,8 @@ def test_what_a_known_lookup_may_want_is_not_taken() -> None:
     asked = lookup(MS, 4 * MS, candidates=EXTERNAL[1:2])
 
     joiner = Joiner(SETTINGS)
-    fed(joiner, [first], 0)
-    fed(joiner, [rest, asked], 64 * SECOND)
+    feed(joiner, [first], 0)
+    feed(joiner, [rest, asked], 64 * SECOND)
     outcomes = joiner.advance(64 * SECOND) + joiner.advance(71 * SECOND)
 
     assert [(one.lookup.inferred, len(one.join.traces)) for one in outcomes] == [
@@ -250,7 +240,7 @@ def test_without_a_root_nothing_is_inferred() -> None:
     root = servedns(0, MS)
     (plugin,) = nested(root, ("log",))
     joiner = Joiner(SETTINGS)
-    fed(joiner, [plugin])
+    feed(joiner, [plugin])
 
     assert joiner.drain() == [Released((plugin,), "no_root")]
 

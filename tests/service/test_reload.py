@@ -64,12 +64,12 @@ def test_a_hangup_under_load_changes_outputs_and_loses_nothing(tmp_path: Path) -
                 eventually(lambda: len(accepted) > 50, "some load")
                 write(
                     outputs=[{"endpoint": second.address}],
-                    join={"settle": "2s"},
+                    join={"settle": "2s", "clocks": "agree"},
                     receivers={"max_waiting": "1MiB"},
                 )
                 process.send_signal(signal.SIGHUP)
                 said("changed: join.settle, outputs")
-                said("these change with a restart only: receivers.max_waiting")
+                said("these change with a restart only: receivers.max_waiting, join.clocks")
                 now = len(accepted)
                 eventually(lambda: len(accepted) > now + 50, "more load")
                 write(outptus=[])
