@@ -1,6 +1,8 @@
-"""What all tests share: which skips are allowed, and no temporary files left behind."""
+"""What all tests share: which skips are allowed, and whose litter is whose."""
 
+import gc
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,19 @@ def pytest_configure(config: pytest.Config) -> None:
         # and then interrupts.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(SkipReport(config.getoption("--allowed-skips")), "skip-report")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Collect what a test may leave to the garbage collector while its filters still hold.
+
+    Else it is collected, and told as an error, in whichever test comes later.
+    """
+    try:
+        yield
+    finally:
+        if any("Unraisable" in mark.args[0] for mark in item.iter_markers("filterwarnings")):
+            gc.collect()
 
 
 class SkipReport:

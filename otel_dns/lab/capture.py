@@ -5,6 +5,7 @@ received, at any time. ``capture_files`` starts it and reads the files.
 """
 
 import argparse
+import contextlib
 import gzip
 import http.server
 import signal
@@ -98,6 +99,10 @@ def dnstap_handler(sink: Sink) -> type[socketserver.BaseRequestHandler]:
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
+            with contextlib.suppress(ConnectionError):  # who taps was killed
+                self._handle()
+
+        def _handle(self) -> None:
             decoder = Decoder()
             while data := self.request.recv(1 << 16):
                 try:
