@@ -15,7 +15,7 @@ from otel_dns import semconv
 from otel_dns.join.exchange import is_made
 from otel_dns.join.joiner import Late, Outcome, Released
 from otel_dns.join.search_keys import name_key, search_keys, server_key
-from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution, Span
+from otel_dns.model import ROUNDING_NS, JoinedTrace, Lookup, Origin, Resolution, Span
 from otel_dns.wire.otlp import (
     double_attribute,
     hex_attribute,
@@ -98,6 +98,7 @@ def _server_spans(
 ) -> Iterator[tuple[Origin, bytes]]:
     trace = joined.trace
     trace_id, above = lookup.span.trace_id, joined.parent or lookup.span.span_id
+    last_ns = trace.root.end_ns + ROUNDING_NS
     for span, own_ns in zip(trace.spans, joined.timeline.own_ns, strict=True):
         attributes = int_attribute(semconv.OWN_TIME, own_ns)
         if span is trace.root:
@@ -112,6 +113,9 @@ def _server_spans(
             parent_id = above
         else:
             parent_id = span.parent_id or above
+            if span.end_ns > last_ns:
+                since_ns = max(span.start_ns, trace.root.end_ns)
+                attributes += int_attribute(semconv.BACKGROUND, span.end_ns - since_ns)
         yield span.origin, rewrite(span, trace_id, parent_id, attributes)
 
 
