@@ -84,7 +84,7 @@ def run(
     pod.run(
         scenarios.instrumented(command),
         env=scenarios.client_env(processor.otlp, service=service),
-        timeout=60,
+        timeout=240,
         check=True,
     )
 
@@ -97,7 +97,6 @@ def run(
     return eventually(
         lambda: found if len(found := joined()) >= lookups else None,
         f"{lookups} joined lookups of {service}",
-        within=30,
     )
 
 
@@ -245,8 +244,8 @@ def test_a_stock_log_beside_spans_makes_no_query_twice(lab, processor, output, t
     assert counted(lookups) == QUERIES
     assert set(unseen(lookups).values()) == {None}
     assert {lookup.attribute(semconv.LOOKUP_RETRIES) for lookup in lookups.values()} == {0}
-    tied = counts(lab, processor)["messages_tied"] - before["messages_tied"]
-    assert tied == sum(QUERIES.values())
+    expected = before["messages_tied"] + sum(QUERIES.values())
+    eventually(lambda: counts(lab, processor)["messages_tied"] == expected, "a line to each trace")
 
 
 def counts(lab: Lab, processor: Processor) -> Counter[str]:
@@ -276,7 +275,6 @@ def test_level_2_without_any_instrumentation(lab, output) -> None:
     told = eventually(
         lambda: found if (found := counts(lab, processor))["lookups_inferred"] >= 3 else None,
         "three inferred lookups",
-        within=30,
     )
     inferred = {
         name.partition('outcome="')[2].partition('"')[0]: value
