@@ -28,6 +28,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """Hypothesis may be imported for its summary only, and looks at what refers to what."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def _no_garbage_for_others() -> Iterator[None]:
     """Collect what a test and its fixtures left to the garbage collector, while its filters hold.
