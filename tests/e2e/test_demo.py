@@ -53,22 +53,25 @@ def test_demo_ends_with_the_page_until_ctrl_c(tmp_path: Path) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
     ) as demo:  # fmt: skip
         assert demo.stdout is not None
-        address = named = None
-        while address is None and (line := demo.stdout.readline()):
-            named = named or re.search(r"slowest +(\S+)  ", line)
-            address = re.search(r"http://127\.0\.0\.1:\d+/", line)
-        assert address is not None
-        assert named is not None
-        with urllib.request.urlopen(f"{address[0]}api/v1/about", timeout=60) as answer:
-            assert json.load(answer)["lookups"] == 5 * 16
-        slowest = re.search(r"#/lookup/([0-9a-f/]+)", demo.stdout.readline())
-        assert slowest is not None
-        url = f"{address[0]}api/v1/lookups/{slowest[1]}"
-        with urllib.request.urlopen(url, timeout=60) as answer:
-            assert json.load(answer)["name"] == named[1]
-        demo.send_signal(signal.SIGINT)
-        demo.communicate(timeout=120)
-        assert demo.returncode == 0
+        try:
+            address = named = None
+            while address is None and (line := demo.stdout.readline()):
+                named = named or re.search(r"slowest +(\S+)  ", line)
+                address = re.search(r"http://127\.0\.0\.1:\d+/", line)
+            assert address is not None
+            assert named is not None
+            with urllib.request.urlopen(f"{address[0]}api/v1/about", timeout=60) as answer:
+                assert json.load(answer)["lookups"] == 5 * 16
+            slowest = re.search(r"#/lookup/([0-9a-f/]+)", demo.stdout.readline())
+            assert slowest is not None
+            url = f"{address[0]}api/v1/lookups/{slowest[1]}"
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                assert json.load(answer)["name"] == named[1]
+            demo.send_signal(signal.SIGINT)
+            demo.communicate(timeout=120)
+            assert demo.returncode == 0
+        finally:
+            demo.kill()
     assert not processes_with(tmp_path)
     assert not list(tmp_path.iterdir())
 

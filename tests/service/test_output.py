@@ -266,7 +266,8 @@ def test_a_signal_ends_the_program_even_with_a_dead_output(tmp_path: Path) -> No
     otlp_address, http_address = free_addresses(2)
     log = tmp_path / "serve.log"
     with program(log, "--otlp-listen", otlp_address, "--http-listen", http_address,
-                 "--output", NOBODY, "--settle", "3600") as process:  # fmt: skip
+                 "--output", NOBODY, "--settle", "3600",
+                 OTEL_DNS__SHUTDOWN="2s") as process:  # fmt: skip
         eventually(lambda: answers(f"http://{http_address}/readyz"), "ready")
         asked = lookup(0, 10 * MS).span
         forward(otlp_address, otlp.build([(asked.origin, asked.raw)]))
