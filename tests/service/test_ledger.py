@@ -35,6 +35,7 @@ def test_it_balances_at_any_time_whatever_comes_and_whatever_is_sent_on(
         max_lookups=data.draw(st.sampled_from([1, 100])),
         max_server_spans=data.draw(st.sampled_from([2, 100])),
         infer=data.draw(st.booleans()),
+        silent_after_ns=data.draw(st.sampled_from([None, 0])),
     )
     received: Counter[str] = Counter()
 
