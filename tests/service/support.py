@@ -114,6 +114,7 @@ def settings_of(*outputs: str, settle_s: float = 0.1, **keys: object) -> ServeSe
         "receivers.http.listen": "127.0.0.1:0",
         "join.settle": settle_s,
         "join.server_trace_wait": 2 * settle_s,
+        "join.infer": False,  # which waits for what else the same stub may ask
         "export.what": "all",
         "outputs": [{"endpoint": output, "timeout": 60} for output in outputs],
         "shutdown": 30,

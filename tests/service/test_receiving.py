@@ -32,7 +32,17 @@ from tests.service.support import (
     zipkin_span,
 )
 from tests.support.otlp import EXPORT, forward
-from tests.support.spans import APPLICATION, CLIENT, COREDNS, MS, lookup, nested, servedns, span
+from tests.support.spans import (
+    APPLICATION,
+    CLIENT,
+    COREDNS,
+    MS,
+    SECOND,
+    lookup,
+    nested,
+    servedns,
+    span,
+)
 from tests.support.waiting import eventually
 
 OTHER = otlp.origin_of("checkout")
@@ -312,5 +322,7 @@ def test_batches_stay_small_enough_for_any_backend() -> None:
 
 
 def test_defaults_are_those_of_the_join() -> None:
-    # But for what it makes itself of what nobody claims: a service wants that, a library may not.
-    assert ServeSettings().join.settings() == JoinSettings(infer=True)
+    # But for what it makes itself of what nobody claims, and how long it waits where nobody ever
+    # did: a service wants that, a library may not.
+    settings = ServeSettings().join.settings()
+    assert settings == JoinSettings(infer=True, silent_after_ns=300 * SECOND)
