@@ -59,7 +59,7 @@ _FROM_THE_START: Final = (
 
 _RELOADED: Final = ("outputs", "join.", "export.", "shutdown", "telemetry.log.")
 """How the keys begin that :meth:`Service.reload` takes."""
-_STARTED_WITH: Final = frozenset({"join.tolerance", "join.clocks"})
+_STARTED_WITH: Final = frozenset({"join.tolerance", "join.clocks", "join.relays"})
 """Keys among them that need a restart all the same."""
 
 
@@ -177,7 +177,7 @@ class Service(Collector):
         if "outputs" in taken:
             self._outputs.change(settings.outputs, settings.shutdown)
         was = self.settings.join
-        join = replace(settings.join, tolerance=was.tolerance, clocks=was.clocks)
+        join = replace(settings.join, tolerance=was.tolerance, clocks=was.clocks, relays=was.relays)
         self._stream.change(join.settings(), settings.export)
         self.settings = replace(
             self.settings, outputs=settings.outputs, join=join, export=settings.export,
