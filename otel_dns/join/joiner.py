@@ -20,6 +20,7 @@ from otel_dns.join import context, exchange
 from otel_dns.join.breakdown import break_down
 from otel_dns.join.by_case import ByCase
 from otel_dns.join.by_time import ByTime, Decision
+from otel_dns.join.came_with import CameWith
 from otel_dns.join.early import MAX_QUERIES, EarlyQueries
 from otel_dns.join.hops import MAX_HOPS, Hops, spliced
 from otel_dns.join.infer import gather
@@ -162,6 +163,8 @@ class Joiner:
         self._left: OrderedDict[Hashable, _Destination | None] = OrderedDict()
         self._resolved: OrderedDict[tuple[bytes, ...], None] = OrderedDict()
         self._outcomes: deque[Outcome] = deque()
+        self.came_with = CameWith()
+        """Of which requests the things held are; whoever wants to know says which one comes."""
 
     @property
     def waiting_lookups(self) -> int:
@@ -200,6 +203,7 @@ class Joiner:
             lookup, now_ns + self.settings.settle_ns, self._skew.clocks_of(lookup)
         )
         self._lookups[identity] = waiting
+        waiting.requests = self.came_with.more(())
         if self._early_queries:
             for query in self._early_queries.take(identity):
                 waiting.queries[query.span_id] = query
@@ -253,6 +257,7 @@ class Joiner:
             if trace_id in self._left:
                 for span in together:
                     self._follow(span)
+                self.came_with.pass_by(self.came_with.current)
             else:
                 self._add_to_trace(trace_id, together, now_ns)
 
@@ -270,6 +275,8 @@ class Joiner:
             self._hold(waiting, len(span.raw) + _SPAN_BYTES)
             if not span.parent_id and span.name == semconv.SERVEDNS_SPAN and not waiting.rooted:
                 self._show(waiting, span, now_ns)
+            if waiting.requests is not self.came_with.current:
+                waiting.requests = self.came_with.more(waiting.requests)
         self._keep_bounds()
 
     def _without_resolved(self, spans: Iterable[Span]) -> Iterator[Span]:
@@ -299,6 +306,7 @@ class Joiner:
         waiting.add_message(message)
         self._messages += 1
         self._hold(waiting, _MESSAGE_BYTES)
+        waiting.requests = self.came_with.more(waiting.requests)
         self._ladder.add_message(waiting, message)
         asked = message.kind in {"CQ", "CR"}
         if not asked and message.client:
@@ -497,8 +505,10 @@ class Joiner:
                 self._remember(trace_id, span.span_id, _SERVED)
         if shared.header is None:
             self._slots.remove_trace(shared)
+        self.came_with.pass_by(shared.requests)
         if not shared.spans:
             self._bytes -= shared.size
+            self.came_with.let_go(shared.requests)
             del self._traces[trace_id]
 
     def _told_of(self, served: context.Served) -> WaitingTrace | None:
@@ -592,6 +602,7 @@ class Joiner:
             lookup = replace(lookup, queries=queries)
             self.counts["queries_joined"] += len(queries)
         del self._lookups[waiting.identity]
+        self.came_with.let_go(waiting.requests)
         self._remember(*waiting.identity)
         self._ladder.remove_lookup(waiting)
         self._bytes -= _size_of(waiting)
@@ -658,6 +669,7 @@ class Joiner:
 
     def _merge(self, told: WaitingTrace, trace: WaitingTrace) -> None:
         messages = list(told.messages)
+        trace.requests = self.came_with.more(trace.requests, told.requests)
         self._forget(told, None)
         self.counts["messages_tied"] += len(messages)
         for message in messages:
@@ -765,6 +777,7 @@ class Joiner:
         """Let a server trace go, and remember where to."""
         del self._traces[waiting.key]
         self._soon.pop(waiting, None)
+        self.came_with.let_go(waiting.requests)
         self._server_spans -= len(waiting.spans) + len(waiting.messages)
         self._messages -= len(waiting.messages)
         self._bytes -= waiting.size
