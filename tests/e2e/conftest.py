@@ -18,7 +18,7 @@ from tests.support.programs import require
 from tests.support.waiting import eventually
 
 COLLECTOR_JOINED = "10.244.0.1:4319"
-SETTLE = ["--settle", "1.2", "--server-trace-wait", "20"]
+SETTLE = ["--settle", "3", "--server-trace-wait", "20"]
 
 
 @dataclass(slots=True)

@@ -47,7 +47,7 @@ def output(lab: Lab) -> Capture:
 @pytest.fixture(scope="module")
 def processor(lab: Lab, output: Capture) -> Processor:
     return lab.processor(
-        ["--settle", "3", "--server-trace-wait", "20", "--dnstap-listen", "10.244.0.1:6000"],
+        ["--settle", "6", "--server-trace-wait", "20", "--dnstap-listen", "10.244.0.1:6000"],
         output=output.otlp,
     )
 
@@ -231,7 +231,8 @@ def test_level_1_log_alone_shows_server_time(lab, processor, output, tmp_path: P
     assert counted(lookups) == QUERIES
     assert adds_up(lookups)
     slow = lookups["slow.example."]
-    assert slow.segments[semconv.SEGMENT_SERVER] >= 50_000_000  # a log cannot tell the upstream's
+    # A log cannot tell the upstream's, and is written after the answer: some of it is cut off.
+    assert slow.segments[semconv.SEGMENT_SERVER] >= 25_000_000
     assert not slow.segments[semconv.SEGMENT_UPSTREAM]
 
 

@@ -103,7 +103,7 @@ def lookups() -> Iterator[dict[tuple[str, str], JoinedLookup]]:
     require("coredns")
     with Lab() as lab:
         output = lab.capture("joined", otlp_port=14317, zipkin_port=None, dnstap_port=None)
-        processor = lab.processor(["--settle", "3"], output=output.otlp)
+        processor = lab.processor(["--settle", "5"], output=output.otlp)
         lab.cluster_dns(corefile(lab, processor.zipkin_url), address=NAMESERVER)
         lab.pod("dead", addresses=["", DEAD], nameservers=[])
         for name, (nameservers, options, names) in PODS.items():
