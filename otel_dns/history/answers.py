@@ -151,8 +151,8 @@ class PluginTime:
 class PluginSum:
     """Own time of one plugin at one server, summed up."""
 
-    plugin: str
     server: str
+    plugin: str
     queries: int
     own_ns: int
     """Of all queries together."""
