@@ -58,7 +58,7 @@ ENDS: Final = {"first_at": "min", "last_at": "max", "max_ns": "max"}
 
 SCHEMA: Final = pa.schema(
     [
-        pa.field("width_s", pa.int32(), nullable=False),
+        pa.field("width_s", pa.int64(), nullable=False),
         *(pa.field(name, type_, nullable=False) for name, type_ in KEYS.items()),
         *(
             pa.field(name, pa.int64(), nullable=False)

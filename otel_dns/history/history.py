@@ -115,6 +115,7 @@ class History(Questions):
         except duckdb.Error as error:
             self._spill.cleanup()
             raise HistoryError(str(error)) from None
+        self._connection.execute("SET parquet_metadata_cache = true")
         # A table: what is registered is known to one cursor only.
         self._connection.from_arrow(SCHEMA.empty_table()).create(_NOTHING)
         self._closed = False
@@ -182,15 +183,16 @@ class History(Questions):
             BusyError: too many questions are waiting, or this one took too long or too much.
             HistoryError: it cannot; the message is DuckDB's.
         """
-        steps = () if step_ns is None else (step_ns,)
+        steps = {} if step_ns is None else {"step_ns": step_ns}
         moments = [value for value in bound.values() if isinstance(value, int)]
-        width_s = width_of(where, *steps, *moments)
+        width_s = width_of(where, *steps.values(), *moments)
         if width_s is None:
             return super().ask_entries(question, kind, where, step_ns, *fixed, **bound)
+        width = {"width_s": width_s}
         prepared, values = prepare(
-            _of_cells, where, (question, kind, width_s, *steps, *fixed), bound, of_cells=True
+            _of_cells, where, (question, kind, *fixed), {**width, **steps, **bound}, of_cells=True
         )
-        rows, _ = prepare(_as_cells, where, (kind, width_s), {})
+        rows, _ = prepare(_as_cells, where, (kind,), width)
 
         def answer(cursor: duckdb.DuckDBPyConnection, files: list[str]) -> list[dict[str, Any]]:
             beside = {path: cells_path(Path(path)) for path in files}
@@ -308,14 +310,14 @@ def _dicts(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 
 
 def _of_cells(
-    cells: ir.Table, question: Question, kind: str, width_s: int, *fixed: Hashable, **bound: Any
+    cells: ir.Table, question: Question, kind: str, *fixed: Hashable, width_s: int, **bound: Any
 ) -> ir.Table:
     cells = cells.filter(cells.kind == kind, cells.width_s == width_s)
     return question(cells, *fixed, **bound)
 
 
-def _as_cells(kept: ir.Table, kind: str, width_s: int) -> ir.Table:
-    return entries(kept, kind).mutate(width_s=ibis.literal(width_s, "int32"))
+def _as_cells(kept: ir.Table, kind: str, *, width_s: int) -> ir.Table:
+    return entries(kept, kind).mutate(width_s=ibis.literal(width_s, "int64"))
 
 
 def _first(answer: duckdb.DuckDBPyRelation | None, limit: int) -> pa.Table:

@@ -1,6 +1,6 @@
 """Cells beside the files answer as the files' own rows do."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def _store(directory: Path) -> Store:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The same lookups twice, as the store keeps them and without cells; some are inferred."""
     made = list(rows.made(END - HOUR_NS, 1500, 5))
     for number, row in enumerate(made):
@@ -67,7 +67,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]
         store.close(END)
     for path in files_of(bare):
         cells_path(path).unlink()
-    yield directory, bare
+    return directory, bare
 
 
 @pytest.mark.parametrize("name", QUESTIONS)

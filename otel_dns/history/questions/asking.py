@@ -60,12 +60,12 @@ class Asking:
             question: gives the answer as an expression of entries.
             kind: of entries, see :mod:`otel_dns.history.questions.entries`.
             where: of which resolutions.
-            step_ns: what the question divides time by, and gets; None: it does not.
+            step_ns: what the question divides time by, and gets, bound; None: it does not.
             fixed: more that the question gets, see :meth:`ask`.
             bound: more that the question gets, see :meth:`ask`.
         """
-        steps = () if step_ns is None else (step_ns,)
-        return self.ask(of_rows, where, question, kind, *steps, *fixed, **bound)
+        steps = {} if step_ns is None else {"step_ns": step_ns}
+        return self.ask(of_rows, where, question, kind, *fixed, **steps, **bound)
 
 
 def of_rows(

@@ -124,7 +124,7 @@ def _reach(kept: ir.Table) -> ir.Table:
     )
 
 
-def _over_time(cells: ir.Table, step_ns: int) -> ir.Table:
+def _over_time(cells: ir.Table, *, step_ns: int) -> ir.Table:
     client = ~cells.inferred
     cells = cells.mutate(at=step_of(cells.start_ns, step_ns))
     answer = summed(
@@ -141,7 +141,7 @@ def _over_time(cells: ir.Table, step_ns: int) -> ir.Table:
     return answer.order_by("at").limit(MAX_ROWS)
 
 
-def _strains(cells: ir.Table, step_ns: int, begins_ns: int) -> ir.Table:
+def _strains(cells: ir.Table, *, step_ns: int, begins_ns: int) -> ir.Table:
     return (
         cells.group_by(is_before=cells.start_ns < begins_ns, at=step_of(cells.start_ns, step_ns))
         .aggregate(

@@ -121,7 +121,7 @@ class Spent(Asking):
             where: of which lookups.
             step_ns: how long a step is; 0: all of the period is one.
         """
-        rows = self.ask_entries(_subject_bins, _known(kind), where, step_ns, subject=name)
+        rows = self.ask_entries(_subject_bins, _known(kind), where, step_ns or None, subject=name)
         return [Bin(**row) for row in rows]
 
 
@@ -203,7 +203,7 @@ def _subjects(cells: ir.Table, limit: int, subject: str = "") -> ir.Table:
     return answer.order_by(ibis.desc("p95_ns"), "name").limit(limit)
 
 
-def _subjects_over_time(cells: ir.Table, step_ns: int, begins_ns: int) -> ir.Table:
+def _subjects_over_time(cells: ir.Table, *, step_ns: int, begins_ns: int) -> ir.Table:
     cells = cells.filter(cells.name != "")
     cells = cells.mutate(is_before=cells.start_ns < begins_ns, at=step_of(cells.start_ns, step_ns))
     now = cells.filter(~cells.is_before)
@@ -214,14 +214,14 @@ def _subjects_over_time(cells: ir.Table, step_ns: int, begins_ns: int) -> ir.Tab
     return steps.union(periods).order_by(*order).limit(MAX_ROWS)
 
 
-def _subject_over_time(cells: ir.Table, step_ns: int, subject: str) -> ir.Table:
+def _subject_over_time(cells: ir.Table, *, step_ns: int, subject: str) -> ir.Table:
     cells = cells.filter(cells.name == subject)
     cells = cells.mutate(at=step_of(cells.start_ns, step_ns))
     answer = summed(cells, "name", "at", **_figures(cells))
     return answer.mutate(is_before=ibis.literal(value=False)).order_by("at").limit(MAX_ROWS)
 
 
-def _subject_bins(cells: ir.Table, step_ns: int, subject: str) -> ir.Table:
+def _subject_bins(cells: ir.Table, *, subject: str, step_ns: int = 0) -> ir.Table:
     cells = cells.filter(cells.name == subject)
     at = step_of(cells.start_ns, step_ns) if step_ns else ibis.literal(0, "int64")
     coarse = (cells.bin // (BINS_PER_DECADE // PER_DECADE)).cast("int32")
