@@ -66,8 +66,9 @@ def _lookup_span(resolution: Resolution, keys: bytes) -> bytes:
         keys,
         int_attribute(semconv.QUERIES, sum([not one.hop for one in join.traces])),
     ]
-    if join.certainty:
-        parts.append(word_attribute(semconv.JOIN_CERTAINTY, join.certainty))
+    certainty = join.certainty
+    if certainty:
+        parts.append(word_attribute(semconv.JOIN_CERTAINTY, certainty))
         parts.append(double_attribute(semconv.JOIN_CONFIDENCE, join.confidence))
     if not join.clocks_known:
         parts.append(word_attribute(semconv.JOIN_CLOCKS, semconv.CLOCKS_UNKNOWN))

@@ -195,7 +195,8 @@ class ResolutionMetrics:
             for segment, nanoseconds in breakdown.segments.items():
                 if nanoseconds:
                     seconds = nanoseconds / _SECOND
-                    self._segments.at(namespace, segment).record(seconds, _exemplar(seconds, lead))
+                    exemplar = None if lead is None else Exemplar(seconds, *lead)
+                    self._segments.at(namespace, segment).record(seconds, exemplar)
         known = "false" if lookup.inferred else "true"
         for joined in join.traces:
             self._trace(joined.trace, joined.timeline, lead, joined=known)
