@@ -32,6 +32,8 @@ class Below(NamedTuple):
     connect: Span
     trace: WaitingTrace
     confidence: float
+    known: bool
+    """Whether its client's address is known for the first server's own."""
 
 
 class _Peer:
@@ -122,8 +124,8 @@ class Hops:
             if span.name == semconv.CONNECT_SPAN
         )
         if len(trusted) > 1 or rivals:
-            return Below(connect, nearest, _AMBIGUOUS)
-        return Below(connect, nearest, -trust)
+            return Below(connect, nearest, _AMBIGUOUS, trust == -1)
+        return Below(connect, nearest, -trust, trust == -1)
 
     def _fits(
         self, waiting: WaitingTrace, connect: Span, skew_ns: int, tolerance_ns: int | None = None

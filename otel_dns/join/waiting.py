@@ -59,6 +59,8 @@ class WaitingLookup:
     """Several lookups of the same started with it."""
     inherited_partners: int = 0
     """Rivals that have left and with which it is interchangeable."""
+    requests: tuple[int, ...] = ()
+    """Numbers of the requests that it came with."""
     found_names: list[str] = field(default_factory=list)
     """What servers saw, where the lookup does not tell its name."""
 
@@ -140,6 +142,8 @@ class WaitingTrace:
     """Bytes held, about."""
     skew_ns: int = 0
     """What is added to its times to bring them to its client's clock."""
+    requests: tuple[int, ...] = ()
+    """Numbers of the requests that its spans and messages came with."""
     _rooted: ServerTrace | None = None
     _header: ServerTrace | None = None
 
