@@ -267,18 +267,23 @@ class Joiner:
         if trace_id[:8] != _OWN_TRACE:
             spans = self._without_resolved(spans)
         waiting = self._traces.get(trace_id)
+        number = size = 0
         for span in spans:
             if waiting is None:
                 waiting = self._new_trace(trace_id, now_ns)
-            if span.span_id in waiting.spans:
+            span_id = span.span_id
+            if span_id in waiting.spans:
                 self.counts["duplicate"] += 1
                 continue
-            waiting.spans[span.span_id] = span
-            self._hold(waiting, len(span.raw) + _SPAN_BYTES)
+            waiting.spans[span_id] = span
+            number += 1
+            size += len(span.raw)
             if not span.parent_id and span.name == semconv.SERVEDNS_SPAN and not waiting.rooted:
                 self._show(waiting, span, now_ns)
             if waiting.requests is not self.came_with.current:
                 waiting.requests = self.came_with.more(waiting.requests)
+        if waiting is not None:
+            self._hold(waiting, size + number * _SPAN_BYTES, number)
         self._keep_bounds()
 
     def _without_resolved(self, spans: Iterable[Span]) -> Iterator[Span]:
@@ -375,8 +380,8 @@ class Joiner:
             waiting = self._ladder.same_query(message)
         return waiting or self._new_trace(key, now_ns)
 
-    def _hold(self, waiting: WaitingTrace, size: int) -> None:
-        self._server_spans += 1
+    def _hold(self, waiting: WaitingTrace, size: int, number: int = 1) -> None:
+        self._server_spans += number
         waiting.size += size
         self._bytes += size
 
@@ -439,6 +444,8 @@ class Joiner:
                 for key in waiting.candidates:
                     self._tie(self._slots[key])
             self._join_own_trace(waiting)
+            if not waiting.claimed:
+                continue
             for trace, claim in sorted(waiting.claimed.items(), key=_claim_order):
                 if trace.header is not None:
                     candidate = waiting.candidate_of(trace.header.name)
@@ -559,7 +566,7 @@ class Joiner:
         """Join what the server's own queries caused; return the server's trace with its time."""
         if joined.hop >= MAX_HOPS:
             return joined
-        line: Sequence[Slice] = joined.timeline.slices
+        line: Sequence[Slice] | None = None
         skew_ns = joined.skew_ns
         for connect, waiting, confidence, known in self._hops.below(
             joined.trace, skew_ns, messages
@@ -581,8 +588,9 @@ class Joiner:
                 self._silence.relays(trace.client)
             else:
                 self._silence.spoke(trace.client, self._now_ns)
-            line = spliced(line, connect, below.timeline.slices)
-        if line is joined.timeline.slices:
+            above = joined.timeline.slices if line is None else line
+            line = spliced(above, connect, below.timeline.slices)
+        if line is None:
             return joined
         return replace(joined, timeline=add_up(joined.trace.spans, line))
 
@@ -617,10 +625,12 @@ class Joiner:
         self._bytes -= _size_of(waiting)
         if waiting.found_names:
             lookup = replace(lookup, candidates=tuple(waiting.found_names))
-        traces = tuple(sorted(waiting.traces, key=_order))
+        if len(waiting.traces) > 1:
+            waiting.traces.sort(key=_order)
+        traces = tuple(waiting.traces)
         if traces:
-            asked = [one.method for one in traces if not one.hop]
-            method = max(asked, key=semconv.METHODS.index)
+            methods = {one.method for one in traces if not one.hop}
+            method = max(methods, key=semconv.METHODS.index) if len(methods) > 1 else methods.pop()
             confidence, group_size = 1.0, 1
             if decision.given:
                 confidence, group_size = decision.confidence, decision.group_size

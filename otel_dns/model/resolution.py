@@ -28,10 +28,34 @@ class Slice(Struct, frozen=True, gc=False):
 class Timeline(Struct, frozen=True, gc=False):
     """A server trace's time, from its root's start to its end: every nanosecond has one owner."""
 
-    slices: Sequence[Slice]
-    """Without gap or overlap."""
+    spans: tuple[Span, ...]
+    """Whose time it is: the trace's, in its order."""
     own_ns: tuple[int, ...]
-    """What each of the trace's spans owns, nanoseconds, in the order of the spans."""
+    """What each of these owns, nanoseconds."""
+    line: Sequence[Slice] | None = None
+    """The slices, where they are not plain to see: where they are, each span is called by the one
+    before, and ends within it."""
+
+    @property
+    def slices(self) -> Sequence[Slice]:
+        """Whose time is when, without gap or overlap."""
+        return self.line if self.line is not None else _slices_of(self.spans)
+
+
+def _slices_of(nested: Sequence[Span]) -> list[Slice]:
+    down: list[Slice] = []
+    up: list[Slice] = []
+    parent = nested[0]
+    for span in nested[1:]:
+        if span.start_ns > parent.start_ns:
+            down.append(Slice(parent.start_ns, span.start_ns, parent))
+        if span.end_ns < parent.end_ns:
+            up.append(Slice(span.end_ns, parent.end_ns, parent))
+        parent = span
+    if parent.end_ns > parent.start_ns:
+        down.append(Slice(parent.start_ns, parent.end_ns, parent))
+    up.reverse()
+    return down + up
 
 
 class JoinedTrace(Struct, frozen=True, gc=False):
