@@ -20,12 +20,15 @@ from otel_dns.join import context, exchange
 from otel_dns.join.breakdown import break_down
 from otel_dns.join.by_case import ByCase
 from otel_dns.join.by_time import ByTime, Decision
+from otel_dns.join.came_with import CameWith
 from otel_dns.join.early import MAX_QUERIES, EarlyQueries
 from otel_dns.join.hops import MAX_HOPS, Hops, spliced
 from otel_dns.join.infer import gather
 from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
 from otel_dns.join.recognise import server_trace_of
+from otel_dns.join.reentry import Reentries
+from otel_dns.join.silence import Silence
 from otel_dns.join.skew import AGREEING, Skew, bounds_of, moved
 from otel_dns.join.tie import is_bare, is_untied, ties
 from otel_dns.join.timeline import add_up, timeline
@@ -81,6 +84,11 @@ class JoinSettings:
     """Whether the server traces of interchangeable lookups stay in traces of their own."""
     infer: bool = False
     """Whether lookups are made of server traces that no known lookup claims."""
+    silent_after_ns: int | None = None
+    """A client is silent that has sent no lookup for so long: its server traces wait for the settle
+    time only. None: all wait as long."""
+    relays: tuple[str, ...] = ()
+    """Addresses and networks of servers that ask others: they are never silent."""
     max_lookups: int = 100_000
     max_server_spans: int = 500_000
     """Of server spans and messages together."""
@@ -136,14 +144,18 @@ class Joiner:
         """Exits by name, in spans or messages of the kind the name says."""
         self._lookups: OrderedDict[tuple[bytes, bytes], WaitingLookup] = OrderedDict()
         self._traces: OrderedDict[Hashable, WaitingTrace] = OrderedDict()
+        self._soon: dict[WaitingTrace, int] = {}
+        """Of these, those of silent clients, each with the time until which it waits."""
         self._slots = Slots()
         self._by_case = ByCase(self._slots, self.settings.tolerance_ns)
         self._ladder = Ladder(self._by_case)
         self._skew = Skew(follow=self.settings.follow_clocks)
         self._hops = Hops(self._slots, self.settings.tolerance_ns)
+        self._reentries = Reentries()
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
         self._unseen = Unseen()
-        self._infer_from_ns = 0
+        self._silence = Silence(self.settings.relays)
+        self._now_ns = self._infer_from_ns = 0
         self._untied = self._rooted = False
         """Whether there have ever been messages that do not say of which trace they are, and
         spans."""
@@ -153,6 +165,8 @@ class Joiner:
         self._left: OrderedDict[Hashable, _Destination | None] = OrderedDict()
         self._resolved: OrderedDict[tuple[bytes, ...], None] = OrderedDict()
         self._outcomes: deque[Outcome] = deque()
+        self.came_with = CameWith()
+        """Of which requests the things held are; whoever wants to know says which one comes."""
 
     @property
     def waiting_lookups(self) -> int:
@@ -191,6 +205,7 @@ class Joiner:
             lookup, now_ns + self.settings.settle_ns, self._skew.clocks_of(lookup)
         )
         self._lookups[identity] = waiting
+        waiting.requests = self.came_with.more(())
         if self._early_queries:
             for query in self._early_queries.take(identity):
                 waiting.queries[query.span_id] = query
@@ -199,6 +214,8 @@ class Joiner:
         self._slots.add_lookup(waiting)
         self._ladder.add_lookup(waiting)
         self._reserve(waiting)
+        if lookup.client and self._silence.spoke(lookup.client, now_ns, lookup.start_ns):
+            self.counts["lookups_after_silence"] += 1
         if len(self._lookups) > self.settings.max_lookups or self._bytes > self.settings.max_bytes:
             self._settle_early()
             self._keep_bounds()
@@ -211,6 +228,8 @@ class Joiner:
             query: the query; its span itself is sent on by whoever read it.
             now_ns: the time.
         """
+        if query.client:
+            self._silence.spoke(query.client, now_ns)
         waiting = self._lookups.get(lookup)
         if waiting is None:
             if lookup in self._resolved:
@@ -240,6 +259,7 @@ class Joiner:
             if trace_id in self._left:
                 for span in together:
                     self._follow(span)
+                self.came_with.pass_by(self.came_with.current)
             else:
                 self._add_to_trace(trace_id, together, now_ns)
 
@@ -247,16 +267,23 @@ class Joiner:
         if trace_id[:8] != _OWN_TRACE:
             spans = self._without_resolved(spans)
         waiting = self._traces.get(trace_id)
+        number = size = 0
         for span in spans:
             if waiting is None:
                 waiting = self._new_trace(trace_id, now_ns)
-            if span.span_id in waiting.spans:
+            span_id = span.span_id
+            if span_id in waiting.spans:
                 self.counts["duplicate"] += 1
                 continue
-            waiting.spans[span.span_id] = span
-            self._hold(waiting, len(span.raw) + _SPAN_BYTES)
+            waiting.spans[span_id] = span
+            number += 1
+            size += len(span.raw)
             if not span.parent_id and span.name == semconv.SERVEDNS_SPAN and not waiting.rooted:
-                self._show(waiting, span)
+                self._show(waiting, span, now_ns)
+            if waiting.requests is not self.came_with.current:
+                waiting.requests = self.came_with.more(waiting.requests)
+        if waiting is not None:
+            self._hold(waiting, size + number * _SPAN_BYTES, number)
         self._keep_bounds()
 
     def _without_resolved(self, spans: Iterable[Span]) -> Iterator[Span]:
@@ -286,19 +313,27 @@ class Joiner:
         waiting.add_message(message)
         self._messages += 1
         self._hold(waiting, _MESSAGE_BYTES)
+        waiting.requests = self.came_with.more(waiting.requests)
         self._ladder.add_message(waiting, message)
+        asked = message.kind in {"CQ", "CR"}
+        if not asked and message.client:
+            self._silence.relays(message.client)
         if waiting.claim is None and not waiting.carries_context:
-            if message.kind in {"CQ", "CR"}:
+            if asked:
                 self._skew.heard(message.server, message.query_time_ns or message.time_ns)
                 self._slots.add_trace(waiting)
+                self._hurry(waiting, message.client, now_ns)
         else:
             self._slots.remove_trace(waiting)
+        for inner, outer in self._reentries.add(waiting, message):
+            self._merge(inner, outer)
         self._keep_bounds()
 
     # -- out ----------------------------------------------------------------------------------
 
     def advance(self, now_ns: int) -> list[Outcome]:
         """Let time pass, and take what is due."""
+        self._now_ns = now_ns
         due = []
         for waiting in self._lookups.values():
             if waiting.due_ns > now_ns:
@@ -345,12 +380,12 @@ class Joiner:
             waiting = self._ladder.same_query(message)
         return waiting or self._new_trace(key, now_ns)
 
-    def _hold(self, waiting: WaitingTrace, size: int) -> None:
-        self._server_spans += 1
+    def _hold(self, waiting: WaitingTrace, size: int, number: int = 1) -> None:
+        self._server_spans += number
         waiting.size += size
         self._bytes += size
 
-    def _show(self, waiting: WaitingTrace, root: Span) -> None:
+    def _show(self, waiting: WaitingTrace, root: Span, now_ns: int) -> None:
         """A root has come: let lookups see the trace."""
         try:
             waiting.add_root(root)
@@ -358,17 +393,38 @@ class Joiner:
         except MalformedError:
             self.counts["bad_root"] += 1
             return
-        if waiting.header is not None:
-            self._skew.heard(waiting.header.server, root.start_ns)
+        header = waiting.header
+        if header is not None:
+            self._skew.heard(header.server, root.start_ns)
+            for address in otlp.server_addresses(root.origin.resource):
+                self._silence.relays(address)
         if waiting.claim is None and not waiting.carries_context:
             self._slots.add_trace(waiting)
+            if header is not None:
+                self._hurry(waiting, header.client, now_ns)
+
+    def _hurry(self, waiting: WaitingTrace, client: str, now_ns: int) -> None:
+        """Let a server trace of a client that sends no lookups leave soon.
+
+        It waits as long as a lookup does: for the rest of it, and for what the same client asked
+        next, of which a lookup is inferred.
+        """
+        after_ns = self.settings.silent_after_ns
+        if after_ns is None or waiting in self._soon:
+            return
+        if isinstance(waiting.key, bytes) and waiting.key[:8] != _OWN_TRACE:
+            return  # in a trace of its client's
+        until_ns = now_ns + self.settings.settle_ns
+        if self._silence.is_silent(client, now_ns, after_ns) and until_ns < waiting.expires_ns:
+            self._soon[waiting] = until_ns
 
     def _keep_bounds(self) -> None:
         while self._traces and (
             self._server_spans > self.settings.max_server_spans
             or self._bytes > self.settings.max_bytes
         ):
-            self._release(next(iter(self._traces.values())), "evicted")
+            oldest = next(iter(self._soon), None) or next(iter(self._traces.values()))
+            self._release(oldest, "evicted")
         while self._lookups and self._bytes > self.settings.max_bytes:
             self._settle_early()
 
@@ -388,6 +444,8 @@ class Joiner:
                 for key in waiting.candidates:
                     self._tie(self._slots[key])
             self._join_own_trace(waiting)
+            if not waiting.claimed:
+                continue
             for trace, claim in sorted(waiting.claimed.items(), key=_claim_order):
                 if trace.header is not None:
                     candidate = waiting.candidate_of(trace.header.name)
@@ -458,8 +516,10 @@ class Joiner:
                 self._remember(trace_id, span.span_id, _SERVED)
         if shared.header is None:
             self._slots.remove_trace(shared)
+        self.came_with.pass_by(shared.requests)
         if not shared.spans:
             self._bytes -= shared.size
+            self.came_with.let_go(shared.requests)
             del self._traces[trace_id]
 
     def _told_of(self, served: context.Served) -> WaitingTrace | None:
@@ -479,13 +539,15 @@ class Joiner:
     ) -> None:
         owner.spans_lost = owner.spans_lost or waiting.spans_lost
         trace, skew_ns = self._corrected(owner, waiting.complete(), query)
+        if trace.client != owner.lookup.client:  # it came by way of somebody else
+            self._silence.spoke(trace.client, self._now_ns)
         self.counts["server_spans_made"] += len(trace.spans) - len(waiting.spans)
         parent = query.span_id if query else b""
         self._send_along(owner, waiting, parent or owner.lookup.span.span_id, skew_ns)
         joined = JoinedTrace(
             trace, candidate, timeline(trace), method, parent, skew_ns=skew_ns, query=query
         )
-        owner.traces.append(self._with_hops(owner, joined))
+        owner.traces.append(self._with_hops(owner, joined, waiting.messages))
 
     @staticmethod
     def _corrected(
@@ -498,13 +560,17 @@ class Joiner:
         skew_ns = clocks.offset_ns(trace.server, trace.start_ns) if clocks.version else 0
         return moved(trace, skew_ns), skew_ns
 
-    def _with_hops(self, owner: WaitingLookup, joined: JoinedTrace) -> JoinedTrace:
+    def _with_hops(
+        self, owner: WaitingLookup, joined: JoinedTrace, messages: Sequence[Message]
+    ) -> JoinedTrace:
         """Join what the server's own queries caused; return the server's trace with its time."""
         if joined.hop >= MAX_HOPS:
             return joined
-        line: Sequence[Slice] = joined.timeline.slices
+        line: Sequence[Slice] | None = None
         skew_ns = joined.skew_ns
-        for connect, waiting, confidence in self._hops.below(joined.trace, skew_ns):
+        for connect, waiting, confidence, known in self._hops.below(
+            joined.trace, skew_ns, messages
+        ):
             trace = moved(waiting.complete(), skew_ns)
             self.counts["server_spans_made"] += len(trace.spans) - len(waiting.spans)
             self._send_along(owner, waiting, connect.span_id, skew_ns)
@@ -514,11 +580,17 @@ class Joiner:
                     trace, joined.candidate, timeline(trace), semconv.METHOD_TIME,
                     connect.span_id, joined.hop + 1, skew_ns,
                 ),
+                waiting.messages,
             )  # fmt: skip
             owner.traces.append(below)
             owner.hops_confidence *= confidence
-            line = spliced(line, connect, below.timeline.slices)
-        if line is joined.timeline.slices:
+            if known:
+                self._silence.relays(trace.client)
+            else:
+                self._silence.spoke(trace.client, self._now_ns)
+            above = joined.timeline.slices if line is None else line
+            line = spliced(above, connect, below.timeline.slices)
+        if line is None:
             return joined
         return replace(joined, timeline=add_up(joined.trace.spans, line))
 
@@ -547,15 +619,18 @@ class Joiner:
             lookup = replace(lookup, queries=queries)
             self.counts["queries_joined"] += len(queries)
         del self._lookups[waiting.identity]
+        self.came_with.let_go(waiting.requests)
         self._remember(*waiting.identity)
         self._ladder.remove_lookup(waiting)
         self._bytes -= _size_of(waiting)
         if waiting.found_names:
             lookup = replace(lookup, candidates=tuple(waiting.found_names))
-        traces = tuple(sorted(waiting.traces, key=_order))
+        if len(waiting.traces) > 1:
+            waiting.traces.sort(key=_order)
+        traces = tuple(waiting.traces)
         if traces:
-            asked = [one.method for one in traces if not one.hop]
-            method = max(asked, key=semconv.METHODS.index)
+            methods = {one.method for one in traces if not one.hop}
+            method = max(methods, key=semconv.METHODS.index) if len(methods) > 1 else methods.pop()
             confidence, group_size = 1.0, 1
             if decision.given:
                 confidence, group_size = decision.confidence, decision.group_size
@@ -596,6 +671,7 @@ class Joiner:
             if trace is None:
                 self._release(told, "ambiguous")
             else:
+                self.counts["messages_tied"] += len(told.messages)
                 self._merge(told, trace)
 
     def _tie_claimed(self, waiting: WaitingLookup) -> None:
@@ -605,6 +681,7 @@ class Joiner:
             if slot:
                 for _, trace in list(ties([told], [one for one in slot.traces if is_bare(one)])):
                     if trace is not None:
+                        self.counts["messages_tied"] += len(told.messages)
                         self._merge(told, trace)
 
     def _is_untied(self, trace: WaitingTrace) -> bool:
@@ -612,9 +689,10 @@ class Joiner:
         return is_untied(trace) and not self._unseen.is_traced(trace.messages[0].server)
 
     def _merge(self, told: WaitingTrace, trace: WaitingTrace) -> None:
+        """Let messages that made a server trace of their own be a part of another."""
         messages = list(told.messages)
+        trace.requests = self.came_with.more(trace.requests, told.requests)
         self._forget(told, None)
-        self.counts["messages_tied"] += len(messages)
         for message in messages:
             trace.add_message(message)
             self._messages += 1
@@ -629,23 +707,52 @@ class Joiner:
         """Let go of the server traces that no lookup has come for."""
         if now_ns < self._infer_from_ns:
             return
-        due = []
+        expired = self._due_soon(now_ns) if self._soon else {}
         for waiting in self._traces.values():
             if waiting.expires_ns > now_ns:
                 break
-            due.append(waiting)
+            expired.setdefault(waiting, waiting.expires_ns)
+        due = list(expired)
         if due and self.settings.infer:
             # What one lookup asked of several servers comes in any order, within a second or two:
             # what is just due waits for what may have been before it.
             self._infer_from_ns = now_ns + SECOND
             started = [
-                one.start_ns - (0 if one.expires_ns <= now_ns - 2 * _DISORDER_NS else _DISORDER_NS)
+                one.start_ns - (0 if expired[one] <= now_ns - 2 * _DISORDER_NS else _DISORDER_NS)
                 for one in due
                 if one.header is not None
             ]
             until_ns = max(started, default=0)
             due = [one for one in due if one.header is None or one.start_ns <= until_ns]
+        for waiting in due:
+            if waiting in self._soon and waiting.header is not None:
+                self.counts["traces_of_silent_clients"] += 1
+                self._silence.released(waiting.header.client, waiting.start_ns)
         self._let_go(due)
+
+    def _due_soon(self, now_ns: int) -> dict[WaitingTrace, int]:
+        """Take the server traces that have waited long enough, as their clients are silent."""
+        due, waits_on = {}, []
+        for waiting, until_ns in self._soon.items():
+            if until_ns > now_ns:
+                break
+            if self._is_nobodys(waiting, now_ns):
+                due[waiting] = until_ns
+            else:
+                waits_on.append(waiting)
+        for waiting in waits_on:
+            del self._soon[waiting]
+        return due
+
+    def _is_nobodys(self, waiting: WaitingTrace, now_ns: int) -> bool:
+        after_ns, header = self.settings.silent_after_ns, waiting.header
+        return (
+            after_ns is not None
+            and header is not None
+            and waiting.claim is None
+            and not waiting.carries_context
+            and self._silence.is_silent(header.client, now_ns, after_ns)
+        )
 
     def _let_go(self, due: list[WaitingTrace]) -> None:
         for waiting in [one for one in due if one.header is None]:
@@ -658,7 +765,7 @@ class Joiner:
             if self.settings.infer and waiting.slot is not None and not waiting.disputed:
                 self._infer(waiting)
             else:
-                self._release(waiting, "unmatched")
+                self._release(waiting, "silent" if waiting in self._soon else "unmatched")
 
     def _infer(self, first: WaitingTrace) -> None:
         """Make a lookup of server traces, of which this is the first."""
@@ -690,6 +797,8 @@ class Joiner:
     def _forget(self, waiting: WaitingTrace, destination: _Destination | None) -> None:
         """Let a server trace go, and remember where to."""
         del self._traces[waiting.key]
+        self._soon.pop(waiting, None)
+        self.came_with.let_go(waiting.requests)
         self._server_spans -= len(waiting.spans) + len(waiting.messages)
         self._messages -= len(waiting.messages)
         self._bytes -= waiting.size
@@ -698,6 +807,7 @@ class Joiner:
             del waiting.claim.owner.claimed[waiting]
         if waiting.messages:
             self._ladder.remove_trace(waiting)
+            self._reentries.remove(waiting)
         self._left[waiting.key] = destination
         if len(self._left) > self.settings.max_remembered:
             self._left.popitem(last=False)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-from otel_dns.service.quantities import Address, Duration, Size
+from otel_dns.service.quantities import Address, Duration, Network, Size
 from otel_dns.service.settings import Section, ServeSettings
 
 ENVIRONMENT_PREFIX: Final = "OTEL_DNS__"
@@ -97,7 +97,7 @@ def schema() -> dict[str, Any]:
 
 
 def _decode(wanted: type, value: object) -> object:
-    if issubclass(wanted, (Duration, Size, Address)):
+    if issubclass(wanted, (Duration, Size, Address, Network)):
         return wanted.parse(value)
     raise NotImplementedError(wanted)
 

@@ -21,7 +21,9 @@ _RECEIVED: Final = (
 )  # fmt: skip
 _HELD: Final = ("waiting_lookups", "waiting_server_spans", "input_queue_spans")
 _LOOKUPS_LEFT: Final = ("lookups_joined", "lookups_unjoined")
-_WAYS: Final = ("joined", "inferred", "ambiguous", "unmatched", "no_root", "evicted", "late")
+_WAYS: Final = (
+    "joined", "inferred", "ambiguous", "unmatched", "silent", "no_root", "evicted", "late",
+)  # fmt: skip
 _SERVER_SPANS_LEFT: Final = tuple(f"server_spans_{way}" for way in _WAYS)
 _MESSAGES_RECEIVED: Final = ("dnstap_messages", "log_messages")
 _MESSAGES_HELD: Final = ("waiting_messages", "input_queue_messages")

@@ -10,7 +10,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import grpc
@@ -20,6 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otel_dns.service import secrets
 from otel_dns.service.counts import Counts
 from otel_dns.service.names_shown import reduction
+from otel_dns.service.requests import Requests
 from otel_dns.service.settings import Output
 from otel_dns.service.weighted_queue import WeightedQueue
 from otel_dns.wire import MalformedError, otlp
@@ -70,15 +71,22 @@ _log = logging.getLogger(__name__)
 class OtlpOutput:
     """Sends OTLP trace requests to one endpoint, in order, from a thread of its own."""
 
-    def __init__(self, settings: Output) -> None:
+    def __init__(self, settings: Output, requests: Requests | None = None) -> None:
         """Make an output.
+
+        Args:
+            settings: of it.
+            requests: of which what it sends is a part; it holds them meanwhile.
 
         Raises:
             SecretError: a file of its certificates, or its token's, cannot be read.
         """
         self.settings = settings
         self.label = settings.label
-        self._queue: WeightedQueue[tuple[bytes, int]] = WeightedQueue(settings.queue)
+        self._requests = requests or Requests()
+        self._queue: WeightedQueue[tuple[bytes, int, Collection[int]]] = WeightedQueue(
+            settings.queue
+        )
         self._reduce = reduction(settings.names)
         tls = settings.tls
         self._secrets = secrets.Watched(
@@ -100,16 +108,24 @@ class OtlpOutput:
         """Start the thread."""
         self._thread.start()
 
-    def send(self, request: bytes, spans: int) -> None:
+    def send(self, request: bytes, spans: int, parts_of: Collection[int] = ()) -> None:
         """Queue a request, waiting while the queue is full."""
-        while not self._queue.put((request, spans), len(request), self._time_left_s(0.5), spans):
+        while not self._put(request, spans, parts_of, self._time_left_s(0.5)):
             if self._time_left_s(1.0) <= 0:
                 self.counts.add(spans_given_up=spans)
                 return
 
-    def offer(self, request: bytes, spans: int) -> bool:
+    def offer(self, request: bytes, spans: int, parts_of: Collection[int] = ()) -> bool:
         """Queue a request, or return False when the queue is full."""
-        return self._queue.put((request, spans), len(request), 0, spans)
+        return self._put(request, spans, parts_of, 0)
+
+    def _put(self, request: bytes, spans: int, parts_of: Collection[int], timeout_s: float) -> bool:
+        self._requests.hold(parts_of)
+        item = request, spans, parts_of
+        taken = self._queue.put(item, len(request), timeout_s, spans)
+        if not taken:
+            self._requests.let_go(parts_of)
+        return taken
 
     def leave_out(self, spans: int) -> None:
         """Count spans for which there was no room here, while other outputs took them."""
@@ -184,7 +200,7 @@ class OtlpOutput:
             item = self._queue.get(timeout_s=1.0)
             if item is None:
                 continue
-            request, self._under_way = item
+            request, self._under_way, parts_of = item
             try:
                 if self._reduce is not None:
                     request = self._reduce(request)
@@ -193,6 +209,7 @@ class OtlpOutput:
                 self.counts.add(spans_given_up=self._under_way)
                 _log.exception("sending %d spans failed; they are lost", self._under_way)
             self._under_way = 0
+            self._requests.let_go(parts_of)
 
     def _deliver(self, request: bytes, spans: int) -> None:
         """Send a request, in parts where it is refused, until nothing of it is left."""

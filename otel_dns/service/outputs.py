@@ -5,18 +5,20 @@ Only when all are full does the pipeline wait, and senders are told to come agai
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from otel_dns.service.counts import Counts
 from otel_dns.service.output import OtlpOutput
+from otel_dns.service.requests import Requests
 from otel_dns.service.settings import Output
 
 
 class Outputs:
     """Several outputs, handed the same requests."""
 
-    def __init__(self, settings: Sequence[Output]) -> None:
-        self._outputs = [OtlpOutput(each) for each in settings]
+    def __init__(self, settings: Sequence[Output], requests: Requests | None = None) -> None:
+        self._requests = requests or Requests()
+        self._outputs = [OtlpOutput(each, self._requests) for each in settings]
         self._leaving: list[tuple[OtlpOutput, threading.Thread]] = []
         self._own = Counts()
         self._handed_before: dict[OtlpOutput, int] = {}
@@ -28,22 +30,28 @@ class Outputs:
         for output in self._outputs:
             output.start()
 
-    def send(self, request: bytes, spans: int) -> None:
-        """Queue a request at every output that has room, waiting while none has."""
-        if self.offer(request, spans):
+    def send(self, request: bytes, spans: int, parts_of: Collection[int] = ()) -> None:
+        """Queue a request at every output that has room, waiting while none has.
+
+        Args:
+            request: encoded.
+            spans: how many are in it.
+            parts_of: numbers of the requests that they came in; each output holds them meanwhile.
+        """
+        if self.offer(request, spans, parts_of):
             return
         with self._changing:
             self._own.add(spans_handed=spans)
             outputs = self._outputs
-        outputs[0].send(request, spans)
+        outputs[0].send(request, spans, parts_of)
         for output in outputs[1:]:
-            if not output.offer(request, spans):
+            if not output.offer(request, spans, parts_of):
                 output.leave_out(spans)
 
-    def offer(self, request: bytes, spans: int) -> bool:
+    def offer(self, request: bytes, spans: int, parts_of: Collection[int] = ()) -> bool:
         """Queue a request at every output that has room; False when none has."""
         with self._changing:
-            full = [output for output in self._outputs if not output.offer(request, spans)]
+            full = [one for one in self._outputs if not one.offer(request, spans, parts_of)]
             if len(full) == len(self._outputs):
                 return False
             self._own.add(spans_handed=spans)
@@ -67,7 +75,7 @@ class Outputs:
             same = next((output for output in left if output.settings == each), None)
             if same is not None:
                 left.remove(same)
-            outputs.append(same or OtlpOutput(each))
+            outputs.append(same or OtlpOutput(each, self._requests))
         for output in outputs:
             if output not in self._outputs:
                 output.start()

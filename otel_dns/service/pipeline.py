@@ -6,6 +6,7 @@ import time
 from typing import Final
 
 from otel_dns import semconv
+from otel_dns.service.requests import Requests
 from otel_dns.service.sorting import Incoming
 from otel_dns.service.stream import Stream
 from otel_dns.service.weighted_queue import WeightedQueue
@@ -18,8 +19,9 @@ _log = logging.getLogger(__name__)
 class Pipeline:
     """Owns the stream while it runs; receivers reach it through :meth:`offer`."""
 
-    def __init__(self, stream: Stream, max_input_bytes: int) -> None:
+    def __init__(self, stream: Stream, max_input_bytes: int, requests: Requests) -> None:
         self._stream = stream
+        self._requests = requests
         self._queue: WeightedQueue[Incoming] = WeightedQueue(max_input_bytes)
         self._thread = threading.Thread(target=self._run, name="otel-dns-pipeline", daemon=True)
 
@@ -29,7 +31,12 @@ class Pipeline:
 
     def offer(self, incoming: Incoming, size: int, timeout_s: float) -> bool:
         """Hand spans to the pipeline; False when it was full for so long."""
-        return self._queue.put(incoming, size, timeout_s, _spans(incoming))
+        number = self._requests.begin()
+        incoming = incoming._replace(request=number)
+        taken = self._queue.put(incoming, size, timeout_s, _spans(incoming))
+        if not taken:
+            self._requests.let_go((number,))
+        return taken
 
     def stop(self) -> None:
         """Take what is queued, join what is held as far as it goes, hand everything on."""

@@ -1,5 +1,6 @@
 """Times, sizes, addresses and endpoints as people write them in a configuration."""
 
+import ipaddress
 import math
 import re
 from typing import Any, ClassVar, Final, Self
@@ -149,3 +150,28 @@ class Endpoint(Address):
         if isinstance(value, str) and re.match(r"https?://[^/]", value):
             return cls(value)
         return super().parse(value)
+
+
+class Network(str):
+    """An address, or a network: ``10.0.0.7``, ``10.0.0.0/16``, ``fd00::/64``."""
+
+    __slots__ = ()
+    SCHEMA: ClassVar = {
+        "type": "string",
+        "pattern": r"^[0-9a-fA-F.:]+(/[0-9]{1,3})?$",
+        "description": "an address or a network: 10.0.0.7, 10.0.0.0/16, fd00::/64",
+    }
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """Read a network.
+
+        Raises:
+            ValueError: it is none; the message says what is wanted.
+        """
+        try:
+            if isinstance(value, str):
+                return cls(ipaddress.ip_network(value, strict=False))
+        except ValueError:
+            pass
+        raise ValueError("an address or a network is wanted, such as 10.0.0.7 or 10.0.0.0/16")

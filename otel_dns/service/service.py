@@ -43,6 +43,7 @@ from otel_dns.service.otlp_receiver import OtlpReceiver
 from otel_dns.service.outputs import Outputs
 from otel_dns.service.own_traces import OwnTraces
 from otel_dns.service.pipeline import Pipeline
+from otel_dns.service.requests import Requests
 from otel_dns.service.settings import ServeSettings
 from otel_dns.service.sorting import Incoming
 from otel_dns.service.stream import Observer, Stream
@@ -59,7 +60,7 @@ _FROM_THE_START: Final = (
 
 _RELOADED: Final = ("outputs", "join.", "export.", "shutdown", "telemetry.log.")
 """How the keys begin that :meth:`Service.reload` takes."""
-_STARTED_WITH: Final = frozenset({"join.tolerance", "join.clocks"})
+_STARTED_WITH: Final = frozenset({"join.tolerance", "join.clocks", "join.relays"})
 """Keys among them that need a restart all the same."""
 
 
@@ -86,7 +87,8 @@ class Service(Collector):
     def __init__(self, settings: ServeSettings) -> None:
         self.settings = settings = limited(settings)
         self._memory = MemoryGuard(settings.memory_limit, self._idle)
-        self._outputs = Outputs(settings.outputs)
+        self._requests = Requests()
+        self._outputs = Outputs(settings.outputs, self._requests)
         resolutions = ResolutionMetrics(watch=settings.metrics.watch)
         self._observers: list[Observer] = [resolutions]
         self._parts: list[Part] = []
@@ -101,14 +103,14 @@ class Service(Collector):
                 )
             )
         self._stream = Stream(
-            settings.join.settings(), self._outputs.send, self._observers, settings.export
+            settings.join.settings(), self._send, self._observers, settings.export, self._requests
         )
-        self._pipeline = Pipeline(self._stream, settings.receivers.max_waiting)
+        self._pipeline = Pipeline(self._stream, settings.receivers.max_waiting, self._requests)
         self._own_traces = OwnTraces(settings.telemetry.traces.one_in, self._outputs.offer)
         intake = OtlpIntake(
             settings,
             self._pipeline.offer,
-            self._outputs.offer,
+            self._pass_on,
             self._full,
             self._own_traces.begin,
         )
@@ -177,7 +179,7 @@ class Service(Collector):
         if "outputs" in taken:
             self._outputs.change(settings.outputs, settings.shutdown)
         was = self.settings.join
-        join = replace(settings.join, tolerance=was.tolerance, clocks=was.clocks)
+        join = replace(settings.join, tolerance=was.tolerance, clocks=was.clocks, relays=was.relays)
         self._stream.change(join.settings(), settings.export)
         self.settings = replace(
             self.settings, outputs=settings.outputs, join=join, export=settings.export,
@@ -196,6 +198,17 @@ class Service(Collector):
     def _offer(self, incoming: Incoming, size: int, timeout_s: float) -> bool:
         """Hand spans to the pipeline, unless the memory is full; False: no room."""
         return not self._memory.full() and self._pipeline.offer(incoming, size, timeout_s)
+
+    def _send(self, request: bytes, spans: int) -> None:
+        """Send a batch, which keeps the requests of its spans open until it is out."""
+        self._outputs.send(request, spans, tuple(self._stream.carried))
+
+    def _pass_on(self, request: bytes, spans: int) -> bool:
+        """Hand a whole request to the outputs; False: no room."""
+        number = self._requests.begin()
+        taken = self._outputs.offer(request, spans, (number,))
+        self._requests.let_go((number,))
+        return taken
 
     def _full(self, wait_s: float) -> bool:
         """Whether a request need not be read: there is no room, and it cannot wait for some."""
@@ -221,6 +234,7 @@ class Service(Collector):
         gauges = self._pipeline.gauges() | self._outputs.gauges()
         for part in (*self._receivers, *self._parts):
             gauges.update(part.gauges())
+        gauges["requests_open"] = self._requests.open
         gauges["memory_bytes"] = resident()
         gauges["memory_limit_bytes"] = self.settings.memory_limit or 0
         return gauges

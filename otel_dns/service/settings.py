@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from otel_dns.join import JoinSettings
-from otel_dns.service.quantities import Address, DnstapAddress, Duration, Endpoint, Size
+from otel_dns.service.quantities import Address, DnstapAddress, Duration, Endpoint, Network, Size
 
 MIB = 1 << 20
 _Positive = Annotated[int, Meta(ge=1)]
@@ -101,6 +101,12 @@ class JoinSection(Section, frozen=True):
     infer: bool = True
     """Whether lookups are made of server traces that no known lookup claims: of Pods that are not
     instrumented."""
+    silent_after: Duration | None = _default(Duration(300))
+    """A client that has sent no lookup for so long is silent: its server traces leave after
+    ``settle`` already. ``null``: all wait as long."""
+    relays: tuple[Network, ...] = ()
+    """Addresses and networks of DNS servers that ask others, such as the nodes' caches: never
+    silent. Most are found out; list them where ``infer`` is off."""
     max_lookups: _Positive = 100_000
     max_server_spans: _Positive = 500_000
     """Server spans and DNS messages held at one time."""
@@ -116,6 +122,8 @@ class JoinSection(Section, frozen=True):
             follow_clocks=self.clocks == "follow",
             leave_groups=self.groups == "leave",
             infer=self.infer,
+            silent_after_ns=None if self.silent_after is None else self.silent_after.ns,
+            relays=self.relays,
             max_lookups=self.max_lookups,
             max_server_spans=self.max_server_spans,
             max_bytes=self.max_bytes,

@@ -33,6 +33,8 @@ class Incoming(NamedTuple):
     """DNS messages that servers saw: dnstap, log lines."""
     trace: OwnTrace | None = None
     """The processor's own of the request; whoever has the spans goes on with it."""
+    request: int = 0
+    """Its number (:mod:`otel_dns.service.requests`); 0 where nobody asks."""
 
     @property
     def other_spans(self) -> int:

@@ -15,6 +15,7 @@ from otel_dns.join import Joiner, JoinSettings, Outcome
 from otel_dns.join.recognise import is_lookup, lookup_of, query_of, unsampled_of
 from otel_dns.model import Origin, Span
 from otel_dns.service.export import ExportPolicy
+from otel_dns.service.requests import Requests
 from otel_dns.service.settings import Export
 from otel_dns.service.sorting import Incoming
 from otel_dns.wire import MalformedError, otlp
@@ -44,6 +45,7 @@ class Stream:
         send: Send,
         observers: Sequence[Observer] = (),
         export: Export = _EVERYTHING,
+        requests: Requests | None = None,
     ) -> None:
         """Make a stream.
 
@@ -52,7 +54,13 @@ class Stream:
             send: takes the requests.
             observers: see every outcome, before any is left out.
             export: what is sent on.
+            requests: of which what is taken is a part; they are let go of when nothing is held.
         """
+        self._requests = requests or Requests()
+        self.carried: set[int] = set()
+        """Numbers of the requests of which something is in the batch that is sent next."""
+        self._passing: list[int] = []
+        """Those of which nothing is held but in the batch."""
         self._joiner = Joiner(settings)
         self._export = ExportPolicy(export)
         self._send = send
@@ -86,6 +94,17 @@ class Stream:
 
     def take(self, incoming: Incoming, now_ns: int) -> None:
         """Take one request's spans; those that are not ours are sent on."""
+        came_with = self._joiner.came_with
+        came_with.current = (incoming.request,) if incoming.request else ()
+        self._take(incoming, now_ns)
+        if incoming.request and not came_with.holds(incoming.request):
+            if incoming.request in self.carried:
+                self._passing.append(incoming.request)
+            else:
+                self._requests.let_go(came_with.current)
+        came_with.current = ()
+
+    def _take(self, incoming: Incoming, now_ns: int) -> None:
         self._joiner.add_server_spans(incoming.server_spans, now_ns)
         for message in incoming.messages:
             self._joiner.add_message(message, now_ns)
@@ -109,7 +128,8 @@ class Stream:
             self._passed += len(group.spans)
             self._add_group(group)
         if incoming.others:
-            self._flush()  # what is not ours is not held up
+            self.carried.update(self._joiner.came_with.current)
+            self._flush_all()  # what is not ours is not held up
 
     def _take_query(self, span: Span, now_ns: int) -> None:
         """Take a client's query: part of a lookup, or one that is a lookup itself."""
@@ -141,49 +161,61 @@ class Stream:
     def advance(self, now_ns: int) -> None:
         """Let time pass, and send what is due."""
         self._hand_on(self._joiner.advance(now_ns))
-        self._flush()
 
     def drain(self) -> None:
         """Join what is held as far as it goes, and send it."""
         self._hand_on(self._joiner.drain())
-        self._flush()
 
     def _hand_on(self, outcomes: Iterable[Outcome]) -> None:
+        gone, finished = self._joiner.came_with.take_gone()
+        self.carried |= gone
         for outcome in outcomes:
             for observer in self._observers:
                 observer.observe(outcome)
-            for origin, raw in self._export.encode(outcome):
-                self._add(origin, raw)
+            self._add(self._export.encode(outcome))
+        self._flush_all()
+        self._requests.let_go(finished)
 
     def _pass(self, span: Span) -> None:
         """Send a client's span on as it came."""
         self._passed += 1
-        self._add(span.origin, span.raw)
+        self.carried.update(self._joiner.came_with.current)
+        self._add(((span.origin, span.raw),))
 
     def _add_group(self, group: otlp.SpanGroup) -> None:
         origin, spans = group
         size = sum(map(len, spans)) + _FRAME_BYTES * len(spans) + _size(origin)
         if self._batch_bytes + size > _BATCH_BYTES:
-            for raw in spans:
-                self._add(origin, raw)
+            self._add([(origin, raw) for raw in spans])
             return
         self._batch.setdefault(origin, []).extend(spans)
         self._batch_spans += len(spans)
         self._batch_bytes += size
 
-    def _add(self, origin: Origin, raw: bytes) -> None:
-        size = len(raw) + _FRAME_BYTES
-        together = self._batch.get(origin)
-        if together is None:
-            size += _size(origin)
-        if self._batch_bytes + size > _BATCH_BYTES:
-            self._flush()  # before: a span that is too large for anyone travels alone
-            together = None
-        if together is None:
-            together = self._batch[origin] = []
-        together.append(raw)
-        self._batch_spans += 1
-        self._batch_bytes += size
+    def _add(self, spans: Iterable[tuple[Origin, bytes]]) -> None:
+        last: Origin | None = None
+        together: list[bytes] | None = None
+        for origin, raw in spans:
+            size = len(raw) + _FRAME_BYTES
+            if origin is not last:
+                together = self._batch.get(origin)
+                last = origin
+            if together is None:
+                size += _size(origin)
+            if self._batch_bytes + size > _BATCH_BYTES:
+                self._flush()  # before: a span that is too large for anyone travels alone
+                together = None
+            if together is None:
+                together = self._batch[origin] = []
+            together.append(raw)
+            self._batch_spans += 1
+            self._batch_bytes += size
+
+    def _flush_all(self) -> None:
+        self._flush()
+        self.carried.clear()
+        self._requests.let_go(self._passing)
+        self._passing.clear()
 
     def _flush(self) -> None:
         if self._batch:

@@ -477,6 +477,16 @@ def server_instance(resource: bytes) -> str:
     return ""
 
 
+@_cached
+def server_addresses(resource: bytes) -> tuple[str, ...]:
+    """Return the addresses that an encoded resource tells of the instance behind it."""
+    attributes = resource_attributes(resource)
+    found = [attributes.get(key) for key in ("service.instance.id", "k8s.pod.ip", "server.address")]
+    several = attributes.get("host.ip")
+    found += several if isinstance(several, tuple) else [several]
+    return tuple(one for one in found if isinstance(one, str))
+
+
 def origin_of(service: str, instance: str = "") -> Origin:
     """Make the origin of spans that carried only a service's name, as Zipkin's do.
 

@@ -35,6 +35,7 @@ def test_it_balances_at_any_time_whatever_comes_and_whatever_is_sent_on(
         max_lookups=data.draw(st.sampled_from([1, 100])),
         max_server_spans=data.draw(st.sampled_from([2, 100])),
         infer=data.draw(st.booleans()),
+        silent_after_ns=data.draw(st.sampled_from([None, 0])),
     )
     received: Counter[str] = Counter()
 
@@ -73,7 +74,7 @@ def test_the_page_tells_what_became_of_everything() -> None:
     request = otlp.build((one.origin, one.raw) for one in spans).replace(b"@@", b"\xff\xfe")
     with (
         Backend() as backend,
-        serving(backend.address, settle_s=0.2, export__what="lookups") as running,
+        serving(backend.address, settle_s=1.5, export__what="lookups") as running,
     ):
         forward(running.otlp, request)
         post(f"{running.http}/api/v2/spans", zipkin_body(zipkin_span(), zipkin_span()))
