@@ -257,20 +257,23 @@ class Knot:
     def _score(self, member: Member, edges: dict[Place, Column]) -> float:
         """Return the log-likelihood of a lookup having just these server traces."""
         timing, lookup = self._timing, member.waiting.lookup
-        kinds = len(lookup.types)
-        score = 0.0
-        calm, jam = timing.log_calm, timing.log_jam
+        kinds, candidates = len(lookup.types), len(lookup.candidates)
+        seen, missed, place_of = self._seen, self._missed, edges.get
+        score, calm, jam = 0.0, timing.log_calm, timing.log_jam
         ready_ns: int | None = member.start_ns
         known_ns = member.start_ns
-        last = max((candidate for candidate, _ in edges), default=-1)
+        last = max(edges)[0] if edges else -1
         found = False
         gap = timing.first
-        for candidate in range(len(lookup.candidates)):
-            present = [column for kind in range(kinds) if (column := edges.get((candidate, kind)))]
-            if not present:
+        for candidate in range(candidates):
+            one = place_of((candidate, 0))
+            other = place_of((candidate, 1)) if kinds > 1 else None
+            if one is None:
+                one, other = other, None
+            if one is None:
                 if candidate > last and found:
                     break
-                score += self._missed * kinds
+                score += missed * kinds
                 ready_ns = None
                 if candidate > last:
                     break
@@ -278,32 +281,37 @@ class Knot:
                 continue
             if found:
                 score += _UNEXPECTED
-            score += self._seen * len(present) + self._missed * (kinds - len(present))
-            start_ns = min(column.start_ns for column in present)
+            start_ns = one.start_ns
+            if other is not None and other.start_ns < start_ns:
+                start_ns = other.start_ns
             if ready_ns is None:
                 score += self._unready(start_ns - known_ns)
             else:
                 in_calm, in_jam, _ = gap.logs_late(start_ns - ready_ns)
                 calm += in_calm
                 jam += in_jam
-            if len(present) > 1:
-                one, other = present[0], present[1]
+            ready_ns, found = one.answer_ns, one.found
+            if other is None:
+                score += seen + missed * (kinds - 1)
+            else:
+                score += seen * 2 + missed * (kinds - 2)
                 in_calm, in_jam, _ = timing.pair.logs_late(other.start_ns - one.start_ns)
                 one_by_one = (
                     timing.next.log(
-                        max(one.start_ns, other.start_ns) - min(one.answer_ns, other.answer_ns)
+                        max(one.start_ns, other.start_ns) - min(ready_ns, other.answer_ns)
                     )
                     - 3
                 )
                 calm += max(in_calm, one_by_one)
                 jam += max(in_jam, one_by_one)
-                ports = one.header.client_port, other.header.client_port
-                if all(ports):
-                    score += _OTHER_PORT if ports[0] != ports[1] else 0.0
-            ready_ns = known_ns = max(column.answer_ns for column in present)
-            found = any(column.header.rcode == "NOERROR" for column in present)
+                if one.port and other.port and one.port != other.port:
+                    score += _OTHER_PORT
+                if other.answer_ns > ready_ns:
+                    ready_ns = other.answer_ns
+                found = found or other.found
+            known_ns = ready_ns
             gap = timing.next
-        if ready_ns is not None and last >= 0 and (found or last == len(lookup.candidates) - 1):
+        if ready_ns is not None and last >= 0 and (found or last == candidates - 1):
             in_calm, in_jam, _ = timing.end.logs_late(member.end_ns - ready_ns)
             calm += in_calm
             jam += in_jam

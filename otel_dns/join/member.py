@@ -37,6 +37,13 @@ class Column:
     """The same query sent again, as its id says: whose the first is, these are too."""
     owner: "Member | None" = None
     place: Place = (0, 0)
+    port: int = 0
+    """The client's; 0 if unknown."""
+    found: bool = False
+    """Whether its answer ends the search."""
+
+    def __post_init__(self) -> None:
+        self.port, self.found = self.header.client_port, self.header.rcode == "NOERROR"
 
     def last_start_ns(self) -> int:
         """When it was sent for the last time."""
