@@ -63,6 +63,11 @@ class OtlpIntake:
         self._begin = begin
         self.counts = Counts()
 
+    @property
+    def crowded(self) -> bool:
+        """Whether a request may have to wait for room."""
+        return self._full(0)
+
     def traces(self, request: bytes, wait_s: float) -> bytes:
         """Take a trace request.
 

@@ -313,4 +313,6 @@ def test_batches_stay_small_enough_for_any_backend() -> None:
 
 def test_defaults_are_those_of_the_join() -> None:
     # But for what it makes itself of what nobody claims: a service wants that, a library may not.
-    assert ServeSettings().join.settings() == JoinSettings(infer=True)
+    assert ServeSettings().join.settings() == JoinSettings(
+        infer=True, silent_after_ns=300_000_000_000
+    )
