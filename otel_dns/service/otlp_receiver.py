@@ -33,7 +33,7 @@ HEALTH: Final = "/grpc.health.v1.Health/Check"
 _SERVING: Final = b"\x08\x01"  # HealthCheckResponse.status
 _NOT_SERVING: Final = b"\x08\x02"
 _WAIT_FOR_ROOM_S: Final = 1.0
-_THREADS: Final = 8
+_THREADS: Final = 5
 _MAY_WAIT: Final = 4
 """Of the threads, so many may wait for room; the others stay free to refuse."""
 _SMALL: Final = 256 << 10
@@ -76,7 +76,7 @@ class OtlpReceiver:
         self._intake = intake
         self._healthy = healthy
         self._bearer = Bearer(self._settings.token_file)
-        self._waiting = threading.Semaphore(_MAY_WAIT)
+        self._waiting = 0
         self.counts = Counts()
         self.address: str = self._settings.listen
         """Where it listens; once started with the port that was chosen where it was 0."""
@@ -119,8 +119,8 @@ class OtlpReceiver:
         limits = self._limits
         self._server = server = grpc.aio.server(
             handlers=[
-                _handler(EXPORT, self._taking(self._intake.traces)),
-                _handler(EXPORT_LOGS, self._taking(self._intake.logs)),
+                _handler(EXPORT, self._taking(self._intake.traces, "requests_turned_away")),
+                _handler(EXPORT_LOGS, self._taking(self._intake.logs, "log_requests_turned_away")),
                 _handler(HEALTH, self._health),
             ],
             options=[
@@ -132,6 +132,8 @@ class OtlpReceiver:
                 ("grpc.server_handshake_timeout_ms", round(limits.read * 1000)),
                 # A peer that vanished without a word is found out.
                 ("grpc.keepalive_time_ms", 60_000),
+                # What is not read yet takes 64 KiB of a stream, and not more and more.
+                ("grpc.http2.bdp_probe", 0),
                 ("grpc.so_reuseport", 0),
             ],
         )
@@ -154,17 +156,19 @@ class OtlpReceiver:
         if self._server is not None:
             await self._server.stop(_GRACE_S)
 
-    def _taking(self, take: Callable[[bytes, float], bytes]) -> _Handler:
+    def _taking(self, take: Callable[[bytes, float], bytes], turned_away: str) -> _Handler:
         async def export(_requests: object, context: _Context) -> bytes:
             if self._bearer.wanted and not self._bearer.shown(_authorization(context)):
                 self.counts.add(requests_unauthenticated=1)
                 await context.abort(grpc.StatusCode.UNAUTHENTICATED, "a bearer token is wanted")
             async with self._turns.of(_host(context)):
-                request = await self._read(context)
                 try:
+                    # Before it is read: what is not there takes no memory.
+                    self._intake.look_for_room(self._may_wait_s, turned_away)
+                    request = await self._read(context)
                     if len(request) <= _SMALL and not self._intake.crowded:
                         return take(request, 0)
-                    return await self._loop.run_in_executor(self._pool, self._take, take, request)
+                    return await self._take(take, request)
                 except MalformedError as error:
                     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
                 except BusyError as error:
@@ -188,13 +192,18 @@ class OtlpReceiver:
         found: bytes = request
         return found
 
-    def _take(self, take: Callable[[bytes, float], bytes], request: bytes) -> bytes:
-        may_wait = self._waiting.acquire(blocking=False)
+    @property
+    def _may_wait_s(self) -> float:
+        return _WAIT_FOR_ROOM_S if self._waiting < _MAY_WAIT else 0
+
+    async def _take(self, take: Callable[[bytes, float], bytes], request: bytes) -> bytes:
+        """Take a request in a thread, where it may wait for room if not too many do."""
+        wait_s = self._may_wait_s
+        self._waiting += 1
         try:
-            return take(request, _WAIT_FOR_ROOM_S if may_wait else 0)
+            return await self._loop.run_in_executor(self._pool, take, request, wait_s)
         finally:
-            if may_wait:
-                self._waiting.release()
+            self._waiting -= 1
 
     async def _health(self, _requests: object, context: _Context) -> bytes:
         del context

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-_READING: Final = 16
-_READING_OF_A_PEER: Final = 8
+_READING: Final = 12
+_READING_OF_A_PEER: Final = 6
 
 
 class Turns:
