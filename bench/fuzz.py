@@ -1,7 +1,7 @@
 """``python -m bench.fuzz``: changed real inputs through every decoder, many millions of them.
 
 Each input is a real one (the recording, or what the real libraries write), changed at random. A
-decoder may give a result or say :class:`MalformedError`; anything else is a find, and is kept in
+decoder may give a result or say what is :data:`SAID`; anything else is a find, and is kept in
 tests/wire/found/, where a test goes through all of them for ever after.
 """
 
@@ -19,12 +19,17 @@ from typing import Final
 
 import dns.edns
 import dns.message
+import msgspec
 from google.protobuf import json_format
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 import otel_dns.lab
+from otel_dns import resolv_conf, semconv
+from otel_dns.corefile import CorefileError, check, parse
+from otel_dns.join import foreign, recognise
 from otel_dns.lab import delimited
+from otel_dns.model import Span
 from otel_dns.service.recordings import kind_of
 from otel_dns.wire import (
     MalformedError,
@@ -39,6 +44,7 @@ from otel_dns.wire import (
 )
 
 _RECORDING: Final = Path(otel_dns.lab.__file__).parent / "recordings" / "demo"
+_COREFILES: Final = Path(__file__).parent.parent / "collector-config" / "corefiles"
 FOUND: Final = Path(__file__).parent.parent / "tests" / "wire" / "found"
 
 _IN_BASE64: Final = re.compile(r'"(traceId|spanId|parentSpanId)": "([^"]+)"')
@@ -60,6 +66,51 @@ def _span(raw: bytes) -> None:
     otlp.attributes_of(raw)
 
 
+_CLIENT: Final = otlp.origin_of("storefront")
+_FOREIGN: Final = (
+    ("System.Net.NameResolution", "DNS lookup www.example.org"),
+    ("@opentelemetry/instrumentation-dns", "dns.lookup"),
+    ("go.opentelemetry.io/contrib/instrumentation/net/http/httptrace/otelhttptrace", "http.dns"),
+    ("io.opentelemetry.netty-4.1", "RESOLVE"),
+)
+
+
+_RESOLV_CONFS: Final = (
+    """search shop.svc.cluster.local svc.cluster.local cluster.local
+nameserver 10.96.0.10
+options ndots:5 timeout:2 attempts:3 single-request
+""",
+    """# a host's
+nameserver fe80::1%eth0
+nameserver 127.0.0.53
+options edns0 trust-ad
+""",
+)
+
+
+def _said(raw: bytes) -> None:
+    """Read a span as everything that a span of ours or of others can be."""
+    span = otlp.read_span(raw, _CLIENT)
+    recognise.lookup_of(span)
+    recognise.query_of(span)
+    recognise.is_lookup(span)
+    recognise.server_trace_of(span)
+    for scope, name in _FOREIGN:
+        rule = foreign.rule_of(scope)
+        assert rule is not None, scope
+        adapted = foreign.adapted(msgspec.structs.replace(span, name=name), rule)
+        if adapted is not None:
+            recognise.lookup_of(adapted)
+
+
+def _unsampled(raw: bytes) -> None:
+    attributes = otlp.string_attribute(semconv.CLIENT_ADDRESS, "10.0.0.7")
+    told = raw.decode("utf-8", "replace")
+    attributes += otlp.string_attribute(semconv.UNSAMPLED_LOOKUPS, told)
+    span = Span(bytes(16), bytes(8), b"", semconv.UNSAMPLED_SPAN, 1, 2, attributes, _CLIENT)
+    recognise.unsampled_of(span)
+
+
 DECODERS: Final[dict[str, Decode]] = {
     "dnstap": dnstap.decode,
     "dns_message": dns_message.read,
@@ -71,10 +122,14 @@ DECODERS: Final[dict[str, Decode]] = {
     "zipkin": zipkin.decode,
     "otlp_json": otlp_json.traces,
     "recordings": kind_of,
+    "said": _said,
+    "unsampled": _unsampled,
+    "corefile": lambda raw: check(parse(raw.decode("utf-8", "replace"))),
+    "resolv_conf": lambda raw: resolv_conf.parse(raw.decode("utf-8", "surrogateescape")),
 }
 _KEPT: Final = 3
 """Of each decoder and kind."""
-_SAID: Final = (MalformedError, frame_streams.FrameError)
+SAID: Final = (MalformedError, frame_streams.FrameError, CorefileError)
 
 
 def seeds() -> dict[str, list[bytes]]:
@@ -123,11 +178,15 @@ def seeds() -> dict[str, list[bytes]]:
     ]
     spans = [span for one in requests for group in otlp.cut(one) for span in group.spans]
     spans += [span.raw for body in bodies[:1] for span in zipkin.decode(body)[0]]
+    corefiles = [path.read_bytes() for path in sorted(_COREFILES.glob("*.Corefile"))]
     return {
         "dnstap": payloads, "dns_message": [one for one in messages if one],
         "frame_streams": [stream[:600]], "coredns_log": lines, "otlp": requests, "span": spans,
         "otlp_logs": [logs], "zipkin": short, "otlp_json": as_json,
         "recordings": [stream[:400], requests[0][:400], short[0][:400], lines[4], b""],
+        "said": spans, "corefile": corefiles,
+        "unsampled": [b'[["www.example.org",0,4431000,""],["db",1200,88000,"host_not_found"]]'],
+        "resolv_conf": [one.encode() for one in _RESOLV_CONFS],
     }  # fmt: skip
 
 
@@ -187,7 +246,7 @@ def main() -> None:
         before = time.perf_counter()
         try:
             DECODERS[name](raw)
-        except _SAID:
+        except SAID:
             outcomes[f"{name} refused"] += 1
         except Exception as error:  # noqa: BLE001 this is what is looked for
             finds += 1

@@ -4,7 +4,6 @@ import contextlib
 import json
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from click.testing import CliRunner
 from otel_dns.cli import main
 from otel_dns.lab import Lab, scenarios, troubled
 from otel_dns.lab.places import Pod
+from tests.support.processes import free_addresses
 
 TIMES: Final = 10
 """How often each application asks for each of its names, in each of two runs."""
@@ -110,7 +110,7 @@ class Ground:
         pod.run(
             scenarios.instrumented([sys.executable, "-c", program, name]),
             env=scenarios.client_env(self.otlp, service="one-more"),
-            timeout=60,
+            timeout=240,
             check=True,
         )
 
@@ -174,7 +174,7 @@ def _kept(made: Ground) -> int:
     return int(json.loads(made.command_line(f"otel-dns query --json {sql}"))[0]["n"])
 
 
-def _wait(condition: Callable[[], bool], within_s: float = 40.0) -> None:
+def _wait(condition: Callable[[], bool], within_s: float = 120.0) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > deadline:
@@ -185,8 +185,7 @@ def _wait(condition: Callable[[], bool], within_s: float = 40.0) -> None:
 @contextlib.contextmanager
 def page(history: Path, places: Mapping[str, tuple[str, int]]) -> Iterator[str]:
     """Run the page on a history; gives its address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        listen = f"127.0.0.1:{free.getsockname()[1]}"
+    (listen,) = free_addresses(1)
     command = [sys.executable, "-P", "-m", "otel_dns", "page", "--tied"]
     command += ["--history", str(history), "--listen", listen]
     for option, (host, port) in places.items():
@@ -202,6 +201,6 @@ def page(history: Path, places: Mapping[str, tuple[str, int]]) -> Iterator[str]:
 
 def _answers(listen: str) -> bool:
     with contextlib.suppress(OSError):
-        urllib.request.urlopen(f"http://{listen}/healthz", timeout=1).close()
+        urllib.request.urlopen(f"http://{listen}/healthz", timeout=20).close()
         return True
     return False

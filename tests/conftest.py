@@ -2,12 +2,19 @@
 
 import gc
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import skips
+
+# Properties are not judged by the clock, a busy machine is no failure; and each run tries the same
+# examples: what a change breaks is found by that change. Others: --hypothesis-profile=at-random.
+settings.register_profile("at-random", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("alike", settings.get_profile("at-random"), derandomize=True)
+settings.load_profile("alike")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,16 +29,35 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(SkipReport(config.getoption("--allowed-skips")), "skip-report")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    """Collect what a test may leave to the garbage collector while its filters still hold.
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave all that is here already out of every later search for garbage: it takes long."""
+    gc.collect()
+    gc.freeze()
 
-    Else it is collected, and told as an error, in whichever test comes later.
+
+def pytest_sessionfinish() -> None:
+    """Hypothesis may be imported for its summary only, and looks at what refers to what."""
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def _no_garbage_for_others() -> Iterator[None]:
+    """Collect what a test and its fixtures left to the garbage collector, while its filters hold.
+
+    Else a socket that was not closed is collected, and told as an error, in whichever test comes
+    later, now and then.
     """
+    yield
+    gc.collect()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
+    """Likewise what a module's fixtures left."""
     try:
         yield
     finally:
-        if any("Unraisable" in mark.args[0] for mark in item.iter_markers("filterwarnings")):
+        if nextitem is None or nextitem.path != item.path:
             gc.collect()
 
 

@@ -26,6 +26,7 @@ from typing import Any
 import httpx
 
 from bench.page.make import make
+from otel_dns.history.history import History
 from tests.support.processes import free_addresses, running
 
 MIX = (
@@ -39,8 +40,18 @@ STEPS = 240
 """The end of a range moves on in steps of this part of it, as the page's own do."""
 
 
-async def load(url: str, rate: float, seconds: float, seed: int) -> dict[str, list[float]]:
-    """Ask so many times a second; seconds by question, ``failed`` among them."""
+async def load(
+    url: str, rate: float, seconds: float, seed: int, behind_s: float = 0
+) -> dict[str, list[float]]:
+    """Ask so many times a second; seconds by question, ``failed`` among them.
+
+    Args:
+        url: of the page.
+        rate: requests a second.
+        seconds: for so long.
+        seed: of chance.
+        behind_s: how long ago the last lookup was: where ranges end.
+    """
     chance = random.Random(seed)
     took: dict[str, list[float]] = defaultdict(list)
 
@@ -61,14 +72,16 @@ async def load(url: str, rate: float, seconds: float, seed: int) -> dict[str, li
             path, _, more = chance.choices(MIX, [weight for _, weight, _ in MIX])[0]
             length = chance.choices(RANGES, [weight for _, weight in RANGES])[0][0]
             step = max(5, round(length / STEPS))
-            to = -(-int(time.time()) // step) * step
+            to = -(-int(time.time() - behind_s) // step) * step
             parameters = {} if path in {"about", "live"} else {"from": to - length, "to": to}
             group.create_task(ask(client, path, {**parameters, **more}))
     return took
 
 
 def measure(history: Path, rate: float, seconds: float) -> dict[str, float]:
-    """Run the page on a history, and ask."""
+    """Run the page on a history, and ask of its end."""
+    with History(history) as kept:
+        behind_s = time.time() - (kept.extent().last_at or 0) / 1e9
     (address,) = free_addresses(1)
     url = f"http://{address}/"
     command = [sys.executable, "-m", "otel_dns", "page", "--history", history, "--listen", address]
@@ -76,9 +89,9 @@ def measure(history: Path, rate: float, seconds: float) -> dict[str, float]:
         tempfile.TemporaryDirectory() as directory,
         running(command, env={}, log=Path(directory) / "log", ready=f"{url}healthz") as process,
     ):
-        asyncio.run(load(url, 2, 3, 0))
+        asyncio.run(load(url, 2, 3, 0, behind_s))
         ticks = _cpu_s(process.pid)
-        took = asyncio.run(load(url, rate, seconds, 1))
+        took = asyncio.run(load(url, rate, seconds, 1, behind_s))
         cpu_s = _cpu_s(process.pid) - ticks
         resident = _resident_mb(process.pid)
     everything = [each for name, values in took.items() if name != "failed" for each in values]

@@ -1,7 +1,9 @@
 """What the questions answer, as values.
 
 Times are nanoseconds; those that end in ``at`` are since the epoch. Field names are the columns
-that the questions give, in :mod:`otel_dns.history.questions`.
+that the questions give, in :mod:`otel_dns.history.questions`. Percentiles are within
+:data:`otel_dns.history.cells.ERROR` of a duration that occurred; those of groups and of Pods are
+exact.
 """
 
 from collections.abc import Mapping
@@ -53,13 +55,6 @@ class Totals:
     waste_queries: int
     waste_ns: int
     retries: int
-    pods: int
-    clients: int
-    """Addresses that were seen to ask."""
-    clients_told: int
-    """Addresses from which lookup spans came."""
-    clients_waited: int
-    """Addresses with a lookup that waited for a timeout."""
     joined_ns: int
     """Time of joined lookups, and of it ..."""
     unexplained_ns: int
@@ -69,6 +64,19 @@ class Totals:
     latency: Latency
     segments: Mapping[str, int]
     """Time by segment; together all time that lookups took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How many asked in a period."""
+
+    pods: int
+    clients: int
+    """Addresses that were seen to ask."""
+    clients_told: int
+    """Addresses from which lookup spans came."""
+    clients_waited: int
+    """Addresses with a lookup that waited for a timeout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +143,24 @@ class PluginTime:
     p50_ns: int
     p95_ns: int
     p99_ns: int
-    """Quantiles of a lookup's own time in that plugin, by query."""
+    """Quantiles over queries; a query's time is what its lookup spent there, by query."""
     max_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class PluginSum:
+    """Own time of one plugin at one server, summed up."""
+
+    server: str
+    plugin: str
+    queries: int
+    own_ns: int
+    """Of all queries together."""
+
+    @property
+    def mean_ns(self) -> float:
+        """Of one query."""
+        return self.own_ns / max(self.queries, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +279,15 @@ class Habit:
     queries: int
     waste_queries: int
     waste_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waster:
+    """A Pod, and what it spends on the search list."""
+
+    namespace: str
+    pod: str
+    waste_queries: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,12 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from otel_dns.history.cells import cells_path, width_of
 from otel_dns.history.files import files_of, is_whole
 from otel_dns.history.prepared import prepare
 from otel_dns.history.questions import EVERYTHING, Questions
 from otel_dns.history.questions.asking import Question
+from otel_dns.history.questions.entries import entries
 from otel_dns.history.schema import SCHEMA
 from otel_dns.history.where import Where
 
@@ -29,6 +31,7 @@ _SPILL: Final = "4GB"
 _ATTEMPTS: Final = 3
 _NOTHING: Final = "nothing"
 _FILES: Final = "files"
+_CELLS: Final = "cells"
 _READ: Final = (
     f"(FROM {_NOTHING} UNION ALL BY NAME FROM "
     "read_parquet({}, union_by_name = true, hive_partitioning = false))"
@@ -112,6 +115,7 @@ class History(Questions):
         except duckdb.Error as error:
             self._spill.cleanup()
             raise HistoryError(str(error)) from None
+        self._connection.execute("SET parquet_metadata_cache = true")
         # A table: what is registered is known to one cursor only.
         self._connection.from_arrow(SCHEMA.empty_table()).create(_NOTHING)
         self._closed = False
@@ -159,8 +163,52 @@ class History(Questions):
             given = {_FILES: files} if files else {}
             # Not by way of Arrow: DuckDB would plan the question twice.
             cursor.execute(prepared.of(source), {**values, **given})
-            names = [column[0] for column in cursor.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            return _dicts(cursor)
+
+        with self._slot():
+            return self._try(answer, where)
+
+    def ask_entries(
+        self,
+        question: Question,
+        kind: str,
+        where: Where = EVERYTHING,
+        step_ns: int | None = None,
+        *fixed: Hashable,
+        **bound: str | int,
+    ) -> list[dict[str, Any]]:
+        """Let DuckDB answer from the cells beside the files, and from the rows of files without.
+
+        Raises:
+            BusyError: too many questions are waiting, or this one took too long or too much.
+            HistoryError: it cannot; the message is DuckDB's.
+        """
+        steps = {} if step_ns is None else {"step_ns": step_ns}
+        moments = [value for value in bound.values() if isinstance(value, int)]
+        width_s = width_of(where, *steps.values(), *moments)
+        if width_s is None:
+            return super().ask_entries(question, kind, where, step_ns, *fixed, **bound)
+        width = {"width_s": width_s}
+        prepared, values = prepare(
+            _of_cells, where, (question, kind, *fixed), {**width, **steps, **bound}, of_cells=True
+        )
+        rows, _ = prepare(_as_cells, where, (kind,), width)
+
+        def answer(cursor: duckdb.DuckDBPyConnection, files: list[str]) -> list[dict[str, Any]]:
+            beside = {path: cells_path(Path(path)) for path in files}
+            added = [path for path, cells in beside.items() if self._is_there(cells)]
+            bare = [path for path in files if path not in set(added)]
+            sources: list[str] = []
+            given: dict[str, list[str]] = {}
+            if added:
+                sources.append(f"FROM read_parquet(${_CELLS})")
+                given[_CELLS] = [str(beside[path]) for path in added]
+            if bare or not added:
+                sources.append(rows.of(_READ.format(f"${_FILES}") if bare else _NOTHING))
+                given |= {_FILES: bare} if bare else {}
+            source = f"({' UNION ALL BY NAME '.join(f'({each})' for each in sources)})"
+            cursor.execute(prepared.of(source), {**values, **given})
+            return _dicts(cursor)
 
         with self._slot():
             return self._try(answer, where)
@@ -180,6 +228,9 @@ class History(Questions):
 
         with self._slot():
             return self._try(answer, where, close=False)
+
+    def _is_there(self, cells: Path) -> bool:
+        return cells not in self.damaged and cells.is_file()
 
     @contextlib.contextmanager
     def _slot(self) -> Iterator[None]:
@@ -215,7 +266,8 @@ class History(Questions):
                 ) from None
             except duckdb.Error as error:
                 gone = [path for path in files if not path.exists()]
-                bad = {path: why for path in files if (why := _what_is_wrong(path))}
+                beside = [cells for path in files if self._is_there(cells := cells_path(path))]
+                bad = {path: why for path in (*files, *beside) if (why := _what_is_wrong(path))}
                 bad = {path: why for path, why in bad.items() if path not in gone}
                 for path, why in bad.items():
                     _log.warning("history: %s is damaged, and left out: %s", path, why)
@@ -250,6 +302,22 @@ class History(Questions):
 
         with self._slot():
             return self._try(ask, where)
+
+
+def _dicts(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _of_cells(
+    cells: ir.Table, question: Question, kind: str, *fixed: Hashable, width_s: int, **bound: Any
+) -> ir.Table:
+    cells = cells.filter(cells.kind == kind, cells.width_s == width_s)
+    return question(cells, *fixed, **bound)
+
+
+def _as_cells(kept: ir.Table, kind: str, *, width_s: int) -> ir.Table:
+    return entries(kept, kind).mutate(width_s=ibis.literal(width_s, "int64"))
 
 
 def _first(answer: duckdb.DuckDBPyRelation | None, limit: int) -> pa.Table:

@@ -13,13 +13,15 @@ from typing import Final, NamedTuple
 
 import ibis
 
+from otel_dns.history import cells
 from otel_dns.history.questions.asking import Question
 from otel_dns.history.schema import SCHEMA
 from otel_dns.history.where import Where
 
 _KEPT: Final = 512
 _TOKEN: Final = f"q{secrets.token_hex(8)}"
-_TABLE: Final = ibis.table(ibis.Schema.from_pyarrow(SCHEMA), name=_TOKEN)
+_LOOKUPS: Final = ibis.table(ibis.Schema.from_pyarrow(SCHEMA), name=_TOKEN)
+_CELLS: Final = ibis.table(ibis.Schema.from_pyarrow(cells.SCHEMA), name=_TOKEN)
 _PARAMETER: Final = re.compile(r"\$([a-z_]+)")
 
 Values = Mapping[str, str | int]
@@ -29,16 +31,21 @@ class Prepared(NamedTuple):
     """A question in SQL."""
 
     sql: str
-    """Ends behind ``FROM`` wherever the resolutions go, see :meth:`of`."""
+    """Ends behind ``FROM`` wherever the table goes, see :meth:`of`."""
     parameters: frozenset[str]
 
     def of(self, source: str) -> str:
-        """Give the SQL over these resolutions, a table or a table function."""
+        """Give the SQL over this table, by name or as a table function."""
         return self.sql.replace(f'"{_TOKEN}"', source)
 
 
 def prepare(
-    question: Question, where: Where, fixed: tuple[Hashable, ...], bound: Values
+    question: Question,
+    where: Where,
+    fixed: tuple[Hashable, ...],
+    bound: Values,
+    *,
+    of_cells: bool = False,
 ) -> tuple[Prepared, dict[str, str | int]]:
     """Give a question in SQL, and the values of its parameters.
 
@@ -47,10 +54,11 @@ def prepare(
         where: which resolutions it gets.
         fixed: further arguments, part of the SQL.
         bound: further arguments by name, parameters.
+        of_cells: it is asked of a table of cells rather than of resolutions.
     """
     values = {**where.parameters(), **bound}
     kinds = tuple((name, isinstance(value, str)) for name, value in bound.items())
-    made = _prepare(question, _shape(where), fixed, kinds)
+    made = _prepare(question, _shape(where), fixed, kinds, of_cells)
     return made, {name: values[name] for name in made.parameters}
 
 
@@ -60,9 +68,10 @@ def _prepare(
     where: Where,
     fixed: tuple[Hashable, ...],
     bound: tuple[tuple[str, bool], ...],
+    of_cells: bool,
 ) -> Prepared:
     bound_values = {name: _stand_in(name, text=is_text) for name, is_text in bound}
-    expression = question(where.apply(_TABLE), *fixed, **bound_values)
+    expression = question(where.apply(_CELLS if of_cells else _LOOKUPS), *fixed, **bound_values)
     sql = str(ibis.to_sql(expression, dialect="duckdb"))
     for name, value in {**where.parameters(), **bound_values}.items():
         sql = sql.replace(f"'{value}'" if isinstance(value, str) else str(value), f"${name}")

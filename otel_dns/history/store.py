@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from otel_dns.history.cells import Adding, cells_path
 from otel_dns.history.files import (
     DAMAGED,
     HOUR_NS,
@@ -120,8 +121,7 @@ class Store:
             rows = table.filter(pc.equal(hours, hour))
             directory = self.directory / hour_name(hour * HOUR_NS)
             directory.mkdir(exist_ok=True)
-            with self._appearing(directory / file_name(self._number, self._number)) as path:
-                _write(path, [rows])
+            self._keep(directory / file_name(self._number, self._number), [rows])
             self._number += 1
             self.counts["files_written"] += 1
             self.counts["rows_written"] += rows.num_rows
@@ -133,6 +133,7 @@ class Store:
         Raises:
             OSError: the disk is full, or the like; nothing is lost by it.
         """
+        has_added = False  # one file each time: nobody waits for it
         for hour in hours_of(self.directory):
             counting, replaced = split(all_files(hour))
             self._delete_replaced(counting, replaced, now_ns)
@@ -142,6 +143,8 @@ class Store:
             fresh = counting if over else [file for file in counting if file.first == file.last]
             if len(fresh) >= (2 if over else SMALL_FILES):
                 self._compact(fresh)
+            else:
+                has_added = has_added or self._add_cells(counting)
         self._retain(now_ns)
 
     def set_aside(self, path: Path, why: str) -> None:
@@ -150,17 +153,40 @@ class Store:
         aside.mkdir(exist_ok=True)
         to = aside / f"{path.parent.name}-{path.name}"
         path.rename(to)
+        cells_path(path).unlink(missing_ok=True)
         self.counts["files_set_aside"] += 1
         _log.warning("history: %s cannot be read (%s); set aside as %s", path.name, why, to)
 
     @property
     def size(self) -> int:
         """Bytes of all files that are kept."""
-        return sum(
-            file.path.stat().st_size
-            for hour in hours_of(self.directory)
-            for file in all_files(hour)
-        )
+        return sum(_bytes_of(hour) for hour in hours_of(self.directory))
+
+    def _keep(self, path: Path, tables: Iterable[pa.Table]) -> None:
+        """Write rows, and their cells, which are there before the rows are."""
+        adding = Adding()
+        with self._appearing(path) as temporary:
+            write_file(temporary, adding.through(tables))
+            with self._appearing(cells_path(path)) as beside:
+                adding.write(beside)
+
+    def _add_cells(self, files: Iterable[KeptFile]) -> bool:
+        """Write cells for the first file that has none, as older ones have not."""
+        for file in files:
+            beside = cells_path(file.path)
+            if beside.exists():
+                continue
+            adding = Adding()
+            try:
+                for table in _sorted_groups([file]):
+                    adding.add(table)
+            except _DamagedError as error:
+                self.set_aside(error.path, str(error))
+                continue
+            with self._appearing(beside) as temporary:
+                adding.write(temporary)
+            return True
+        return False
 
     # -- compaction ---------------------------------------------------------------------------
 
@@ -168,8 +194,8 @@ class Store:
         """Make one file of several neighbours; it stands for them from its appearance on."""
         first, last = files[0], files[-1]
         try:
-            with self._appearing(first.path.with_name(file_name(first.first, last.last))) as path:
-                _write(path, _sorted_groups(files))
+            name = file_name(first.first, last.last)
+            self._keep(first.path.with_name(name), _sorted_groups(files))
         except _DamagedError as error:
             # Compaction goes on without it, the next time.
             self.set_aside(error.path, str(error))
@@ -183,15 +209,13 @@ class Store:
             by = next(each for each in counting if each.first <= file.first <= each.last)
             if now_ns - by.path.stat().st_mtime_ns >= self._grace_ns:
                 file.path.unlink()
+                cells_path(file.path).unlink(missing_ok=True)
 
     # -- retention ----------------------------------------------------------------------------
 
     def _retain(self, now_ns: int) -> None:
         hours = hours_of(self.directory)
-        sizes = {
-            path: sum(file.path.stat().st_size for file in all_files((begins, path)))
-            for begins, path in hours
-        }
+        sizes = {hour[1]: _bytes_of(hour) for hour in hours}
         total = sum(sizes.values())
         for begins, path in hours:
             too_old = begins + HOUR_NS < now_ns - self._retention_ns
@@ -243,6 +267,15 @@ class Store:
         self.counts["unclean_ends"] += 1
 
 
+def _bytes_of(hour: tuple[int, Path]) -> int:
+    size = 0
+    for file in all_files(hour):
+        size += file.path.stat().st_size
+        with contextlib.suppress(FileNotFoundError):
+            size += cells_path(file.path).stat().st_size
+    return size
+
+
 class _DamagedError(Exception):
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(why)
@@ -258,15 +291,35 @@ def _sorted_groups(files: Sequence[KeptFile]) -> Iterator[pa.Table]:
                 for group in range(source.num_row_groups):
                     held.append(source.read_row_group(group, use_threads=False))
                     if sum(table.num_rows for table in held) >= _ROWS_OF_GROUP:
-                        yield pa.concat_tables(held, promote_options="default").sort_by("start_ns")
+                        yield _whole(held)
                         held = []
         except (OSError, pa.ArrowException) as error:
             raise _DamagedError(file.path, " ".join(str(error).split())) from None
     if held:
-        yield pa.concat_tables(held, promote_options="default").sort_by("start_ns")
+        yield _whole(held)
 
 
-def _write(path: Path, tables: Sequence[pa.Table] | Iterator[pa.Table]) -> None:
+def _whole(tables: Sequence[pa.Table]) -> pa.Table:
+    """Put tables together in order of start, with the columns that older ones lack."""
+    table = pa.concat_tables(tables, promote_options="default")
+    for field in SCHEMA:
+        if field.name not in table.column_names:
+            nothing = [_nothing(field.type)] * table.num_rows
+            table = table.append_column(field.name, pa.array(nothing, field.type))
+    return table.select(SCHEMA.names).cast(SCHEMA).sort_by("start_ns")
+
+
+def _nothing(type_: pa.DataType) -> list[None] | str | bool | int:
+    """What stands for a value that is not known."""
+    if pa.types.is_list(type_):
+        return []
+    if pa.types.is_string(type_):
+        return ""
+    return False if pa.types.is_boolean(type_) else 0
+
+
+def write_file(path: Path, tables: Iterable[pa.Table]) -> None:
+    """Write rows in the history's encodings, a row group a table."""
     with pq.ParquetWriter(
         path, SCHEMA, compression="zstd", compression_level=3, write_page_checksum=True,
         use_dictionary=_DICTIONARY, column_encoding=_ENCODINGS,

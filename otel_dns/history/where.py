@@ -145,6 +145,11 @@ def failed_of(lookups: ir.Table) -> ir.BooleanValue:
     return lookups.outcome.notin((semconv.OUTCOME_OK, semconv.OUTCOME_NOT_FOUND))
 
 
+def is_joined(lookups: ir.Table) -> ir.BooleanValue:
+    """Tell the lookups that are joined with what a DNS server did."""
+    return lookups.method != semconv.METHOD_NONE
+
+
 def _any(structs: ir.ArrayValue, field: str, value: str) -> ir.BooleanValue:
     return structs.map(lambda struct: struct[field]).contains(value)
 
@@ -163,4 +168,4 @@ def _pattern(value: str) -> str:
     return f"^{''.join(map(literal, value))}$"
 
 
-__all__ = ["DIMENSIONS", "Where", "failed_of"]
+__all__ = ["DIMENSIONS", "Where", "failed_of", "is_joined"]

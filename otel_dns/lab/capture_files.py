@@ -94,26 +94,26 @@ class Capture:
         frames = frame_streams.Decoder().feed(self.dnstap_file.read_bytes())
         return [frame.payload for frame in frames if isinstance(frame, frame_streams.Data)]
 
-    def wait_for_spans(self, count: int, timeout: float = 10.0) -> list[Span]:
+    def wait_for_spans(self, count: int, timeout: float = 60.0) -> list[Span]:
         """Wait until so many spans have come by OTLP; ProgramFailed if they do not."""
         self.wait_until(lambda: len(self.spans()) >= count, f"{count} spans by OTLP", timeout)
         return self.spans()
 
-    def wait_for_zipkin_spans(self, count: int, timeout: float = 10.0) -> list[dict[str, Any]]:
+    def wait_for_zipkin_spans(self, count: int, timeout: float = 60.0) -> list[dict[str, Any]]:
         """Wait until so many spans have come by Zipkin; ProgramFailed if they do not."""
         self.wait_until(
             lambda: len(self.zipkin_spans()) >= count, f"{count} spans by Zipkin", timeout
         )
         return self.zipkin_spans()
 
-    def wait_for_dnstap(self, count: int, timeout: float = 10.0) -> list[bytes]:
+    def wait_for_dnstap(self, count: int, timeout: float = 60.0) -> list[bytes]:
         """Wait until so many dnstap messages have come; ProgramFailed if they do not."""
         self.wait_until(
             lambda: len(self.dnstap_messages()) >= count, f"{count} dnstap messages", timeout
         )
         return self.dnstap_messages()
 
-    def wait_until(self, condition: Callable[[], bool], what: str, timeout: float = 10.0) -> None:
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout: float = 60.0) -> None:
         """Wait for something about what has arrived.
 
         Args:

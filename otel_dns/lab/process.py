@@ -17,7 +17,7 @@ from otel_dns.lab.errors import LabError, ProgramFailed
 from otel_dns.lab.session import Session
 
 POLL_SECONDS: Final = 0.02
-READY_SECONDS: Final = 30.0
+READY_SECONDS: Final = 90.0
 """How long programs may take until they are ready, unless told otherwise."""
 _LAST_LINES: Final = 15
 _STOP_SECONDS: Final = 5.0

@@ -172,8 +172,7 @@ class Stream:
         for outcome in outcomes:
             for observer in self._observers:
                 observer.observe(outcome)
-            for origin, raw in self._export.encode(outcome):
-                self._add(origin, raw)
+            self._add(self._export.encode(outcome))
         self._flush_all()
         self._requests.let_go(finished)
 
@@ -181,32 +180,36 @@ class Stream:
         """Send a client's span on as it came."""
         self._passed += 1
         self.carried.update(self._joiner.came_with.current)
-        self._add(span.origin, span.raw)
+        self._add(((span.origin, span.raw),))
 
     def _add_group(self, group: otlp.SpanGroup) -> None:
         origin, spans = group
         size = sum(map(len, spans)) + _FRAME_BYTES * len(spans) + _size(origin)
         if self._batch_bytes + size > _BATCH_BYTES:
-            for raw in spans:
-                self._add(origin, raw)
+            self._add([(origin, raw) for raw in spans])
             return
         self._batch.setdefault(origin, []).extend(spans)
         self._batch_spans += len(spans)
         self._batch_bytes += size
 
-    def _add(self, origin: Origin, raw: bytes) -> None:
-        size = len(raw) + _FRAME_BYTES
-        together = self._batch.get(origin)
-        if together is None:
-            size += _size(origin)
-        if self._batch_bytes + size > _BATCH_BYTES:
-            self._flush()  # before: a span that is too large for anyone travels alone
-            together = None
-        if together is None:
-            together = self._batch[origin] = []
-        together.append(raw)
-        self._batch_spans += 1
-        self._batch_bytes += size
+    def _add(self, spans: Iterable[tuple[Origin, bytes]]) -> None:
+        last: Origin | None = None
+        together: list[bytes] | None = None
+        for origin, raw in spans:
+            size = len(raw) + _FRAME_BYTES
+            if origin is not last:
+                together = self._batch.get(origin)
+                last = origin
+            if together is None:
+                size += _size(origin)
+            if self._batch_bytes + size > _BATCH_BYTES:
+                self._flush()  # before: a span that is too large for anyone travels alone
+                together = None
+            if together is None:
+                together = self._batch[origin] = []
+            together.append(raw)
+            self._batch_spans += 1
+            self._batch_bytes += size
 
     def _flush_all(self) -> None:
         self._flush()

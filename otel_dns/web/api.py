@@ -93,7 +93,8 @@ def _asked(  # noqa: PLR0917 FastAPI gives them by name
             "min_ms": min_ms, "max_ms": max_ms,
         }
     )  # fmt: skip
-    return Asked(Window(round(from_ * SECOND), round(to * SECOND)), scope, filters)
+    window = Window(round(from_ * SECOND), round(to * SECOND)).rounded()
+    return Asked(window, scope, filters)
 
 
 AskedOf = Annotated[Asked, Depends(_asked)]

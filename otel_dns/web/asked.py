@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from otel_dns import semconv
+from otel_dns.history.cells import WIDTHS_S
 from otel_dns.history.questions import EVERYTHING
 from otel_dns.history.where import Where
 from otel_dns.web.access import Scope
@@ -13,9 +14,12 @@ from otel_dns.web.access import Scope
 MS: Final = 1_000_000
 SECOND: Final = 1_000_000_000
 _STEPS: Final = (
-    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400,
+    1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400,
 )  # fmt: skip
 _COLUMNS: Final = 120
+_EXACT_S: Final = 300
+_COARSE_S: Final = 21_600
+"""From so long on a time is rounded to the finer and to the coarser cells of the history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,16 @@ class Window:
     from_ns: int
     to_ns: int
 
+    def rounded(self) -> "Window":
+        """Give a time that whole cells of the history answer for: a long one takes in a bit more.
+
+        To 10 seconds from five minutes on, to five minutes from six hours on.
+        """
+        if self.seconds < _EXACT_S:
+            return self
+        width_ns = WIDTHS_S[self.seconds >= _COARSE_S] * SECOND
+        return Window(self.from_ns // width_ns * width_ns, -(-self.to_ns // width_ns) * width_ns)
+
     @property
     def seconds(self) -> float:
         """How long it is."""
@@ -33,8 +47,9 @@ class Window:
     @property
     def step_s(self) -> int:
         """The width of a column of a chart: a round one, of which there are not too many."""
+        least = WIDTHS_S[0] if self.seconds >= _EXACT_S else 1
         for step in _STEPS:
-            if self.seconds / step <= _COLUMNS:
+            if step >= least and self.seconds / step <= _COLUMNS:
                 return step
         return _STEPS[-1] * math.ceil(self.seconds / _STEPS[-1] / _COLUMNS)
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from otel_dns.history.answers import PluginSum
+
 
 @dataclass(frozen=True, slots=True)
 class Course:
@@ -39,22 +41,6 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class PluginTime:
-    """Own time of one plugin at one server, in this time."""
-
-    server: str
-    plugin: str
-    queries: int
-    own_ns: int
-    """Of all queries together."""
-
-    @property
-    def mean_ns(self) -> float:
-        """Of one query."""
-        return self.own_ns / max(self.queries, 1)
-
-
-@dataclass(frozen=True, slots=True)
 class Trouble:
     """One finding."""
 
@@ -84,7 +70,7 @@ class Situation:
     outside: Sequence[Seen]
     """Time of a lookup that is at no server and waits for no upstream, for each of its queries; by
     the server that it asked first."""
-    plugins: Sequence[PluginTime]
+    plugins: Sequence[PluginSum]
     queries: int
     waste_queries: int
     waste_ns: int

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Final
 
+from otel_dns.history.answers import PluginSum
 from otel_dns.web.figures import duration
-from otel_dns.web.situation import PluginTime, Seen, Stats, Trouble, since
+from otel_dns.web.situation import Seen, Stats, Trouble, since
 
 _LATE_NS: Final = 5_000_000
 """Less than that for a query is what another zone's network may take."""
@@ -24,7 +25,7 @@ _WORTH_NS: Final = 1_000_000
 """All plugins' mean own time together: less is nobody's trouble, however it grew."""
 
 
-def starved_servers(outside: Sequence[Seen], plugins: Sequence[PluginTime]) -> Iterator[Trouble]:
+def starved_servers(outside: Sequence[Seen], plugins: Sequence[PluginSum]) -> Iterator[Trouble]:
     """Find servers that get to their queries late, beside their neighbours.
 
     Args:
@@ -61,7 +62,7 @@ def _late_from(one: Seen, all_of: Sequence[Seen]) -> float | None:
     return late_from if one.now.p95_ns >= late_from else None
 
 
-def _grown(server: str, plugins: Sequence[PluginTime]) -> tuple[int, int, float]:
+def _grown(server: str, plugins: Sequence[PluginSum]) -> tuple[int, int, float]:
     """Count plugins that take longer than at its neighbours, those compared, and add up means."""
     grown = compared = 0
     mean_ns = 0.0

@@ -2,10 +2,8 @@
 
 from typing import Any, Final
 
-from otel_dns import semconv
 from otel_dns.history import answers
 from otel_dns.history.history import History
-from otel_dns.history.questions import MAX_ROWS
 from otel_dns.web.asked import SECOND, Asked
 from otel_dns.web.figures import duration, plural, share
 from otel_dns.web.findings import find
@@ -13,7 +11,7 @@ from otel_dns.web.live import Live
 from otel_dns.web.overview import totals
 from otel_dns.web.pods import sufferers
 from otel_dns.web.shapes import Change, Coverage, Finding, Labelled, State, Totals
-from otel_dns.web.situation import Course, PluginTime, Seen, Situation, Stats, Trouble
+from otel_dns.web.situation import Course, Seen, Situation, Stats, Trouble
 from otel_dns.web.subjects import seen
 
 _ENOUGH_LOOKUPS: Final = 10
@@ -32,7 +30,8 @@ def state(history: History, asked: Asked, live: Live) -> State:
     """Judge a time by what was seen in it."""
     now, before = history.totals(asked.where), history.totals(asked.before().where)
     all_of = totals(now, asked)
-    situation = _situation(history, asked, now)
+    reach = history.reach(asked.where)
+    situation = _situation(history, asked, now, reach)
     found = find(situation) if now.lookups else []
     verdict, sentence, reason = _judge(now, found)
     changes, changes_reason = _changes(totals(before, asked.before()), all_of, situation)
@@ -40,7 +39,7 @@ def state(history: History, asked: Asked, live: Live) -> State:
         verdict=verdict,
         sentence=sentence,
         reason=reason,
-        coverage=_coverage(now, _traced(situation), asked, live),
+        coverage=_coverage(now, reach, _traced(situation), asked, live),
         findings=[_shown(one) for one in found],
         sufferers=sufferers(history, asked),
         changes=changes,
@@ -97,7 +96,9 @@ def _shown(trouble: Trouble) -> Finding:
 # -- coverage -------------------------------------------------------------------------------------
 
 
-def _coverage(all_of: answers.Totals, traced: float, asked: Asked, live: Live) -> list[Coverage]:
+def _coverage(
+    all_of: answers.Totals, reach: answers.Reach, traced: float, asked: Asked, live: Live
+) -> list[Coverage]:
     told = all_of.lookups - all_of.inferred
     joined = all_of.joined / told if told else 0.0
     sure = all_of.sure / told if told else 0.0
@@ -105,8 +106,8 @@ def _coverage(all_of: answers.Totals, traced: float, asked: Asked, live: Live) -
     shown = [
         Coverage(
             label="clients with spans",
-            value=f"{all_of.clients_told} of {all_of.clients}",
-            enough=all_of.clients_told == all_of.clients > 0,
+            value=f"{reach.clients_told} of {reach.clients}",
+            enough=reach.clients_told == reach.clients > 0,
             explanation="Addresses from which lookup spans come, of all that were seen to ask.",
         ),
         Coverage(
@@ -167,7 +168,9 @@ def _traced(situation: Situation) -> float:
 # -- what findings are made of --------------------------------------------------------------------
 
 
-def _situation(history: History, asked: Asked, all_of: answers.Totals) -> Situation:
+def _situation(
+    history: History, asked: Asked, all_of: answers.Totals, reach: answers.Reach
+) -> Situation:
     step_ns, where = asked.window.step_s * SECOND, asked.both().where
     strains = history.strains(step_ns, asked.window.from_ns, where)
     now = [one for one in strains if not one.is_before]
@@ -184,7 +187,7 @@ def _situation(history: History, asked: Asked, all_of: answers.Totals) -> Situat
             failed=[getattr(one, failed) for one in now],
         )
 
-    wasteful = history.pods(asked.where, order="waste_queries", limit=_WASTEFUL)
+    wasteful = history.wasters(asked.where, limit=_WASTEFUL)
     servers = seen(history, asked, "own")
     return Situation(
         lookups=Seen("lookups", stats(now, "lookups", "failed", "total_ns")),
@@ -204,16 +207,12 @@ def _situation(history: History, asked: Asked, all_of: answers.Totals) -> Situat
         servers=servers,
         # Who has neighbours is measured by them, not by the time before.
         outside=seen(history, asked, "outside", before=len(servers) < 2),
-        plugins=[
-            PluginTime(one.server, one.plugin, one.queries, one.total_ns)
-            for one in history.plugins(asked.where, limit=MAX_ROWS)
-            if one.server and one.plugin != semconv.CONNECT_SPAN
-        ],
+        plugins=[one for one in history.plugin_sums(asked.where) if one.server],
         queries=all_of.queries,
         waste_queries=all_of.waste_queries,
         waste_ns=all_of.waste_ns,
-        worst_waste=[(one.pod, one.waste_queries) for one in wasteful if one.waste_queries],
-        clients_waited=all_of.clients_waited,
+        worst_waste=[(one.pod, one.waste_queries) for one in wasteful],
+        clients_waited=reach.clients_waited,
     )
 
 

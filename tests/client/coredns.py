@@ -68,7 +68,7 @@ silent.example:{plain} {{
 slow.example:{plain} {{
     import common
     erratic {{
-        delay 1 20ms
+        delay 1 100ms
     }}
 }}
 tls://.:{tls} {{
@@ -137,13 +137,17 @@ class CoreDns:
 
     def message(self, **like: object) -> Message:
         """The one query like this, as soon as CoreDNS has told of it."""
-        (found,) = eventually(lambda: self.messages(**like), f"dnstap of {like}", within=30)
+        (found,) = eventually(lambda: self.messages(**like), f"dnstap of {like}")
         return found
 
     def spans(self) -> list[dict[str, object]]:
         """CoreDNS's own spans so far, as Zipkin has them."""
-        lines = (self.directory / "zipkin.jsonl").read_text().splitlines()
-        return [span for line in lines for span in json.loads(line)]
+        return [span for body in self.bodies() for span in json.loads(body)]
+
+    def bodies(self) -> list[bytes]:
+        """What CoreDNS has posted so far, each a JSON list of spans."""
+        *whole, _being_written = (self.directory / "zipkin.jsonl").read_bytes().split(b"\n")
+        return whole
 
 
 @contextmanager

@@ -101,7 +101,7 @@ class DnsServer:
         resolver = dns.resolver.Resolver(configure=False)
         resolver.nameservers = ["127.0.0.1"]
         resolver.port = self.port
-        resolver.lifetime = 5
+        resolver.timeout, resolver.lifetime = 30, 60  # of a busy machine
         resolver.domain = dns.name.root
         return resolver
 

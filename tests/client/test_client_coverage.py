@@ -263,7 +263,7 @@ def of_gevent(order: str) -> Call:
             [sys.executable, "-W", "error::UserWarning", "-c", GEVENT, str(around.port), order],
             cwd=PAGE.parents[1],
             check=True,
-            timeout=60,
+            timeout=240,
         )
 
     return call

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
@@ -74,7 +75,7 @@ class Joined:
         request = encode_spans(telemetry.spans()).SerializeToString()
         incoming = sort_otlp(request, {"coredns"})
         stream.take(incoming._replace(messages=[*server.messages("CQ"), *server.messages("CR")]), 0)
-        for body in (server.directory / "zipkin.jsonl").read_bytes().splitlines():
+        for body in server.bodies():
             spans, refused = zipkin.decode(body)
             stream.take(sort_spans(spans, refused, {"coredns"}), 0)
         stream.drain()
@@ -169,26 +170,31 @@ MS = 1_000_000
 def test_known_delays_are_found_where_they_were_put(telemetry: Telemetry, server: CoreDns) -> None:
     otel_dns.client.instrument(**telemetry.options, marks="edns")
     asking = resolver(server)
-    with distant(server.plain, 0.03) as port:
+    # Each far beyond what a busy machine adds to the others.
+    with distant(server.plain, 0.2) as port:
         asking.port = port
         asking.resolve("network.slow.example.")
     asking.port = server.plain
     asking.resolve("server.slow.example.")
-    # Once all servers have failed, dnspython pauses for 0.1 s before it asks again.
-    asking.retry_servfail, asking.lifetime = True, 0.15
+    # Once all servers have failed, dnspython pauses before it asks again: 0.1 s, 0.2 s, 0.4 s.
+    asking.retry_servfail, asking.lifetime = True, 0.4
     with pytest.raises(dns.resolver.LifetimeTimeout):
         asking.resolve("stub.servfail.example.")
 
     names = [f"{name}.example." for name in ("network.slow", "server.slow", "stub.servfail")]
+    asked = Counter(
+        (one.attributes or {})[semconv.DNS_QUESTION_NAME] for one in telemetry.queries()
+    )
     eventually(
-        lambda: all(server.messages("CR", name=name) for name in names), "dnstap of the answers"
+        lambda: all(len(server.messages("CR", name=name)) == asked[name] for name in names),
+        "dnstap of the answers",
     )
     found = {one.lookup.name: one for one in Joined(telemetry, server).resolutions}
     across, slow, pausing = (found[name].breakdown for name in names)
-    assert across.segments["network"] >= 60 * MS
-    assert across.segments["server"] >= 20 * MS
+    assert across.segments["network"] >= 400 * MS
+    assert across.segments["server"] >= 100 * MS
     assert across.bottleneck == "network"
-    assert slow.segments["server"] >= 20 * MS
+    assert slow.segments["server"] >= 100 * MS
     assert max(slow.segments, key=slow.segments.__getitem__) == "server"
     assert pausing.segments["stub"] >= 100 * MS
     assert pausing.bottleneck == "stub"

@@ -131,8 +131,8 @@ def test_each_query_of_a_lookup_is_marked(telemetry: Telemetry, server: CoreDns)
     assert answer.canonical_name.labels == bare.canonical_name.labels
     first, second = telemetry.queries()
     for span in (first, second):
-        seen = server.message(dns_id=attributes_of(span)[semconv.DNS_ID])
-        assert seen.context == ids(span)
+        seen = server.message(context=ids(span))
+        assert seen.dns_id == attributes_of(span)[semconv.DNS_ID]
     with pytest.raises(dns.resolver.NXDOMAIN) as error:
         searching.resolve("Nothing.shop.example.")
     ((name, response),) = error.value.responses().items()
@@ -178,7 +178,7 @@ def test_over_https_the_servers_span_is_the_querys_child(
             if one["traceId"] == trace_id and one["name"] == "servedns"
         ]
 
-    (root,) = eventually(served, "CoreDNS's span in the client's trace", within=30)
+    (root,) = eventually(served, "CoreDNS's span in the client's trace")
     assert root["parentId"] == span_id
 
 
@@ -201,10 +201,10 @@ def test_signed_queries_keep_their_names(marking: Telemetry, server: CoreDns) ->
     query = dns.message.make_query("web.shop.example.", "A")
     query.use_tsig(dns.tsigkeyring.from_text({"key.": "c2VjcmV0"}))
     with pytest.raises(dns.exception.DNSException) as error:
-        dns.query.udp(query, HERE, 5, port=server.plain)
+        dns.query.udp(query, HERE, 60, port=server.plain)
     otel_dns.client.uninstrument()
     with pytest.raises(type(error.value)):
-        dns.query.udp(query, HERE, 5, port=server.plain)
+        dns.query.udp(query, HERE, 60, port=server.plain)
     (span,) = marking.queries()
     assert attributes_of(span)[semconv.QUERY_MARKED] == (semconv.MARK_EDNS,)
 

@@ -24,7 +24,7 @@ def run(program: str) -> None:
         [sys.executable, "-c", START + program],
         check=False,
         cwd=ROOT,
-        timeout=60,
+        timeout=240,
         capture_output=True,
         text=True,
     )
@@ -80,7 +80,7 @@ def test_a_library_that_cannot_be_instrumented_is_imported_all_the_same() -> Non
         ],
         check=True,
         cwd=ROOT,
-        timeout=60,
+        timeout=240,
         capture_output=True,
         text=True,
     )

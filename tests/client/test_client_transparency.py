@@ -154,7 +154,7 @@ def test_interpreter_shutdown() -> None:
         [sys.executable, "-c", AT_SHUTDOWN],
         check=True,
         cwd=ROOT,
-        timeout=60,
+        timeout=240,
         capture_output=True,
         text=True,
     )
@@ -212,7 +212,7 @@ assert len(exporter.get_finished_spans()) == 1
 def test_an_sdk_configured_after_the_first_lookup(then: str) -> None:
     then += "assert type(recorder.spans).__name__ == '_SdkSpans'\n"
     then += "assert type(recorder.durations).__name__ == '_SdkDurations'\n"
-    subprocess.run([sys.executable, "-c", SDK_SET_LATER + then], check=True, cwd=ROOT, timeout=60)
+    subprocess.run([sys.executable, "-c", SDK_SET_LATER + then], check=True, cwd=ROOT, timeout=240)
 
 
 def test_nothing_is_read_where_nobody_records(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ class Collector:
 
     def counted(self, name: str) -> int:
         """One of its own counters, all series together: ``exporter_sent_spans``."""
-        with urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=5) as response:
+        with urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=60) as response:
             lines = response.read().decode().splitlines()
         counter = re.compile(rf"otelcol_{name}(__spans_|__spans)?(_total)?\{{.*\}} (\S+)")
         return sum(int(float(found[3])) for line in lines if (found := counter.fullmatch(line)))
@@ -114,6 +114,8 @@ def front(
             processor = stack.enter_context(serving(output, **keys))
             configs = (
                 "yaml:exporters::{exporter}::retry_on_failure::initial_interval: 50ms",
+                # A request that was late is sent again, and would be there twice.
+                "yaml:exporters::{exporter}::timeout: 60s",
                 "yaml:service::pipelines::traces::exporters: [{exporter}]",
                 f"yaml:exporters::otlp_http/otel_dns::endpoint: http://{neighbours.otel_dns}",
                 _ONE_BY_ONE,

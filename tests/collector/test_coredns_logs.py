@@ -86,10 +86,13 @@ def test_lines_become_messages(  # noqa: PLR0917 - fixtures
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as coredns:
         assert coredns.stdout is not None
         try:
-            answers = eventually(lambda: ask(int(port)), "answers of CoreDNS")
+            eventually(lambda: asked(int(port), "ready.", timeout=1), "answers of CoreDNS")
+            questions = [asked(int(port), f"Web-{number}.", timeout=60) for number in range(3)]
             with file.open("w") as written:
                 lines = 0
                 for line in coredns.stdout:
+                    if " ready. " in line:
+                        continue  # as many as it took
                     written.write(f"2026-11-23T09:32:53.5{lines:08}Z stdout F {line}")
                     lines += "web-" in line
                     if lines == 3:
@@ -99,27 +102,23 @@ def test_lines_become_messages(  # noqa: PLR0917 - fixtures
     eventually(lambda: len(taken) >= 3, "three messages")
     # CoreDNS writes a line after its answer has gone, each from a goroutine of its own: lines may
     # stand in another order than the questions were asked in.
-    assert sorted((one.dns_id, one.name, one.type) for one in taken) == sorted(answers)
+    assert sorted((one.dns_id, one.name, one.type) for one in taken) == sorted(questions)
     for number, one in enumerate(taken):
         told = (one.kind, one.client, one.rcode, one.proto, one.server)
         assert told == ("CR", "127.0.0.1", "NXDOMAIN", "udp", "coredns-5d78c")
         written_ns = 1_795_426_373_500_000_000 + number
         # JSON has CoreDNS's own time, which is nearer than the runtime's.
         assert one.time_ns > written_ns if arguments else one.time_ns == written_ns
-        assert 0 < one.time_ns - one.query_time_ns < 1_000_000_000
+        assert 0 < one.time_ns - one.query_time_ns < 60_000_000_000
         assert one.client_port
         assert len(one.trace_id) == (8 if sampled else 0)
 
 
-def ask(port: int) -> list[tuple[int, str, str]]:
-    """Ask three times; what was asked, or nothing while CoreDNS does not answer yet."""
-    asked = []
-    for number in range(3):
-        query = dns.message.make_query(f"Web-{number}.", "AAAA")
-        try:
-            dns.query.udp(query, "127.0.0.1", port=port, timeout=1)
-        except (OSError, dns.exception.Timeout):
-            assert not asked
-            return []
-        asked.append((query.id, f"web-{number}.", "AAAA"))
-    return asked
+def asked(port: int, name: str, timeout: float) -> tuple[int, str, str] | None:
+    """Ask CoreDNS; what was asked, or nothing where no answer came."""
+    query = dns.message.make_query(name, "AAAA")
+    try:
+        dns.query.udp(query, "127.0.0.1", port=port, timeout=timeout)
+    except (OSError, dns.exception.Timeout):
+        return None
+    return query.id, name.lower(), "AAAA"

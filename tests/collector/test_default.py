@@ -39,7 +39,7 @@ def post_zipkin(address: str, *spans: tuple[str, str]) -> int:
         data=json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         return response.status
 
 
@@ -145,7 +145,7 @@ def test_with_otel_dns_dead_all_else_arrives_and_nobody_is_held_up(
         send(running.otlp, group("shop", {semconv.CLIENT_SCOPE: lookups, "http": others}))
         assert post_zipkin(running.zipkin, ("coredns", "servedns")) == 202
     expected = Counter(f"GET-{number}" for number in range(1, 101))
-    eventually(lambda: len(jaeger.names) == len(expected), "others at Jaeger", within=10)
+    eventually(lambda: len(jaeger.names) == len(expected), "others at Jaeger")
     eventually(
         lambda: "enqueue_failed_spans" in metrics(running), "the loss in the Collector's metrics"
     )
@@ -156,7 +156,7 @@ def test_with_otel_dns_dead_all_else_arrives_and_nobody_is_held_up(
 
 
 def metrics(running: Collector) -> str:
-    with urllib.request.urlopen(f"http://{running.metrics}/metrics", timeout=5) as response:
+    with urllib.request.urlopen(f"http://{running.metrics}/metrics", timeout=60) as response:
         return response.read().decode()
 
 
@@ -176,7 +176,12 @@ def test_one_tail_sampler_sees_both_halves_of_a_trace(collector: Start, jaeger: 
         "{name: failed, type: string_attribute,"
         f" string_attribute: {{key: {semconv.LOOKUP_OUTCOME}, values: [timeout]}}}}"
     )
-    running = collector(CONFIG, f"yaml:processors::tail_sampling::policies: [{policy}]")
+    running = collector(
+        CONFIG,
+        f"yaml:processors::tail_sampling::policies: [{policy}]",
+        # All three requests are to be there by then, also on a busy machine.
+        "yaml:processors::tail_sampling::decision_wait: 5s",
+    )
     failed = {**JOINED, semconv.LOOKUP_OUTCOME: "timeout"}
     fine = {**JOINED, semconv.LOOKUP_OUTCOME: "ok"}
     send(running.otlp, group("shop", {"http": [span("GET fine", 1), span("GET failed", 2)]}))

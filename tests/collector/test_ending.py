@@ -56,7 +56,6 @@ class Load:
         eventually(
             lambda: all(len(self.accepted[name]) >= before[name] + requests for name in before),
             f"{requests} more requests accepted of each sender",
-            within=60,
         )
 
     def _send(self, name: str, deliver: Deliver) -> None:
@@ -114,7 +113,8 @@ def test_a_restart_under_load_loses_nothing_and_sends_nothing_twice(
             "--output", backend.address, "--settle", "0.5", "--server-trace-wait", "1",
         ]  # fmt: skip
         ready = f"http://{http}/readyz"
-        before = collector("simple.yaml")
+        # A request that was late is sent again, and would be there twice.
+        before = collector("simple.yaml", "yaml:exporters::otlp_grpc/otel_dns::timeout: 60s")
         load = Load({
             "collector": over_grpc(before.otlp),
             "grpc": over_grpc(neighbours.otel_dns),
@@ -124,7 +124,7 @@ def test_a_restart_under_load_loses_nothing_and_sends_nothing_twice(
         with running(command, env={}, log=log, ready=ready) as first, load.running():
             load.more(50)
             first.send_signal(signal.SIGTERM)
-            assert first.wait(30) == 0, log.read_text()
+            assert first.wait(120) == 0, log.read_text()
             # In between only the Collector accepts: for whom it gathers, it waits.
             with running(command, env={}, log=log, ready=ready) as second:
                 load.more(50)
@@ -134,7 +134,7 @@ def test_a_restart_under_load_loses_nothing_and_sends_nothing_twice(
                     lambda: before.counted("exporter_sent_spans") == through, "the Collector's"
                 )
                 second.send_signal(signal.SIGTERM)
-                assert second.wait(30) == 0, log.read_text()
+                assert second.wait(120) == 0, log.read_text()
         arrived = Counter(one.span_id for one in backend.spans)
         accepted = {one for ids in load.accepted.values() for one in ids}
         assert not accepted - arrived.keys()

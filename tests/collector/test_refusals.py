@@ -44,7 +44,7 @@ def test_while_the_queues_are_full_it_comes_again(front: Front) -> None:
     room = threading.Event()
 
     def behave(request: bytes, context: grpc.ServicerContext) -> bytes:
-        room.wait(20)
+        room.wait(250)
         return b""
 
     names = [f"{number}" for number in range(8)]
@@ -63,7 +63,7 @@ def test_while_the_queues_are_full_it_comes_again(front: Front) -> None:
 def test_near_the_memory_limit_it_comes_again(front: Front) -> None:
     # The process alone is over this limit: it refuses for as long as it holds anything.
     with Backend() as backend:
-        collector, processor = front(backend.address, memory_limit="20MiB", settle_s=1.0)
+        collector, processor = front(backend.address, memory_limit="20MiB", settle_s=3.0)
         held = lookup(0, MS).span
         forward(collector.otlp, otlp.build([(held.origin, held.raw)]))
         eventually(lambda: processor.service.gauges()["waiting_lookups"], "a held lookup")

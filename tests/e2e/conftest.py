@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from otel_dns import semconv
 from otel_dns.lab import Lab, available, programs, scenarios
 from otel_dns.lab.dns import DnsServer
 from otel_dns.lab.places import Pod
@@ -17,7 +18,7 @@ from tests.support.programs import require
 from tests.support.waiting import eventually
 
 COLLECTOR_JOINED = "10.244.0.1:4319"
-SETTLE = ["--settle", "1.2", "--server-trace-wait", "20"]
+SETTLE = ["--settle", "3", "--server-trace-wait", "20"]
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class Chain:
         done = self.pod.run(
             scenarios.instrumented(command),
             env={**scenarios.client_env(COLLECTOR_OTLP, service=service), **env},
-            timeout=120,
+            timeout=400,
             check=True,
         )
         return done.stdout + done.stderr
@@ -64,12 +65,31 @@ class Chain:
         return json.loads(body)["data"]
 
     def found(self, service: str, **tags: str) -> list[dict[str, Any]]:
-        """Traces that Jaeger finds in the end; tags with underscores for dots."""
-        return eventually(
-            lambda: self.search(service, {key.replace("__", "."): tags[key] for key in tags}),
-            f"a trace of {service} with {tags} in Jaeger",
-            within=30,
-        )
+        """Traces that Jaeger finds in the end, whole; tags with underscores for dots."""
+        wanted = {key.replace("__", "."): tags[key] for key in tags}
+
+        def whole() -> list[dict[str, Any]] | None:
+            traces = self.search(service, wanted)
+            return traces if all(map(is_whole, traces)) else None
+
+        return eventually(whole, f"a trace of {service} with {tags} in Jaeger")
+
+
+def tags_of(span: dict[str, Any]) -> dict[str, Any]:
+    """A span's tags, as Jaeger has them."""
+    return {tag["key"]: tag["value"] for tag in span["tags"]}
+
+
+def is_whole(trace: dict[str, Any]) -> bool:
+    """Whether all that was joined with its lookups is there: Jaeger shows what it has so far."""
+    roots = [span for span in trace["spans"] if span["operationName"] == semconv.SERVEDNS_SPAN]
+    joined = [
+        tags_of(span).get(semconv.QUERIES, 0)
+        for span in trace["spans"]
+        if span["operationName"] == semconv.LOOKUP_SPAN
+    ]
+    own_ns = sum(tags_of(span).get(semconv.OWN_TIME, 0) for span in trace["spans"])
+    return sum(joined) <= len(roots) and own_ns >= 1000 * sum(root["duration"] for root in roots)
 
 
 def make_chain(lab: Lab, config: str) -> Chain:

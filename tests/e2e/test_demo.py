@@ -24,12 +24,12 @@ def test_demo_runs_and_leaves_nothing(tmp_path: Path) -> None:
     environment.pop("XDG_RUNTIME_DIR", None)
     done = subprocess.run(
         [sys.executable, "-m", "otel_dns", "demo"],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=400, check=True,
         env=environment,
     )  # fmt: skip
     shown = done.stdout
     assert re.search(r"^www\.example\.org  ok .* 8 queries, 6 of them waste", shown, re.MULTILINE)
-    assert re.search(r"^db  ok .* 2 queries, joined by time, sure", shown, re.MULTILINE)
+    assert re.search(r"^db  ok .* 2 queries, joined by time, (un)?sure", shown, re.MULTILINE)
     assert re.search(r"connect 192\.0\.2\.53:53 \d+\.\d\d ms", shown)
     report = shown[shown.index("In short") :]
     # Which one is the slowest is the machine's: mostly slow.example, for its upstream.
@@ -53,22 +53,25 @@ def test_demo_ends_with_the_page_until_ctrl_c(tmp_path: Path) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
     ) as demo:  # fmt: skip
         assert demo.stdout is not None
-        address = named = None
-        while address is None and (line := demo.stdout.readline()):
-            named = named or re.search(r"slowest +(\S+)  ", line)
-            address = re.search(r"http://127\.0\.0\.1:\d+/", line)
-        assert address is not None
-        assert named is not None
-        with urllib.request.urlopen(f"{address[0]}api/v1/about", timeout=20) as answer:
-            assert json.load(answer)["lookups"] == 5 * 16
-        slowest = re.search(r"#/lookup/([0-9a-f/]+)", demo.stdout.readline())
-        assert slowest is not None
-        url = f"{address[0]}api/v1/lookups/{slowest[1]}"
-        with urllib.request.urlopen(url, timeout=20) as answer:
-            assert json.load(answer)["name"] == named[1]
-        demo.send_signal(signal.SIGINT)
-        demo.communicate(timeout=30)
-        assert demo.returncode == 0
+        try:
+            address = named = None
+            while address is None and (line := demo.stdout.readline()):
+                named = named or re.search(r"slowest +(\S+)  ", line)
+                address = re.search(r"http://127\.0\.0\.1:\d+/", line)
+            assert address is not None
+            assert named is not None
+            with urllib.request.urlopen(f"{address[0]}api/v1/about", timeout=60) as answer:
+                assert json.load(answer)["lookups"] == 5 * 16
+            slowest = re.search(r"#/lookup/([0-9a-f/]+)", demo.stdout.readline())
+            assert slowest is not None
+            url = f"{address[0]}api/v1/lookups/{slowest[1]}"
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                assert json.load(answer)["name"] == named[1]
+            demo.send_signal(signal.SIGINT)
+            demo.communicate(timeout=120)
+            assert demo.returncode == 0
+        finally:
+            demo.kill()
     assert not processes_with(tmp_path)
     assert not list(tmp_path.iterdir())
 

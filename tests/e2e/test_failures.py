@@ -46,7 +46,6 @@ def test_jaeger_killed_and_back(chain: Chain) -> None:
     eventually(
         lambda: "server_spans_joined" in metrics(chain),
         "the processor to have joined",
-        within=20,
     )
     assert chain.processor.process.returncode is None
     chain.jaeger.process.restart()
@@ -59,7 +58,7 @@ def test_collector_killed(default_chain: Chain) -> None:
     assert "database" in output
     process = default_chain.processor.process
     process.signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=120) == 0
     assert "ended:" in process.output()
 
 

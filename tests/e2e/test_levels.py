@@ -47,7 +47,7 @@ def output(lab: Lab) -> Capture:
 @pytest.fixture(scope="module")
 def processor(lab: Lab, output: Capture) -> Processor:
     return lab.processor(
-        ["--settle", "3", "--server-trace-wait", "20", "--dnstap-listen", "10.244.0.1:6000"],
+        ["--settle", "6", "--server-trace-wait", "20", "--dnstap-listen", "10.244.0.1:6000"],
         output=output.otlp,
     )
 
@@ -84,7 +84,7 @@ def run(
     pod.run(
         scenarios.instrumented(command),
         env=scenarios.client_env(processor.otlp, service=service),
-        timeout=60,
+        timeout=240,
         check=True,
     )
 
@@ -97,7 +97,6 @@ def run(
     return eventually(
         lambda: found if len(found := joined()) >= lookups else None,
         f"{lookups} joined lookups of {service}",
-        within=30,
     )
 
 
@@ -232,7 +231,8 @@ def test_level_1_log_alone_shows_server_time(lab, processor, output, tmp_path: P
     assert counted(lookups) == QUERIES
     assert adds_up(lookups)
     slow = lookups["slow.example."]
-    assert slow.segments[semconv.SEGMENT_SERVER] >= 50_000_000  # a log cannot tell the upstream's
+    # A log cannot tell the upstream's, and is written after the answer: some of it is cut off.
+    assert slow.segments[semconv.SEGMENT_SERVER] >= 25_000_000
     assert not slow.segments[semconv.SEGMENT_UPSTREAM]
 
 
@@ -245,8 +245,8 @@ def test_a_stock_log_beside_spans_makes_no_query_twice(lab, processor, output, t
     assert counted(lookups) == QUERIES
     assert set(unseen(lookups).values()) == {None}
     assert {lookup.attribute(semconv.LOOKUP_RETRIES) for lookup in lookups.values()} == {0}
-    tied = counts(lab, processor)["messages_tied"] - before["messages_tied"]
-    assert tied == sum(QUERIES.values())
+    expected = before["messages_tied"] + sum(QUERIES.values())
+    eventually(lambda: counts(lab, processor)["messages_tied"] == expected, "a line to each trace")
 
 
 def counts(lab: Lab, processor: Processor) -> Counter[str]:
@@ -276,7 +276,6 @@ def test_level_2_without_any_instrumentation(lab, output) -> None:
     told = eventually(
         lambda: found if (found := counts(lab, processor))["lookups_inferred"] >= 3 else None,
         "three inferred lookups",
-        within=30,
     )
     inferred = {
         name.partition('outcome="')[2].partition('"')[0]: value

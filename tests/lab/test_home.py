@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import pytest
 
 from otel_dns.lab import LabError, home
 from tests.support.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -63,18 +67,18 @@ def test_lock_that_was_removed_is_not_enough(base: Path) -> None:
     path = base / ".lock"
     with path.open() as old:
         fcntl.flock(old, fcntl.LOCK_EX)
-        waiting = os.fork()
-        if waiting == 0:
-            home.create("two")
-            os._exit(0)
-        eventually(lambda: _waits_for_a_lock(waiting), "the child at the lock")
-        path.unlink()
-        with path.open("w") as new:
-            fcntl.flock(new, fcntl.LOCK_EX)
-            fcntl.flock(old, fcntl.LOCK_UN)
-            eventually(lambda: _waits_for_a_lock(waiting, path), "the child at the new lock")
-            assert not (base / "two").exists()
-    assert os.waitstatus_to_exitcode(os.waitpid(waiting, 0)[1]) == 0
+        creates = "from otel_dns.lab import home; home.create('two')"
+        command = [sys.executable, "-c", creates]
+        environment = {**os.environ, "TMPDIR": str(base.parent)}
+        with subprocess.Popen(command, cwd=ROOT, env=environment) as waiting:
+            eventually(lambda: _waits_for_a_lock(waiting.pid), "the child at the lock")
+            path.unlink()
+            with path.open("w") as new:
+                fcntl.flock(new, fcntl.LOCK_EX)
+                fcntl.flock(old, fcntl.LOCK_UN)
+                eventually(lambda: _waits_for_a_lock(waiting.pid, path), "it at the new lock")
+                assert not (base / "two").exists()
+    assert waiting.returncode == 0
     assert (base / "two").is_dir()
     os.close(lock)
 

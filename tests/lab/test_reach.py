@@ -15,7 +15,7 @@ def test_web_server_answers_by_name_and_through_connections(any_lab: Lab) -> Non
     any_lab.cluster_dns(zipkin=None)
     web = any_lab.web_server()
     pod = any_lab.pod("shop-1", namespace="shop")
-    fetch = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=5).read())"
+    fetch = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=60).read())"
     for url in ("http://web/", "http://www.example.org/"):
         done = pod.run(["python3", "-c", fetch, url], check=True)
         assert done.stdout == "b'hello from web-0\\n'\n"
@@ -70,15 +70,15 @@ def test_published_port_is_reached_on_loopback_only(any_lab: Lab) -> None:
     host, port = any_lab.publish(80, host=web.pod.address)
     assert host == "127.0.0.1"
     for _ in range(3):
-        with urllib.request.urlopen(f"http://{host}:{port}/", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{host}:{port}/", timeout=60) as answer:
             assert answer.read() == b"hello from web-0\n"
     with pytest.raises(OSError, match="in use"):
         any_lab.publish(80, port, host=web.pod.address)
     # Nobody behind it: the connection is closed, not left hanging.
     _, dead = any_lab.publish(81, host=web.pod.address)
-    with socket.create_connection((host, dead), timeout=5) as connection:
+    with socket.create_connection((host, dead), timeout=60) as connection:
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert connection.recv(1) == b""
     any_lab.stop()
     with pytest.raises(OSError, match="refused"):
-        http.client.HTTPConnection(host, port, timeout=5).request("GET", "/")
+        http.client.HTTPConnection(host, port, timeout=60).request("GET", "/")

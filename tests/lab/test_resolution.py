@@ -10,6 +10,7 @@ import pytest
 from otel_dns.lab import Lab, Pod
 from otel_dns.lab.dns import DnsServer
 from tests.support.programs import require
+from tests.support.waiting import eventually
 
 LOOK_UP = """
 import json, socket, sys
@@ -23,10 +24,16 @@ def addresses(pod: Pod, name: str) -> list[str]:
     return json.loads(done.stdout)
 
 
-def queries(server: DnsServer) -> list[str]:
-    """``TYPE NAME`` of every query in a server's log."""
+def queries(server: DnsServer, count: int) -> list[str]:
+    """``TYPE NAME`` of every query in a server's log, once there are so many of them.
+
+    CoreDNS writes a line after its answer has gone.
+    """
     line = re.compile(r'^\[INFO\] \S+ - \d+ "(\S+) IN (\S+) ', re.MULTILINE)
-    lines = line.findall(server.log.read_text())
+    lines = eventually(
+        lambda: found if len(found := line.findall(server.log.read_text())) >= count else None,
+        f"{count} queries in the log",
+    )
     return [f"{kind} {name}" for kind, name in lines]
 
 
@@ -36,7 +43,7 @@ def test_short_name_takes_two_queries_external_name_eight(any_lab: Lab) -> None:
     pod = any_lab.pod("shop-1", namespace="shop")
 
     assert addresses(pod, "db") == ["10.96.0.20"]
-    assert sorted(queries(cluster)) == [
+    assert sorted(queries(cluster, 2)) == [
         "A db.shop.svc.cluster.local.",
         "AAAA db.shop.svc.cluster.local.",
     ]
@@ -48,7 +55,7 @@ def test_short_name_takes_two_queries_external_name_eight(any_lab: Lab) -> None:
         "www.example.org.cluster.local.",
         "www.example.org.",
     ]
-    assert sorted(queries(cluster)[2:]) == sorted(
+    assert sorted(queries(cluster, 10)[2:]) == sorted(
         f"{kind} {name}" for name in names for kind in ("A", "AAAA")
     )
 
@@ -94,12 +101,12 @@ def test_variables_that_lead_past_the_lab_are_dropped(
 def test_pod_reaches_nothing_outside_the_lab(any_lab: Lab) -> None:
     pod = any_lab.pod("a")
     connect = (
-        "import socket, time; began = time.monotonic()\n"
-        "try: socket.create_connection(('203.0.113.1', 80), timeout=5)\n"
-        "except OSError as error: print(error.strerror, time.monotonic() - began < 1)"
+        "import socket\n"
+        "try: socket.create_connection(('203.0.113.1', 80), timeout=60)\n"
+        "except OSError as error: print(error.strerror)"
     )
     done = pod.run([sys.executable, "-c", connect], check=True)
-    assert done.stdout.split() == ["Network", "is", "unreachable", "True"]
+    assert done.stdout.split() == ["Network", "is", "unreachable"]
 
 
 def test_host_resolver_daemons_are_hidden(lab: Lab) -> None:
@@ -141,9 +148,9 @@ def test_node_local_dns_stands_between(any_lab: Lab) -> None:
     assert "nameserver 169.254.20.10\n" in pod.run(["cat", "/etc/resolv.conf"]).stdout
     assert addresses(pod, "db") == ["10.96.0.20"]
     assert addresses(pod, "db") == ["10.96.0.20"]
-    assert len(queries(cache)) == 4
+    assert len(queries(cache, 4)) == 4
     # The second time, the cache answers; its own questions come over TCP from the node's address.
-    assert len(queries(cluster)) == 2
+    assert len(queries(cluster, 2)) == 2
     lines = [line for line in cluster.log.read_text().splitlines() if " IN " in line]
     assert all("10.244.0.1:" in line and " tcp " in line for line in lines)
 

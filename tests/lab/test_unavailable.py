@@ -45,7 +45,7 @@ def run_prepared(prepare: str, then: str) -> "subprocess.CompletedProcess[str]":
         [sys.executable, "-c", IN_NAMESPACES.format(prepare=prepare, then=then)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 

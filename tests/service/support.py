@@ -112,11 +112,12 @@ def settings_of(*outputs: str, settle_s: float = 0.1, **keys: object) -> ServeSe
     options = {
         "receivers.otlp.listen": "127.0.0.1:0",
         "receivers.http.listen": "127.0.0.1:0",
-        "outputs": [{"endpoint": output} for output in outputs],
         "join.settle": settle_s,
         "join.server_trace_wait": 2 * settle_s,
+        "join.infer": False,  # which waits for what else the same stub may ask
         "export.what": "all",
-        "shutdown": 5,
+        "outputs": [{"endpoint": output, "timeout": 60} for output in outputs],
+        "shutdown": 30,
     } | {key.replace("__", "."): value for key, value in keys.items()}
     return configuration.load(options=options.items())
 
@@ -149,13 +150,17 @@ class Running:
     def count(self, name: str) -> int:
         return self.service.counts()[name]
 
+    def counted(self, name: str, value: int) -> None:
+        """Wait for a count: an output counts what it has sent after its backend has it."""
+        eventually(lambda: self.count(name) == value, f"{value} {name}")
+
 
 def balanced(running: Running) -> None:
     """Wait for the ledger to balance: nothing that came in is unaccounted for."""
     eventually(lambda: not running.service.ledger().unaccounted, "the ledger to balance")
 
 
-def post(url: str, body: bytes, headers: dict[str, str] | None = None, timeout: float = 20) -> int:
+def post(url: str, body: bytes, headers: dict[str, str] | None = None, timeout: float = 60) -> int:
     """POST, and return the status."""
     request = urllib.request.Request(
         url, body, {"Content-Type": "application/json", **(headers or {})}
@@ -171,7 +176,7 @@ def post(url: str, body: bytes, headers: dict[str, str] | None = None, timeout: 
 def get(url: str) -> tuple[int, str]:
     """GET, and return status and body."""
     try:
-        with urllib.request.urlopen(url, timeout=20) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

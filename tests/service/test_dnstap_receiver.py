@@ -43,7 +43,7 @@ class Sender:
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
-        connected.settimeout(10)
+        connected.settimeout(60)
 
     def control(self, kind: ControlType, *content: bytes) -> None:
         self.socket.sendall(fs.encode_control(Control(kind, content)))
@@ -104,7 +104,7 @@ def connect() -> Iterator[Callable[..., Sender]]:
                 plain.connect(address.removeprefix("unix:"))
                 return Sender(stack.enter_context(plain))
             host, _, port = address.removeprefix("tls:").rpartition(":")
-            plain = socket.create_connection((host, int(port)), timeout=10)
+            plain = socket.create_connection((host, int(port)), timeout=60)
             if context is not None:
                 plain = context.wrap_socket(plain, server_hostname="localhost")
             return Sender(stack.enter_context(plain))
@@ -244,7 +244,7 @@ def test_what_came_before_a_broken_frame_is_kept(receiving, connect, pipeline) -
 
 
 def test_senders_that_hang_cost_the_others_nothing(receiving, connect, pipeline) -> None:
-    receiver = receiving("127.0.0.1:0", handshake_s=0.3)
+    receiver = receiving("127.0.0.1:0", handshake_s=3.0)
     silent, halfway, cut = connect(receiver), connect(receiver), connect(receiver)
     halfway.start()
     halfway.socket.sendall(fs.encode_data(PAYLOADS[0])[:-1])  # and never the rest
@@ -275,10 +275,10 @@ def test_a_full_pipeline_holds_the_sender_back(receiving, connect, pipeline) -> 
         except OSError:
             sent.set()
 
-    sender.socket.settimeout(1)
+    sender.socket.settimeout(1)  # so long held back is held back
     thread = threading.Thread(target=send_for_ever)
     thread.start()
-    assert sent.wait(20), "the sender was never held back"
+    assert sent.wait(90), "the sender was never held back"
     thread.join()
     assert not pipeline.messages
     pipeline.full = False

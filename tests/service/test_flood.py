@@ -34,7 +34,7 @@ def test_a_flood_is_refused_in_bounded_memory_and_service_is_good_after_it(tmp_p
         "--settle", "0.5", "--server-trace-wait", "1", "--export", "lookups",
         OTEL_DNS__MEMORY_LIMIT=str(LIMIT),
     ) as process:  # fmt: skip
-        eventually(lambda: answers(f"http://{http}/readyz"), "ready", within=60)
+        eventually(lambda: answers(f"http://{http}/readyz"), "ready")
         health = channel.unary_unary(HEALTH)
         peaks = [resident(process.pid)]
 
@@ -43,20 +43,20 @@ def test_a_flood_is_refused_in_bounded_memory_and_service_is_good_after_it(tmp_p
 
         def flooded() -> bool:
             peaks.append(resident(process.pid))
-            assert health(b"", timeout=10) == SERVING
+            assert health(b"", timeout=60) == SERVING
             assert answers(f"http://{http}/readyz")
             return flood.answers["UNAVAILABLE"] >= REFUSALS
 
         with Flood(otlp_address, SENDERS) as flood:
-            eventually(flooded, "refusals", within=90)
+            eventually(flooded, "refusals")
 
         assert max(peaks) < LIMIT
         assert set(flood.answers) == {"OK", "UNAVAILABLE"}
-        eventually(lambda: not ledger()["gates"]["join"]["held"], "all of it out", within=60)
+        eventually(lambda: not ledger()["gates"]["join"]["held"], "all of it out")
         asked = lookup(0, MS, name="after.").span
         forward(otlp_address, otlp.build([(asked.origin, asked.raw)]))
         eventually(lambda: ledger()["gates"]["join"]["held"], "the lookup held")
-        eventually(lambda: not ledger()["gates"]["join"]["held"], "all of it out", within=60)
+        eventually(lambda: not ledger()["gates"]["join"]["held"], "all of it out")
         eventually(lambda: ledger()["balanced"], "the ledger to balance")
         taken = 50 * flood.answers["OK"] + 1
         assert ledger()["gates"]["join"]["into"]["lookup_spans"] == taken

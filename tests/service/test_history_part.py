@@ -17,7 +17,8 @@ def _serve(directory: Path, history: Path, log: Path) -> tuple[str, object]:
         *(sys.executable, "-m", "otel_dns", "serve", "--history", str(history)),
         *("--otlp-listen", otlp, "--http-listen", http, "--settle", "0.1s"),
     ]
-    env = {"OTEL_DNS__PAGE__LISTEN": "null"}
+    # Nobody is there to take the spans: it need not try for long.
+    env = {"OTEL_DNS__PAGE__LISTEN": "null", "OTEL_DNS__SHUTDOWN": "2s"}
     return otlp, running(command, env=env, log=log, ready=f"http://{http}/readyz")
 
 

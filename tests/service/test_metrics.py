@@ -240,19 +240,21 @@ def test_a_scraper_that_knows_openmetrics_gets_exemplars_that_lead_to_the_trace(
     asked, root = lookup(0, 10 * MS), servedns(2 * MS, 8 * MS)
     with Backend() as backend, serving(backend.address) as running:
         forward(running.otlp, otlp.build((one.origin, one.raw) for one in (asked.span, root)))
-        eventually(lambda: running.count("lookups_joined") == 1, "the join")
         request = urllib.request.Request(
             f"{running.http}/metrics", headers={"Accept": "application/openmetrics-text"}
         )
-        with urllib.request.urlopen(request) as answer:
-            page = answer.read().decode()
-    exemplars = [
-        sample.exemplar.labels
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-        if sample.name == "otel_dns_lookup_duration_seconds_bucket" and sample.exemplar
-    ]
 
+        def shown() -> list[dict[str, str]]:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                page = answer.read().decode()
+            return [
+                sample.exemplar.labels
+                for family in text_string_to_metric_families(page)
+                for sample in family.samples
+                if sample.name == "otel_dns_lookup_duration_seconds_bucket" and sample.exemplar
+            ]
+
+        exemplars = eventually(shown, "an exemplar")
     assert exemplars == [
         {"trace_id": asked.span.trace_id.hex(), "span_id": asked.span.span_id.hex()}
     ]

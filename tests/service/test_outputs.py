@@ -83,7 +83,7 @@ def test_a_poisoned_sender_costs_its_neighbours_nothing(code: grpc.StatusCode) -
 
         eventually(lambda: len(backend.names) == len(spans) - 1, "all others")
 
-        assert running.count(f"spans_refused_{code.name.lower()}") == 1
+        running.counted(f"spans_refused_{code.name.lower()}", 1)
         assert backend.asked < 2 * 8
         balanced(running)
 
@@ -96,7 +96,7 @@ def test_what_is_too_large_for_an_output_goes_in_parts() -> None:
     ):
         forward(running.otlp, request(*spans))
         eventually(lambda: len(backend.names) == 50, "all spans")
-        assert running.count("spans_sent") == 50
+        running.counted("spans_sent", 50)
         balanced(running)
 
 

@@ -27,7 +27,7 @@ def said(tmp_path: Path, **variables: str) -> list[str]:
         try:
             eventually(lambda: answers(f"http://{http}/readyz"), "the processor")
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert process.wait(120) == 0
         finally:
             process.kill()
             process.wait()

@@ -32,7 +32,17 @@ from tests.service.support import (
     zipkin_span,
 )
 from tests.support.otlp import EXPORT, forward
-from tests.support.spans import APPLICATION, CLIENT, COREDNS, MS, lookup, nested, servedns, span
+from tests.support.spans import (
+    APPLICATION,
+    CLIENT,
+    COREDNS,
+    MS,
+    SECOND,
+    lookup,
+    nested,
+    servedns,
+    span,
+)
 from tests.support.waiting import eventually
 
 OTHER = otlp.origin_of("checkout")
@@ -58,8 +68,8 @@ def test_a_lookup_and_its_server_trace_leave_as_one_trace() -> None:
         eventually(lambda: len(backend.spans) == 4, "four spans out")
 
         assert {one.trace_id for one in backend.spans} == {asked.span.trace_id}
-        assert running.count("lookups_joined") == 1
-        assert running.count("spans_sent") == 4
+        running.counted("lookups_joined", 1)
+        running.counted("spans_sent", 4)
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
@@ -137,7 +147,7 @@ def test_spans_that_a_backend_would_refuse_are_refused_alone() -> None:
     bad = [short(OTHER), short(COREDNS), short(APPLICATION)]
     with Backend() as backend, serving(backend.address) as running:
         with grpc.insecure_channel(running.otlp) as channel:
-            answer = channel.unary_unary(EXPORT)(request(*bad, lookup(0, MS).span), timeout=20)
+            answer = channel.unary_unary(EXPORT)(request(*bad, lookup(0, MS).span), timeout=60)
 
         partial = ExportTraceServiceResponse.FromString(answer).partial_success
         assert partial.rejected_spans == 3
@@ -161,7 +171,7 @@ def test_a_broken_span_costs_its_neighbours_nothing(culprit: Span) -> None:
     neighbours = [span("a", 0, 1, origin=OTHER), lookup(0, MS).span, servedns(0, MS)]
     with Backend() as backend, serving(backend.address) as running:
         with grpc.insecure_channel(running.otlp) as channel:
-            answer = channel.unary_unary(EXPORT)(request(culprit, *neighbours), timeout=20)
+            answer = channel.unary_unary(EXPORT)(request(culprit, *neighbours), timeout=60)
 
         assert ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans == 1
         eventually(lambda: len(backend.names) == len(neighbours), "the good spans")
@@ -302,7 +312,7 @@ def test_batches_stay_small_enough_for_any_backend() -> None:
         )
         forward(running.otlp, request(giant))
 
-        eventually(lambda: len(backend.spans) == 101, "all spans out", within=60)
+        eventually(lambda: len(backend.spans) == 101, "all spans out")
 
         sizes = sorted(map(len, backend.requests))
         assert sizes[-1] > 5_000_000
@@ -312,7 +322,7 @@ def test_batches_stay_small_enough_for_any_backend() -> None:
 
 
 def test_defaults_are_those_of_the_join() -> None:
-    # But for what it makes itself of what nobody claims: a service wants that, a library may not.
-    assert ServeSettings().join.settings() == JoinSettings(
-        infer=True, silent_after_ns=300_000_000_000
-    )
+    # But for what it makes itself of what nobody claims, and how long it waits where nobody ever
+    # did: a service wants that, a library may not.
+    settings = ServeSettings().join.settings()
+    assert settings == JoinSettings(infer=True, silent_after_ns=300 * SECOND)

@@ -59,7 +59,7 @@ def test_a_hangup_under_load_changes_outputs_and_loses_nothing(tmp_path: Path) -
         write(outputs=[{"endpoint": first.address}], join={"settle": "5s"})
         arguments = ("--config", str(file), "--otlp-listen", otlp_address, "--http-listen", http)
         with program(log, *arguments) as process:
-            eventually(lambda: answers(f"http://{http}/readyz"), "ready", within=60)
+            eventually(lambda: answers(f"http://{http}/readyz"), "ready")
             with load(otlp_address) as accepted:
                 eventually(lambda: len(accepted) > 50, "some load")
                 write(
@@ -79,7 +79,7 @@ def test_a_hangup_under_load_changes_outputs_and_loses_nothing(tmp_path: Path) -
             eventually(lambda: len(first.spans) + len(second.spans) == len(accepted), "all of them")
             eventually(lambda: json.loads(get(f"http://{http}/ledger")[1])["balanced"], "a balance")
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0, log.read_text()
+            assert process.wait(120) == 0, log.read_text()
     arrived = Counter(one.span_id for one in [*first.spans, *second.spans])
     assert arrived == Counter(accepted)
 

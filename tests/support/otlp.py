@@ -124,4 +124,4 @@ def send(address: str, *groups: ResourceSpans) -> None:
 def forward(address: str, raw: bytes) -> None:
     """Sends one request, as it is, and waits for its answer."""
     with grpc.insecure_channel(address) as channel:
-        channel.unary_unary(EXPORT)(raw, timeout=10)
+        channel.unary_unary(EXPORT)(raw, timeout=60)

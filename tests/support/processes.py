@@ -2,23 +2,42 @@
 
 import contextlib
 import os
+import random
 import socket
 import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from tests.support.waiting import eventually
 
+_PORTS: Final = range(10_000, 32_000)
+"""Below those that Linux gives to whoever asks for any, or connects."""
+_given: Final[set[int]] = set()
+
 
 def free_addresses(count: int) -> list[str]:
-    """Addresses on loopback whose ports were free a moment ago, all different."""
+    """Addresses on loopback whose ports were free a moment ago, no port given twice."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+        return [f"127.0.0.1:{_free_port(stack)}" for _ in range(count)]
+
+
+def _free_port(held: contextlib.ExitStack) -> int:
+    # At random: another run of the tests may look for ports at this moment.
+    chance = random.SystemRandom()
+    while True:
+        port = chance.choice(_PORTS)
+        if port in _given:
+            continue
+        try:
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                held.enter_context(socket.socket(type=kind)).bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        _given.add(port)
+        return port
 
 
 @contextlib.contextmanager
@@ -40,7 +59,7 @@ def running(
     finally:
         process.terminate()
         try:
-            process.wait(timeout=15)
+            process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -55,7 +74,16 @@ def _is_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> bool:
 def answers(url: str) -> bool:
     """Whether a GET of ``url`` is answered 2xx."""
     try:
-        with urllib.request.urlopen(url, timeout=2):
+        with urllib.request.urlopen(url, timeout=20):
             return True
     except (urllib.error.URLError, OSError):
         return False
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there, and not just a zombie that nobody has waited for."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in {"Z", "X"}

@@ -2,7 +2,8 @@
 
 A test whose outcome differs is run again, alone, up to three times each way: suites of sockets and
 timers have tests that fail now and then, and what matters is whether they still can have the same
-outcome. Exit code 1 if one cannot, or if a suite is skipped for a reason that is not allowed.
+outcome. A run that does not end well is begun again. Exit code 1 if one cannot, or if a suite is
+skipped for a reason that is not allowed.
 """
 
 import argparse
@@ -25,8 +26,9 @@ from tests.transparency.suites import CPYTHON, SUITES, Suite
 ROOT = Path(__file__).parents[2]
 REQUIREMENT = Path(__file__).with_name("dnspython.txt")
 MODES = ("bare", "instrumented")
-SECONDS = 300
+SECONDS = 600
 AGAIN = 3
+RUNS = 3
 
 
 class UnavailableError(Exception):
@@ -52,7 +54,8 @@ def source(kind: str, into: Path) -> Path:
         check=False,
     )
     if done.returncode:
-        raise UnavailableError(f"no source distribution: {done.stderr.strip().splitlines()[-1]}")
+        said = done.stderr.strip().rpartition("\n")[2]
+        raise UnavailableError(f"no source distribution: {said}")
     (archive,) = into.glob("dnspython-*.tar.gz")
     with tarfile.open(archive) as files:
         files.extractall(into, filter="data")
@@ -63,23 +66,35 @@ def source(kind: str, into: Path) -> Path:
 
 
 def run(suite: Suite, mode: str, directory: Path, only: Sequence[str] = ()) -> dict[str, Any]:
-    """Run a suite once, in a process of its own."""
+    """Run a suite in a process of its own; again where it hangs or dies, as such suites may."""
+    for _ in range(RUNS):
+        text, said = run_once(suite, mode, directory, only)
+        if text:
+            found: dict[str, Any] = json.loads(text)
+            return found
+        print(f"  {suite.name}, {mode}, did not end well: {said[-300:]}", flush=True)
+    raise SystemExit(f"{suite.name}, {mode}, never ended well:\n{said[-4000:]}")
+
+
+def run_once(suite: Suite, mode: str, directory: Path, only: Sequence[str]) -> tuple[str, str]:
+    """The outcomes as JSON, or nothing; and all that was said."""
     with tempfile.NamedTemporaryFile(suffix=".json") as results:
         command = [sys.executable, "-m", "tests.transparency.child"]
-        done = subprocess.run(
-            [*command, suite.name, mode, results.name, str(directory), *only],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-        text = Path(results.name).read_text(encoding="utf-8")
-    if not text:
-        sys.exit(f"{suite.name}, {mode}, did not end well:\n{done.stdout}{done.stderr}"[-4000:])
-    found: dict[str, Any] = json.loads(text)
-    return found
+        try:
+            done = subprocess.run(
+                [*command, suite.name, mode, results.name, str(directory), *only],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                timeout=SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return "", f"not within {SECONDS} s"
+        return Path(results.name).read_text(encoding="utf-8"), done.stdout
 
 
 def both(suite: Suite, directory: Path, only: Sequence[str] = ()) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ def chromium() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no chromium: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=150_000)
         yield browser
         browser.close()
 
@@ -53,7 +53,7 @@ def tab(browser: Browser, url: str, **options: object) -> Iterator[Tab]:
     """A tab in a context of its own; at the end nothing went wrong in it."""
     context: BrowserContext = browser.new_context(**options)  # type: ignore[arg-type]
     made = Tab(context.new_page(), url)
-    made.page.set_default_timeout(15_000)
+    made.page.set_default_timeout(90_000)
     made.page.on(
         "console",
         lambda message: (

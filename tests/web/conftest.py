@@ -33,7 +33,7 @@ class Page:
 
     def get(self, path: str, token: str = "", **parameters: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.get(f"{self.url}api/v1/{path}", params=parameters, headers=headers, timeout=20)
+        return httpx.get(f"{self.url}api/v1/{path}", params=parameters, headers=headers, timeout=60)
 
     def answer(self, path: str, token: str = "", **parameters: Any) -> Any:
         response = self.get(path, token, **{**self.hour, **parameters})

@@ -27,7 +27,7 @@ def test_without_a_token_nothing(guarded: Page, path: str) -> None:
 
 
 def test_every_question_is_asked_here(guarded: Page) -> None:
-    paths = httpx.get(f"{guarded.url}api/openapi.json").json()["paths"]
+    paths = httpx.get(f"{guarded.url}api/openapi.json", timeout=60).json()["paths"]
     asked = {*QUESTIONS, "latency", "comparison", "lookups/{trace_id}/{span_id}"}
     assert {path.removeprefix("/api/v1/") for path in paths} == asked
 
@@ -74,12 +74,12 @@ def test_answers_are_kept_apart(guarded: Page) -> None:
 
 
 def test_the_page_itself_needs_no_token(guarded: Page) -> None:
-    assert httpx.get(guarded.url).status_code == 200
+    assert httpx.get(guarded.url, timeout=60).status_code == 200
 
 
 def test_headers(page: Page) -> None:
     for path in ("", "static/app.js", "api/v1/about", "nothing"):
-        headers = httpx.get(page.url + path).headers
+        headers = httpx.get(page.url + path, timeout=60).headers
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
@@ -88,16 +88,19 @@ def test_headers(page: Page) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_it_only_reads(page: Page, method: str) -> None:
-    assert httpx.request(method, f"{page.url}api/v1/about").status_code == 405
+    assert httpx.request(method, f"{page.url}api/v1/about", timeout=60).status_code == 405
 
 
 def test_another_name_for_this_machine_is_refused(page: Page) -> None:
     """DNS rebinding: a web site's own name that leads here."""
     for host in ("evil.example", "evil.example:8053", "127.0.0.1.evil.example", ""):
-        answer = httpx.get(f"{page.url}api/v1/about", headers={"Host": host})
+        answer = httpx.get(f"{page.url}api/v1/about", headers={"Host": host}, timeout=60)
         assert answer.status_code in {400, 421}, host
     for host in ("localhost", "localhost:8001", "127.0.0.1", "[::1]:80"):
-        assert httpx.get(f"{page.url}api/v1/about", headers={"Host": host}).status_code == 200
+        assert (
+            httpx.get(f"{page.url}api/v1/about", headers={"Host": host}, timeout=60).status_code
+            == 200
+        )
 
 
 def test_no_file_but_the_page_s_own(page: Page) -> None:
@@ -107,7 +110,7 @@ def test_no_file_but_the_page_s_own(page: Page) -> None:
         "static//etc/passwd",
         "static/%2e%2e/api.py",
     ):
-        assert httpx.get(page.url + path).status_code == 404
+        assert httpx.get(page.url + path, timeout=60).status_code == 404
 
 
 def test_beyond_loopback_a_token_is_needed(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from otel_dns.cli.page_child import PageChild, page_of
 from otel_dns.service import configuration
-from tests.support.processes import answers, free_addresses, running
+from tests.support.processes import answers, free_addresses, running, runs
 from tests.support.waiting import eventually
 
 
@@ -24,12 +24,12 @@ def test_killed_it_comes_back(tmp_path: Path) -> None:
     assert child is not None
     child.start()
     try:
-        eventually(lambda: answers(f"http://{address}/healthz"), "the page", within=60)
+        eventually(lambda: answers(f"http://{address}/healthz"), "the page")
         first = child.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        eventually(lambda: child.pid not in {None, first}, "another process", within=60)
-        eventually(lambda: answers(f"http://{address}/healthz"), "the page again", within=60)
+        eventually(lambda: child.pid not in {None, first}, "another process")
+        eventually(lambda: answers(f"http://{address}/healthz"), "the page again")
     finally:
         child.stop()
     assert child.pid is None
@@ -54,9 +54,9 @@ def test_it_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None
         pid = int(starter.stdout.readline())
-        eventually(lambda: answers(f"http://{address}/healthz"), "the page", within=60)
+        eventually(lambda: answers(f"http://{address}/healthz"), "the page")
         starter.kill()
-    eventually(lambda: not Path(f"/proc/{pid}").exists(), "the page's end", within=30)
+    eventually(lambda: not runs(pid), "the page's end")
 
 
 def test_it_gives_way(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_it_gives_way(tmp_path: Path) -> None:
     child = PageChild(["--history", str(tmp_path), "--listen", address])
     child.start()
     try:
-        eventually(lambda: answers(f"http://{address}/healthz"), "the page", within=60)
+        eventually(lambda: answers(f"http://{address}/healthz"), "the page")
         process = Path(f"/proc/{child.pid}")
         assert int((process / "oom_score_adj").read_text()) >= 500
         nice = int((process / "stat").read_text().rpartition(")")[2].split()[16])
@@ -82,7 +82,7 @@ def test_sigterm_is_a_good_end(tmp_path: Path) -> None:
     ready = f"http://{address}/healthz"
     with running(command, env={}, log=tmp_path / "page.log", ready=ready) as process:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=120) == 0
 
 
 def test_without_a_history_there_is_no_page(tmp_path: Path) -> None:

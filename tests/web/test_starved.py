@@ -6,7 +6,8 @@ processor (122 of 131 periods throttled). On the real chain it is seen in test_i
 
 import pytest
 
-from otel_dns.web.situation import Course, PluginTime, Seen, Stats
+from otel_dns.history.answers import PluginSum
+from otel_dns.web.situation import Course, Seen, Stats
 from otel_dns.web.starved import starved_servers
 
 US = 1_000
@@ -26,16 +27,16 @@ MEAN_US = {
     "file": (57.4, 156.8),
 }  # fmt: skip
 PLUGINS = [
-    PluginTime(server, plugin, queries, round(mean * US) * queries)
+    PluginSum(server, plugin, queries, round(mean * US) * queries)
     for plugin, means in MEAN_US.items()
     for (server, queries), mean in zip(QUERIES.items(), means, strict=True)
 ]
 
 
-def well(server: str) -> list[PluginTime]:
+def well(server: str) -> list[PluginSum]:
     """One server's plugins as they are, the other's as its neighbour's."""
     return [one for each in PLUGINS if each.server == GOOD
-            for one in (each, PluginTime(server, each.plugin, 564, each.own_ns // 2))]  # fmt: skip
+            for one in (each, PluginSum(server, each.plugin, 564, each.own_ns // 2))]  # fmt: skip
 
 
 def test_throttled_by_the_kernel() -> None:
@@ -79,10 +80,10 @@ def test_before_is_the_measure_of_who_has_no_neighbour() -> None:
         ),
         pytest.param(
             [OUTSIDE[0], Seen(BAD, OUTSIDE[0].now)],
-            [*well(BAD)[:-1], PluginTime(BAD, "file", 564, 564 * 50 * MS)],
+            [*well(BAD)[:-1], PluginSum(BAD, "file", 564, 564 * 50 * MS)],
             id="one slow plugin",
         ),
     ],
 )  # fmt: skip
-def test_none(outside: list[Seen], plugins: list[PluginTime]) -> None:
+def test_none(outside: list[Seen], plugins: list[PluginSum]) -> None:
     assert list(starved_servers(outside, plugins)) == []

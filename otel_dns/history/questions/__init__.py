@@ -6,10 +6,11 @@ the same answer. The page, the command line and the reports ask these and no oth
 :class:`Questions` asks them of whatever engine its table lives in.
 """
 
+from otel_dns.history.kinds import KINDS
 from otel_dns.history.questions.asking import EVERYTHING, MAX_ROWS, plain
 from otel_dns.history.questions.course import Course
 from otel_dns.history.questions.lists import Lists
-from otel_dns.history.questions.spent import KINDS, PER_DECADE, Spent
+from otel_dns.history.questions.spent import PER_DECADE, Spent
 from otel_dns.history.questions.who import ORDERS, Who
 
 

@@ -7,8 +7,9 @@ from typing import Any, Final
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from otel_dns import semconv
 from otel_dns.history.answers import Latency
+from otel_dns.history.kinds import FAILURES, QUANTILES
+from otel_dns.history.questions.entries import entries, read_bins
 from otel_dns.history.schema import SEGMENT_COLUMNS
 from otel_dns.history.where import Where
 
@@ -20,9 +21,6 @@ Question = Callable[..., ir.Table]
 """Makes an expression of the resolutions that are asked about, of what is fixed and of what is
 bound, see :meth:`Asking.ask`."""
 
-FAILURES: Final = ("SERVFAIL", "REFUSED", "FORMERR", "NOTIMP", "")
-"""Response codes of a query that a server failed; none: it did not answer."""
-QUANTILES: Final = ("p50_ns", "p95_ns", "p99_ns")
 _QUANTILES: Final = [0.5, 0.95, 0.99]
 
 
@@ -46,6 +44,35 @@ class Asking:
                 time, such as a moment or a name. An engine may write the question once for all.
         """
         return plain(question(where.apply(self._lookups), *fixed, **bound).to_pyarrow())
+
+    def ask_entries(
+        self,
+        question: Question,
+        kind: str,
+        where: Where = EVERYTHING,
+        step_ns: int | None = None,
+        *fixed: Hashable,
+        **bound: str | int,
+    ) -> list[dict[str, Any]]:
+        """Let the engine answer from entries, or from whatever sums of them it has.
+
+        Args:
+            question: gives the answer as an expression of entries.
+            kind: of entries, see :mod:`otel_dns.history.questions.entries`.
+            where: of which resolutions.
+            step_ns: what the question divides time by, and gets, bound; None: it does not.
+            fixed: more that the question gets, see :meth:`ask`.
+            bound: more that the question gets, see :meth:`ask`.
+        """
+        steps = {} if step_ns is None else {"step_ns": step_ns}
+        return self.ask(of_rows, where, question, kind, *fixed, **steps, **bound)
+
+
+def of_rows(
+    kept: ir.Table, question: Question, kind: str, *fixed: Hashable, **bound: str | int
+) -> ir.Table:
+    """Make the entries of resolutions, and give a question about them."""
+    return question(entries(kept, kind), *fixed, **bound)
 
 
 def plain(answer: pa.Table) -> list[dict[str, Any]]:
@@ -105,6 +132,12 @@ def read_latency(row: dict[str, Any]) -> Latency:
     return Latency(**{name: row.pop(name) for name in (*QUANTILES, "max_ns")})
 
 
+def bin_latency(row: dict[str, Any]) -> Latency:
+    """Read what :func:`otel_dns.history.questions.entries.summed` gave of lookups, and take it."""
+    read_bins(row)
+    return Latency(**{name: row.pop(name) for name in (*QUANTILES, "max_ns")})
+
+
 def segments(lookups: ir.Table, where: ir.BooleanValue) -> dict[str, Any]:
     """Add up the time of some lookups by segment."""
     return {column: lookups[column].sum(where=where) for column in SEGMENT_COLUMNS.values()}
@@ -113,8 +146,3 @@ def segments(lookups: ir.Table, where: ir.BooleanValue) -> dict[str, Any]:
 def read_segments(row: dict[str, Any]) -> dict[str, int]:
     """Read the columns of segments, and take them out of the row."""
     return {segment: row.pop(column) or 0 for segment, column in SEGMENT_COLUMNS.items()}
-
-
-def is_joined(lookups: ir.Table) -> ir.BooleanValue:
-    """Tell the lookups that are joined with what a DNS server did."""
-    return lookups.method != semconv.METHOD_NONE

@@ -7,10 +7,18 @@ import ibis
 import ibis.expr.types as ir
 
 from otel_dns import semconv
-from otel_dns.history.answers import Asker, Group, Habit, PodFigures, Value, WastedName
+from otel_dns.history.answers import (
+    Asker,
+    Group,
+    Habit,
+    PodFigures,
+    Value,
+    WastedName,
+    Waster,
+)
+from otel_dns.history.kinds import QUANTILES
 from otel_dns.history.questions.asking import (
     EVERYTHING,
-    QUANTILES,
     Asking,
     bounded,
     latency,
@@ -100,6 +108,10 @@ class Who(Asking):
             for row in self.ask(_pods, where, by, order, bounded(limit))
         ]  # fmt: skip
 
+    def wasters(self, where: Where = EVERYTHING, *, limit: int = 3) -> list[Waster]:
+        """Name the Pods that spend most queries on the search list."""
+        return [Waster(**row) for row in self.ask(_wasters, where, bounded(limit))]
+
     def habits(self, where: Where = EVERYTHING) -> list[Habit]:
         """Tell by workload and dots in the name what the search list cost, and what it was for."""
         return [Habit(**row) for row in self.ask(_habits, where)]
@@ -176,6 +188,12 @@ def _pods(kept: ir.Table, by: str, order: str, limit: int) -> ir.Table:
     largest = "suffering_ns" if order == "suffering" else order
     slow = answer.quantiles[1].desc(nulls_first=False)
     return answer.order_by(ibis.desc(largest), slow, *POD_KEYS[by]).limit(limit)
+
+
+def _wasters(kept: ir.Table, limit: int) -> ir.Table:
+    kept = kept.filter(kept.waste_queries > 0)
+    pods = kept.group_by("namespace", "pod").aggregate(waste_queries=kept.waste_queries.sum())
+    return pods.order_by(ibis.desc("waste_queries"), "namespace", "pod").limit(limit)
 
 
 def _answered(kept: ir.Table) -> ir.Table:
