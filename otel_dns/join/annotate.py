@@ -15,7 +15,7 @@ from otel_dns import semconv
 from otel_dns.join.exchange import is_made
 from otel_dns.join.joiner import Late, Outcome, Released
 from otel_dns.join.search_keys import name_key, search_keys, server_key
-from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution, Span
+from otel_dns.model import ROUNDING_NS, JoinedTrace, Lookup, Origin, Resolution, Span
 from otel_dns.wire.otlp import (
     double_attribute,
     hex_attribute,
@@ -99,6 +99,7 @@ def _server_spans(lookup: Lookup, joined: JoinedTrace, keys: bytes) -> list[tupl
     spans = []
     trace = joined.trace
     trace_id, above = lookup.span.trace_id, joined.parent or lookup.span.span_id
+    last_ns = trace.root.end_ns + ROUNDING_NS
     for span, own_ns in zip(trace.spans, joined.timeline.own_ns, strict=True):
         attributes = int_attribute(semconv.OWN_TIME, own_ns)
         if span is trace.root:
@@ -113,6 +114,9 @@ def _server_spans(lookup: Lookup, joined: JoinedTrace, keys: bytes) -> list[tupl
             parent_id = above
         else:
             parent_id = span.parent_id or above
+            if span.end_ns > last_ns:
+                since_ns = max(span.start_ns, trace.root.end_ns)
+                attributes += int_attribute(semconv.BACKGROUND, span.end_ns - since_ns)
         spans.append((span.origin, rewrite(span, trace_id, parent_id, attributes)))
     return spans
 

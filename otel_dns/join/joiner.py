@@ -27,6 +27,7 @@ from otel_dns.join.infer import gather
 from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
 from otel_dns.join.recognise import server_trace_of
+from otel_dns.join.reentry import Reentries
 from otel_dns.join.silence import Silence
 from otel_dns.join.skew import AGREEING, Skew, bounds_of, moved
 from otel_dns.join.tie import is_bare, is_untied, ties
@@ -150,6 +151,7 @@ class Joiner:
         self._ladder = Ladder(self._by_case)
         self._skew = Skew(follow=self.settings.follow_clocks)
         self._hops = Hops(self._slots, self.settings.tolerance_ns)
+        self._reentries = Reentries()
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
         self._unseen = Unseen()
         self._silence = Silence(self.settings.relays)
@@ -323,6 +325,8 @@ class Joiner:
                 self._hurry(waiting, message.client, now_ns)
         else:
             self._slots.remove_trace(waiting)
+        for inner, outer in self._reentries.add(waiting, message):
+            self._merge(inner, outer)
         self._keep_bounds()
 
     # -- out ----------------------------------------------------------------------------------
@@ -543,7 +547,7 @@ class Joiner:
         joined = JoinedTrace(
             trace, candidate, timeline(trace), method, parent, skew_ns=skew_ns, query=query
         )
-        owner.traces.append(self._with_hops(owner, joined))
+        owner.traces.append(self._with_hops(owner, joined, waiting.messages))
 
     @staticmethod
     def _corrected(
@@ -556,13 +560,17 @@ class Joiner:
         skew_ns = clocks.offset_ns(trace.server, trace.start_ns) if clocks.version else 0
         return moved(trace, skew_ns), skew_ns
 
-    def _with_hops(self, owner: WaitingLookup, joined: JoinedTrace) -> JoinedTrace:
+    def _with_hops(
+        self, owner: WaitingLookup, joined: JoinedTrace, messages: Sequence[Message]
+    ) -> JoinedTrace:
         """Join what the server's own queries caused; return the server's trace with its time."""
         if joined.hop >= MAX_HOPS:
             return joined
         line: Sequence[Slice] | None = None
         skew_ns = joined.skew_ns
-        for connect, waiting, confidence, known in self._hops.below(joined.trace, skew_ns):
+        for connect, waiting, confidence, known in self._hops.below(
+            joined.trace, skew_ns, messages
+        ):
             trace = moved(waiting.complete(), skew_ns)
             self.counts["server_spans_made"] += len(trace.spans) - len(waiting.spans)
             self._send_along(owner, waiting, connect.span_id, skew_ns)
@@ -572,6 +580,7 @@ class Joiner:
                     trace, joined.candidate, timeline(trace), semconv.METHOD_TIME,
                     connect.span_id, joined.hop + 1, skew_ns,
                 ),
+                waiting.messages,
             )  # fmt: skip
             owner.traces.append(below)
             owner.hops_confidence *= confidence
@@ -662,6 +671,7 @@ class Joiner:
             if trace is None:
                 self._release(told, "ambiguous")
             else:
+                self.counts["messages_tied"] += len(told.messages)
                 self._merge(told, trace)
 
     def _tie_claimed(self, waiting: WaitingLookup) -> None:
@@ -671,6 +681,7 @@ class Joiner:
             if slot:
                 for _, trace in list(ties([told], [one for one in slot.traces if is_bare(one)])):
                     if trace is not None:
+                        self.counts["messages_tied"] += len(told.messages)
                         self._merge(told, trace)
 
     def _is_untied(self, trace: WaitingTrace) -> bool:
@@ -678,10 +689,10 @@ class Joiner:
         return is_untied(trace) and not self._unseen.is_traced(trace.messages[0].server)
 
     def _merge(self, told: WaitingTrace, trace: WaitingTrace) -> None:
+        """Let messages that made a server trace of their own be a part of another."""
         messages = list(told.messages)
         trace.requests = self.came_with.more(trace.requests, told.requests)
         self._forget(told, None)
-        self.counts["messages_tied"] += len(messages)
         for message in messages:
             trace.add_message(message)
             self._messages += 1
@@ -796,6 +807,7 @@ class Joiner:
             del waiting.claim.owner.claimed[waiting]
         if waiting.messages:
             self._ladder.remove_trace(waiting)
+            self._reentries.remove(waiting)
         self._left[waiting.key] = destination
         if len(self._left) > self.settings.max_remembered:
             self._left.popitem(last=False)

@@ -8,14 +8,16 @@ The line settles each such case once, so that own times always add up to the roo
 
 from collections.abc import Sequence
 
-from otel_dns.model import ServerTrace, Slice, Span, Timeline
+from otel_dns.model import ROUNDING_NS, ServerTrace, Slice, Span, Timeline
 
 
 def timeline(trace: ServerTrace) -> Timeline:
     """Lay a server trace out as slices without gap or overlap from the root's start to its end.
 
     The innermost span owns its time; what lies outside its parent is cut off; of overlapping
-    siblings the earlier keeps what it has; a span whose parent is not there belongs to the root.
+    siblings the earlier keeps what it has. A span whose parent is not there belongs to the
+    innermost one around it, and so does one that starts only after its parent (forward's ``next``:
+    CoreDNS calls the next plugin from within the exchange that had failed).
     """
     return _nested(trace.spans) or add_up(trace.spans, _slices(trace))
 
@@ -31,11 +33,15 @@ def add_up(spans: tuple[Span, ...], slices: Sequence[Slice]) -> Timeline:
 
 def _slices(trace: ServerTrace) -> list[Slice]:
     root = trace.root
-    known = {span.span_id for span in trace.spans}
+    known = {span.span_id: span for span in trace.spans}
     children: dict[bytes, list[Span]] = {}
-    for span in trace.spans[1:]:
-        parent = span.parent_id if span.parent_id in known else root.span_id
-        children.setdefault(parent, []).append(span)  # spans come in order of start
+    for number, span in enumerate(trace.spans[1:], 1):
+        parent_id = span.parent_id
+        parent = known.get(parent_id)
+        if parent is None or span.start_ns >= parent.end_ns:
+            around = _around(span, trace.spans[:number]) or parent or root
+            parent_id = around.span_id
+        children.setdefault(parent_id, []).append(span)  # spans come in order of start
     slices: list[Slice] = []
     # One entry for each span that is open: the span, its children yet to come, its end.
     # A span is entered once, so a loop of parents (hostile input) is never walked.
@@ -58,6 +64,17 @@ def _slices(trace: ServerTrace) -> list[Slice]:
             position = child_start
         open_spans.append((child, iter(children.pop(child.span_id, ())), child_end))
     return slices
+
+
+def _around(span: Span, before: Sequence[Span]) -> Span | None:
+    """Find the innermost span around another."""
+    around = [
+        one
+        for one in before
+        if one.end_ns + ROUNDING_NS >= span.end_ns
+        and (one.start_ns < span.start_ns or one.end_ns > span.end_ns)
+    ]
+    return min(around, key=lambda one: (one.end_ns, -one.start_ns), default=None)
 
 
 def _nested(spans: tuple[Span, ...]) -> Timeline | None:
