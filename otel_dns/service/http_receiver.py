@@ -141,6 +141,8 @@ class HttpReceiver:
         """
         address = self._settings.listen
         host, _, port = address.rpartition(":")
+        if address.startswith("unix:"):
+            raise OSError(f"cannot listen on {address} for HTTP: HOST:PORT is wanted here")
         try:
             self._socket = socket.create_server(
                 (host.strip("[]"), int(port)),

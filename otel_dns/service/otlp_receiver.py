@@ -9,6 +9,7 @@ come within a time, and a peer has so many turns to be read at once and no more.
 """
 
 import asyncio
+import socket
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -145,7 +146,8 @@ class OtlpReceiver:
                 credentials = secrets.server_credentials(self._settings.tls)
                 port = server.add_secure_port(address, credentials)
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {address} for OTLP: {error}") from None
+            why = _why_not(address) or error
+            raise OSError(f"cannot listen on {address} for OTLP: {why}") from None
         await server.start()
         if not address.startswith("unix:"):
             self.address = f"{address.rpartition(':')[0]}:{port}"
@@ -208,6 +210,18 @@ class OtlpReceiver:
     async def _health(self, _requests: object, context: _Context) -> bytes:
         del context
         return _SERVING if self._healthy() else _NOT_SERVING
+
+
+def _why_not(address: str) -> OSError | None:
+    """Find why an address cannot be listened on, which gRPC does not tell."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            socket.create_server((host.strip("[]"), int(port)), family=family).close()
+        except OSError as error:
+            return error
+    return None
 
 
 def _host(context: _Context) -> str:
