@@ -90,25 +90,30 @@ class _Account:
 
         What they own after ``end_ns``, when the last is over, is left out.
         """
+        plugins = self.plugins
         late: list[tuple[str, int]] = []
-        last = len(spans) - 1
-        for number, span in enumerate(spans):
-            own_ns = own[number]
-            if number < last:
-                inner = spans[number + 1]
+        server_ns = 0
+        for span, inner, spent_ns in zip(spans, (*spans[1:], None), own, strict=True):
+            name, own_ns = span.name, spent_ns
+            if inner is not None:
                 if span.end_ns > end_ns:
                     own_ns -= span.end_ns - max(inner.end_ns, end_ns)
                 if inner.start_ns == span.start_ns:
-                    late.append((span.name, own_ns))  # its time is all after its inner span
+                    late.append((name, own_ns))  # its time is all after its inner span
                     continue
-            if own_ns:
-                self._own(span.name, own_ns)
-        for name, own_ns in reversed(late):
-            if own_ns:
+            if name in plugins or name == semconv.CONNECT_SPAN or len(plugins) >= _MAX_PLUGINS:
                 self._own(name, own_ns)
+            elif own_ns:
+                plugins[name] = own_ns
+                server_ns += own_ns
+        self.segments[semconv.SEGMENT_SERVER] += server_ns
+        for name, own_ns in reversed(late):
+            self._own(name, own_ns)
 
     def _own(self, name: str, nanoseconds: int) -> None:
         plugins = self.plugins
+        if not nanoseconds:
+            return
         if name in plugins:
             plugins[name] += nanoseconds
         elif name == semconv.CONNECT_SPAN:
@@ -138,7 +143,8 @@ def break_down(lookup: Lookup, join: Join) -> Breakdown:
             if root.end_ns > answered:
                 after_answer += root.end_ns - answered
         entered = False
-        for trace, start_ns, end_ns in _critical_path(traces, position, limit):
+        awaited = _awaited(traces) if lookup.kind == "musl" and len(traces) > 1 else traces
+        for trace, start_ns, end_ns in _critical_path(awaited, position, limit):
             if start_ns > position:
                 gap_ns = start_ns - position
                 explained = entered or gaps.explained_before(number, gap_ns)
@@ -219,6 +225,19 @@ def _rounds(traces: Sequence[JoinedTrace]) -> list[list[JoinedTrace]]:
         if not joined.hop:
             rounds.setdefault(joined.candidate, []).append(joined)
     return [rounds[candidate] for candidate in sorted(rounds)]
+
+
+def _awaited(traces: Sequence[JoinedTrace]) -> list[JoinedTrace]:
+    """Leave out what musl did not wait for: it asks all nameservers, and the first answer counts.
+
+    NOERROR and NXDOMAIN are answers to it, anything else is not.
+    """
+    first: dict[str, int] = {}
+    for joined in traces:
+        trace = joined.trace
+        if trace.rcode in {"NOERROR", "NXDOMAIN"}:
+            first[trace.type] = min(first.get(trace.type, _answer(joined)), _answer(joined))
+    return [one for one in traces if _answer(one) <= first.get(one.trace.type, _answer(one))]
 
 
 def _critical_path(

@@ -109,6 +109,9 @@ class Clock:
 
     def at(self, server_ns: int) -> tuple[int, bool]:
         """Return the offset at a time by the server's clock, and whether it is known."""
+        last = self.pieces[-1]
+        if len(self.pieces) == 1 and not last.rate:
+            return last.offset_ns, last.known
         for piece in reversed(self.pieces):
             offset_ns = piece.at(server_ns + piece.offset_ns)
             if server_ns + offset_ns >= piece.since_ns:

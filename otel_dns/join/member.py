@@ -238,8 +238,12 @@ def asks_again(member: Member, place: Place, other: Column, ready_ns: int | None
     first, second = (one, other) if one.start_ns <= other.start_ns else (other, one)
     after_ns = second.start_ns - first.start_ns
     kind = member.waiting.lookup.kind
-    if kind == "musl" and first.header.server != second.header.server:
-        return after_ns <= RETRY_REACH_NS  # it asks all nameservers at once
+    if (
+        kind == "musl"
+        and first.header.server != second.header.server
+        and after_ns <= RETRY_REACH_NS
+    ):
+        return True  # it asks all nameservers at once
     if kind in _KEEPS_ID and None not in (first.header.dns_id, second.header.dns_id):
         return False  # one that kept its id is with the first already
     if _went_on(member, place, other):

@@ -87,11 +87,15 @@ class NodeClocks:
             clock = self._clocks.get(trace.server)
             if clock is None or not clock.at(trace.start_ns)[1]:
                 return True
-        lookup = waiting.lookup
-        return not self._clocks or any(
-            clock.in_doubt(lookup.start_ns, lookup.end_ns, explained=waiting.explained)
-            for clock in self._clocks.values()
+        start_ns, end_ns, explained = (
+            waiting.lookup.start_ns,
+            waiting.lookup.end_ns,
+            waiting.explained,
         )
+        for clock in self._clocks.values():
+            if clock.in_doubt(start_ns, end_ns, explained=explained):
+                return True
+        return not self._clocks
 
     def _follow(self, waiting: "WaitingLookup", slot: "Slot") -> None:
         """Learn of the server traces of a lookup's first question."""
