@@ -60,8 +60,11 @@ _OTHER_PORT: Final = log(0.02)
 _UNSEEN_NS: Final = 50_000_000
 _UNKNOWN: Final = log(1 / _UNSEEN_NS)
 """Density of a moment whose forerunner was not seen: somewhere in 50 ms."""
-_RETRY_DOUBT: Final = 0.005
-"""Odds that a query sent again was another lookup's, where no other is likely to have asked."""
+_RETRY_DOUBT: Final = 0.008
+"""Odds that a query sent again was another lookup's, where no other is likely to have asked.
+
+Measured (seeds 1 to 3, 2% loss): of lookups with one such query 2 of 88 were wrong, with two 2 of 19:
+one leaves a join sure, two do not."""
 _DISPUTE_ODDS: Final = 0.5
 _EARLY_NS: Final = 20_000_000
 _HALF_SECOND_NS: Final = 500_000_000
