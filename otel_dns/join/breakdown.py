@@ -143,7 +143,8 @@ def break_down(lookup: Lookup, join: Join) -> Breakdown:
             if root.end_ns > answered:
                 after_answer += root.end_ns - answered
         entered = False
-        for trace, start_ns, end_ns in _critical_path(traces, position, limit):
+        awaited = _awaited(traces) if lookup.kind == "musl" and len(traces) > 1 else traces
+        for trace, start_ns, end_ns in _critical_path(awaited, position, limit):
             if start_ns > position:
                 gap_ns = start_ns - position
                 explained = entered or gaps.explained_before(number, gap_ns)
@@ -224,6 +225,19 @@ def _rounds(traces: Sequence[JoinedTrace]) -> list[list[JoinedTrace]]:
         if not joined.hop:
             rounds.setdefault(joined.candidate, []).append(joined)
     return [rounds[candidate] for candidate in sorted(rounds)]
+
+
+def _awaited(traces: Sequence[JoinedTrace]) -> list[JoinedTrace]:
+    """Leave out what musl did not wait for: it asks all nameservers, and the first answer counts.
+
+    NOERROR and NXDOMAIN are answers to it, anything else is not.
+    """
+    first: dict[str, int] = {}
+    for joined in traces:
+        trace = joined.trace
+        if trace.rcode in {"NOERROR", "NXDOMAIN"}:
+            first[trace.type] = min(first.get(trace.type, _answer(joined)), _answer(joined))
+    return [one for one in traces if _answer(one) <= first.get(one.trace.type, _answer(one))]
 
 
 def _critical_path(

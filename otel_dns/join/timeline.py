@@ -7,8 +7,12 @@ The line settles each such case once, so that own times always add up to the roo
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from otel_dns.model import ROUNDING_NS, ServerTrace, Slice, Span, Timeline
+
+_NEAR: Final = 64
+"""Spans before one among which the one around it is looked for: CoreDNS has no deeper chains."""
 
 
 def timeline(trace: ServerTrace) -> Timeline:
@@ -39,7 +43,7 @@ def _slices(trace: ServerTrace) -> list[Slice]:
         parent_id = span.parent_id
         parent = known.get(parent_id)
         if parent is None or span.start_ns >= parent.end_ns:
-            around = _around(span, trace.spans[:number]) or parent or root
+            around = _around(span, trace.spans[max(number - _NEAR, 0) : number]) or parent or root
             parent_id = around.span_id
         children.setdefault(parent_id, []).append(span)  # spans come in order of start
     slices: list[Slice] = []
