@@ -67,6 +67,7 @@ class Stream:
         self._observers = observers
         self._batch: dict[Origin, list[bytes]] = {}
         self._batch_spans = self._batch_bytes = 0
+        self._batch_rest = b""
         self._passed = 0
 
     def counts(self) -> Counter[str]:
@@ -127,7 +128,9 @@ class Stream:
         for group in incoming.others:
             self._passed += len(group.spans)
             self._add_group(group)
-        if incoming.others:
+        if incoming.rest:
+            self._add_rest(incoming.rest)
+        if incoming.others or incoming.rest:
             self.carried.update(self._joiner.came_with.current)
             self._flush_all()  # what is not ours is not held up
 
@@ -217,10 +220,20 @@ class Stream:
         self._requests.let_go(self._passing)
         self._passing.clear()
 
+    def _add_rest(self, rest: bytes) -> None:
+        """Let a request's own fields travel on; too many of them travel alone."""
+        if self._batch_bytes + len(rest) > _BATCH_BYTES:
+            self._flush()
+        self._batch_rest += rest
+        self._batch_bytes += len(rest)
+
     def _flush(self) -> None:
-        if self._batch:
-            self._send(otlp.build_grouped(self._batch), self._batch_spans)
+        if self._batch or self._batch_rest:
+            # Of two encoded messages one after the other protobuf makes one.
+            request = otlp.build_grouped(self._batch) + self._batch_rest
+            self._send(request, self._batch_spans)
             self._batch, self._batch_spans, self._batch_bytes = {}, 0, 0
+            self._batch_rest = b""
 
 
 def _size(origin: Origin) -> int:
