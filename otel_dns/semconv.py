@@ -322,6 +322,9 @@ otel-dns made the span of that."""
 SOURCE_TRACE: Final = "trace"
 OWN_TIME: Final = "otel_dns.own_ns"
 """int nanoseconds spent in this span and in none of its children."""
+BACKGROUND: Final = "otel_dns.background_ns"
+"""int nanoseconds that a server's span went on after ``servedns`` had ended, as with prefetch and
+serve_stale of CoreDNS's cache. Nobody waited for that; it is in no breakdown."""
 CANDIDATE_INDEX: Final = "otel_dns.candidate.index"
 """int on servedns: place of the queried name in the lookup's candidates, from 0."""
 

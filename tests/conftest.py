@@ -6,8 +6,15 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import skips
+
+# Properties are not judged by the clock, a busy machine is no failure; and each run tries the same
+# examples: what a change breaks is found by that change. Others: --hypothesis-profile=at-random.
+settings.register_profile("at-random", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("alike", settings.get_profile("at-random"), derandomize=True)
+settings.load_profile("alike")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,11 +1,16 @@
 """The command line: ``otel-dns ...``, one file a command, each loaded when it is called."""
 
 import importlib
+import os
 from typing import Final
 
 import click
 
 import otel_dns
+
+# What gRPC's core has to say, of a busy port for one, comes as an error of ours too. It looks when
+# it is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 _COMMANDS: Final = (
     "bench", "check-corefile", "completion", "demo", "export", "lab", "page", "programs", "query",

@@ -22,6 +22,8 @@ class PluginTime:
     own_ns: int
     peer: str
     """``address:port`` of the upstream, on ``connect`` only."""
+    background_ns: int = 0
+    """How long it went on after the server's own span had ended: nobody waited for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,7 @@ def _query(root: SpanView, children: Mapping[bytes, list[SpanView]]) -> JoinedQu
                 span.end_ns,
                 number(span.attributes.get(semconv.OWN_TIME)),
                 text(span.attributes.get(semconv.PEER_ADDRESS)),
+                number(span.attributes.get(semconv.BACKGROUND)),
             )
         )
         ahead += sorted(children.get(span.span_id, ()), key=lambda child: -child.start_ns)

@@ -185,7 +185,8 @@ def _serve(app: object, listening: socket.socket, *, tied: bool, history: Path) 
     )
 
     def end_with_starter() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 4096):
+            pass  # not by sys.stdin, whose lock would be held at the end
         server.should_exit = True
 
     # uvicorn ends on these by itself, and then gives them to whom they were for: nobody.

@@ -19,6 +19,7 @@ from otel_dns.cli.directories import default_history
 from otel_dns.cli.page_child import page_of
 from otel_dns.service import ServeSettings, Service, configuration, own_log
 from otel_dns.service.memory import collect_seldom
+from otel_dns.service.secrets import SecretError
 
 _LOOK_S = 0.5
 _DEFAULTS = ServeSettings()
@@ -209,10 +210,11 @@ def _overrides(options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def _run(load: Callable[[], ServeSettings]) -> None:
     settings = load()
     own_log.set_up(settings.telemetry.log)
-    # What gRPC's core has to say of a busy port comes as an error of ours too.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    service = Service(settings)
+    try:
+        service = Service(settings)
+    except OSError as error:  # a file of certificates, a token or a key
+        raise click.ClickException(str(error)) from None
     collect_seldom()
     signals: SimpleQueue[int] = SimpleQueue()
 
@@ -224,6 +226,8 @@ def _run(load: Callable[[], ServeSettings]) -> None:
     log = logging.getLogger("otel_dns")
     try:
         addresses = service.start()
+    except SecretError as error:
+        raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(
             f"{error} (another address: --otlp-listen, --http-listen, --dnstap-listen)"

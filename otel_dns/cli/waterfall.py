@@ -174,7 +174,10 @@ def _plugins(query: JoinedQuery) -> Text:
         line.append(printable(plugin.name, 20), style)
         if plugin.peer:
             line.append(f" {printable(plugin.peer)}", "bright_black")
-        line.append(f" {duration(plugin.own_ns)}")
+        if plugin.own_ns or not plugin.background_ns:
+            line.append(f" {duration(plugin.own_ns)}")
+        if plugin.background_ns:
+            line.append(f" {duration(plugin.background_ns)} in the background", "bright_black")
     return line.append(f", the others {duration(rest_ns)}", "bright_black") if rest_ns else line
 
 

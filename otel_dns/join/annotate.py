@@ -15,7 +15,7 @@ from otel_dns import semconv
 from otel_dns.join.exchange import is_made
 from otel_dns.join.joiner import Late, Outcome, Released
 from otel_dns.join.search_keys import name_key, search_keys, server_key
-from otel_dns.model import JoinedTrace, Lookup, Origin, Resolution, Span
+from otel_dns.model import ROUNDING_NS, JoinedTrace, Lookup, Origin, Resolution, Span
 from otel_dns.wire.otlp import (
     double_attribute,
     hex_attribute,
@@ -30,7 +30,7 @@ _SEGMENT_KEYS: Final = {
 }
 
 
-def encode(outcome: Outcome, *, servers: bool = True) -> Iterator[tuple[Origin, bytes]]:
+def encode(outcome: Outcome, *, servers: bool = True) -> list[tuple[Origin, bytes]]:
     """Encode what leaves the join: each span with the origin to send it under.
 
     Args:
@@ -38,35 +38,37 @@ def encode(outcome: Outcome, *, servers: bool = True) -> Iterator[tuple[Origin, 
         servers: whether a lookup's server spans are wanted too.
     """
     if isinstance(outcome, Resolution):
-        if not outcome.lookup.recorded:
-            yield from _unrecorded(outcome)
-            return
-        keys = search_keys(outcome)
-        lookup_span = _lookup_span(outcome, keys)
-        if servers and outcome.join.apart:
-            yield outcome.lookup.span.origin, lookup_span + _links(outcome.join.traces)
-            yield from _apart(outcome.join.traces)
-            return
-        yield outcome.lookup.span.origin, lookup_span
-        if servers:
-            keys += name_key(outcome)
-            for joined in outcome.join.traces:
-                yield from _server_spans(outcome.lookup, joined, keys)
-    elif isinstance(outcome, Released):
-        for span in outcome.spans:
-            yield span.origin, span.raw
-    else:
-        yield outcome.span.origin, _late_span(outcome)
+        return _resolution(outcome, servers=servers)
+    if isinstance(outcome, Released):
+        return [(span.origin, span.raw) for span in outcome.spans]
+    return [(outcome.span.origin, _late_span(outcome))]
+
+
+def _resolution(resolution: Resolution, *, servers: bool) -> list[tuple[Origin, bytes]]:
+    lookup, traces = resolution.lookup, resolution.join.traces
+    if not lookup.recorded:
+        return list(_unrecorded(resolution))
+    keys = search_keys(resolution)
+    lookup_span = _lookup_span(resolution, keys)
+    if servers and resolution.join.apart:
+        return [(lookup.span.origin, lookup_span + _links(traces)), *_apart(traces)]
+    spans = [(lookup.span.origin, lookup_span)]
+    if servers and traces:
+        keys += name_key(resolution)
+        for joined in traces:
+            spans += _server_spans(lookup, joined, keys)
+    return spans
 
 
 def _lookup_span(resolution: Resolution, keys: bytes) -> bytes:
     join, breakdown = resolution.join, resolution.breakdown
     parts = [
         keys,
-        int_attribute(semconv.QUERIES, sum(not one.hop for one in join.traces)),
+        int_attribute(semconv.QUERIES, sum([not one.hop for one in join.traces])),
     ]
-    if join.certainty:
-        parts.append(word_attribute(semconv.JOIN_CERTAINTY, join.certainty))
+    certainty = join.certainty
+    if certainty:
+        parts.append(word_attribute(semconv.JOIN_CERTAINTY, certainty))
         parts.append(double_attribute(semconv.JOIN_CONFIDENCE, join.confidence))
     if not join.clocks_known:
         parts.append(word_attribute(semconv.JOIN_CLOCKS, semconv.CLOCKS_UNKNOWN))
@@ -93,11 +95,11 @@ def _lookup_span(resolution: Resolution, keys: bytes) -> bytes:
     return resolution.lookup.span.raw + b"".join(parts)
 
 
-def _server_spans(
-    lookup: Lookup, joined: JoinedTrace, keys: bytes
-) -> Iterator[tuple[Origin, bytes]]:
+def _server_spans(lookup: Lookup, joined: JoinedTrace, keys: bytes) -> list[tuple[Origin, bytes]]:
+    spans = []
     trace = joined.trace
     trace_id, above = lookup.span.trace_id, joined.parent or lookup.span.span_id
+    last_ns = trace.root.end_ns + ROUNDING_NS
     for span, own_ns in zip(trace.spans, joined.timeline.own_ns, strict=True):
         attributes = int_attribute(semconv.OWN_TIME, own_ns)
         if span is trace.root:
@@ -112,7 +114,11 @@ def _server_spans(
             parent_id = above
         else:
             parent_id = span.parent_id or above
-        yield span.origin, rewrite(span, trace_id, parent_id, attributes)
+            if span.end_ns > last_ns:
+                since_ns = max(span.start_ns, trace.root.end_ns)
+                attributes += int_attribute(semconv.BACKGROUND, span.end_ns - since_ns)
+        spans.append((span.origin, rewrite(span, trace_id, parent_id, attributes)))
+    return spans
 
 
 def _links(traces: Sequence[JoinedTrace]) -> bytes:

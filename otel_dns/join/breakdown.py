@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from otel_dns import semconv
-from otel_dns.model import Breakdown, Join, JoinedTrace, Lookup, Slice
+from otel_dns.model import Breakdown, Join, JoinedTrace, Lookup, Span, Timeline
 
 TIMEOUT_NS: Final = 900_000_000
 """A gap from here on is a stub's timeout: resolv.conf(5) counts them in whole seconds, and the
@@ -71,23 +71,59 @@ class _Account:
                 segment = semconv.SEGMENT_UNATTRIBUTED
             self.segments[segment] += until_ns - since_ns
 
-    def server(self, slices: Sequence[Slice], start_ns: int, end_ns: int) -> None:
+    def server(self, timeline: Timeline, start_ns: int, end_ns: int) -> None:
         """The part of a server's timeline from ``start_ns`` to ``end_ns``."""
-        for piece in slices:
+        if timeline.line is None:
+            spans = timeline.spans
+            if start_ns <= spans[0].start_ns and spans[-1].end_ns <= end_ns:
+                self._called(spans, timeline.own_ns, end_ns)
+                return
+        for piece in timeline.slices:
             # Not min and max: this runs for every span.
             until_ns = piece.end_ns if piece.end_ns < end_ns else end_ns  # noqa: FURB136
             since_ns = piece.start_ns if piece.start_ns > start_ns else start_ns  # noqa: FURB136
-            nanoseconds = until_ns - since_ns
-            if nanoseconds <= 0:
-                continue
-            name = piece.span.name
-            if name == semconv.CONNECT_SPAN:
-                self.segments[semconv.SEGMENT_UPSTREAM] += nanoseconds
-            else:
-                self.segments[semconv.SEGMENT_SERVER] += nanoseconds
-                if name not in self.plugins and len(self.plugins) >= _MAX_PLUGINS:
-                    name = _OTHER_PLUGINS
-                self.plugins[name] = self.plugins.get(name, 0) + nanoseconds
+            if until_ns > since_ns:
+                self._own(piece.span.name, until_ns - since_ns)
+
+    def _called(self, spans: Sequence[Span], own: Sequence[int], end_ns: int) -> None:
+        """Spans each of which is called by the one before, from the start of the first.
+
+        What they own after ``end_ns``, when the last is over, is left out.
+        """
+        plugins = self.plugins
+        late: list[tuple[str, int]] = []
+        server_ns = 0
+        for span, inner, spent_ns in zip(spans, (*spans[1:], None), own, strict=True):
+            name, own_ns = span.name, spent_ns
+            if inner is not None:
+                if span.end_ns > end_ns:
+                    own_ns -= span.end_ns - max(inner.end_ns, end_ns)
+                if inner.start_ns == span.start_ns:
+                    late.append((name, own_ns))  # its time is all after its inner span
+                    continue
+            if name in plugins or name == semconv.CONNECT_SPAN or len(plugins) >= _MAX_PLUGINS:
+                self._own(name, own_ns)
+            elif own_ns:
+                plugins[name] = own_ns
+                server_ns += own_ns
+        self.segments[semconv.SEGMENT_SERVER] += server_ns
+        for name, own_ns in reversed(late):
+            self._own(name, own_ns)
+
+    def _own(self, name: str, nanoseconds: int) -> None:
+        plugins = self.plugins
+        if not nanoseconds:
+            return
+        if name in plugins:
+            plugins[name] += nanoseconds
+        elif name == semconv.CONNECT_SPAN:
+            self.segments[semconv.SEGMENT_UPSTREAM] += nanoseconds
+            return
+        else:
+            if len(plugins) >= _MAX_PLUGINS:
+                name = _OTHER_PLUGINS
+            plugins[name] = plugins.get(name, 0) + nanoseconds
+        self.segments[semconv.SEGMENT_SERVER] += nanoseconds
 
 
 def break_down(lookup: Lookup, join: Join) -> Breakdown:
@@ -97,22 +133,28 @@ def break_down(lookup: Lookup, join: Join) -> Breakdown:
     position, end = lookup.start_ns, max(lookup.end_ns, lookup.start_ns)
     rounds = _rounds(join.traces)
     gaps = _Gaps(lookup, rounds)
-    starts = [min(joined.trace.root.start_ns for joined in traces) for traces in rounds]
+    starts = [min([joined.trace.root.start_ns for joined in traces]) for traces in rounds]
+    starts.append(end)
     for number, traces in enumerate(rounds):
-        limit = min(end, starts[number + 1]) if number + 1 < len(rounds) else end
-        after_answer += sum(
-            max(joined.trace.root.end_ns - max(min(limit, _answer(joined)), _start(joined)), 0)
-            for joined in traces
-        )
+        limit = min(end, starts[number + 1])
+        for joined in traces:
+            root = joined.trace.root
+            answered = max(min(limit, _answer(joined)), root.start_ns)
+            if root.end_ns > answered:
+                after_answer += root.end_ns - answered
         entered = False
-        for trace, start_ns, end_ns in _critical_path(traces, position, limit):
-            gap_ns = start_ns - position
-            explained = entered or gaps.explained_before(number, gap_ns)
-            account.gap(position, start_ns, explained=explained)
-            account.server(trace.timeline.slices, start_ns, end_ns)
+        awaited = _awaited(traces) if lookup.kind == "musl" and len(traces) > 1 else traces
+        for trace, start_ns, end_ns in _critical_path(awaited, position, limit):
+            if start_ns > position:
+                gap_ns = start_ns - position
+                explained = entered or gaps.explained_before(number, gap_ns)
+                account.gap(position, start_ns, explained=explained)
+            account.server(trace.timeline, start_ns, end_ns)
             position, entered = end_ns, True
-    account.gap(position, end, explained=gaps.explained_at_end(end - position))
-    waste_queries, waste_ns = _waste(lookup, join)
+    if end > position:
+        account.gap(position, end, explained=gaps.explained_at_end(end - position))
+    asked = [joined for traces in rounds for joined in traces]
+    waste_queries, waste_ns = _waste(lookup, asked)
     return Breakdown(
         segments=account.segments,
         plugins=account.plugins,
@@ -120,7 +162,7 @@ def break_down(lookup: Lookup, join: Join) -> Breakdown:
         bottleneck=_bottleneck(account),
         waste_queries=waste_queries,
         waste_ns=waste_ns,
-        retries=_retries(join),
+        retries=_retries(asked),
     )
 
 
@@ -185,6 +227,19 @@ def _rounds(traces: Sequence[JoinedTrace]) -> list[list[JoinedTrace]]:
     return [rounds[candidate] for candidate in sorted(rounds)]
 
 
+def _awaited(traces: Sequence[JoinedTrace]) -> list[JoinedTrace]:
+    """Leave out what musl did not wait for: it asks all nameservers, and the first answer counts.
+
+    NOERROR and NXDOMAIN are answers to it, anything else is not.
+    """
+    first: dict[str, int] = {}
+    for joined in traces:
+        trace = joined.trace
+        if trace.rcode in {"NOERROR", "NXDOMAIN"}:
+            first[trace.type] = min(first.get(trace.type, _answer(joined)), _answer(joined))
+    return [one for one in traces if _answer(one) <= first.get(one.trace.type, _answer(one))]
+
+
 def _critical_path(
     traces: Sequence[JoinedTrace], start_ns: int, end_ns: int
 ) -> list[tuple[JoinedTrace, int, int]]:
@@ -193,6 +248,10 @@ def _critical_path(
     Returns:
         Stretches that do not overlap, in order of time, all within ``start_ns`` to ``end_ns``.
     """
+    if len(traces) == 1:
+        (only,) = traces
+        start, end = max(_start(only), start_ns), min(_answer(only), end_ns)
+        return [(only, start, end)] if end > start else []
     path = []
     limit = end_ns
     left = [joined for joined in traces if joined.trace.root.start_ns < limit]
@@ -237,37 +296,41 @@ def _sent(lookup: Lookup, join: Join) -> list[_Sent]:
     return told if len(seen) <= sum(one.seen for one in told) else []
 
 
-def _waste(lookup: Lookup, join: Join) -> tuple[int, int]:
+def _waste(lookup: Lookup, asked: Sequence[JoinedTrace]) -> tuple[int, int]:
     """Count the queries for candidates before the last one tried, and the time until that."""
-    asked = [joined for joined in join.traces if not joined.hop]
-    if lookup.error_type or not asked:
+    if lookup.error_type or len(asked) < 2:
         return 0, 0  # nothing was found: no query was less useful than another
-    last = max(joined.candidate for joined in asked)
-    wasted = sum(joined.candidate < last for joined in asked)
+    last = max([joined.candidate for joined in asked])
+    wasted = sum([joined.candidate < last for joined in asked])
     if not wasted:
         return 0, 0
-    began = min(_start(joined) for joined in asked if joined.candidate == last)
+    began = min([_start(joined) for joined in asked if joined.candidate == last])
     return wasted, max(min(began, lookup.end_ns) - lookup.start_ns, 0)
 
 
-def _retries(join: Join) -> int:
+def _retries(asked: Sequence[JoinedTrace]) -> int:
     """Count queries that came again: for one candidate and type, beside the first of each way.
 
     TCP after truncation is no repetition, and neither are nameservers asked side by side.
     """
-    asked = [
+    if len(asked) < 2:
+        return 0
+    ways = {
         (joined.candidate, joined.trace.type, joined.trace.proto, joined.trace.server)
-        for joined in join.traces
-        if not joined.hop
-    ]
-    return len(asked) - len(set(asked))
+        for joined in asked
+    }
+    return len(asked) - len(ways)
 
 
 def _bottleneck(account: _Account) -> str:
-    parts = dict(account.segments)
-    del parts[semconv.SEGMENT_SERVER]
-    parts |= {f"plugin:{plugin}": spent for plugin, spent in account.plugins.items()}
-    return max(parts, key=lambda part: parts[part])
+    found, most_ns = "", -1
+    for segment, nanoseconds in account.segments.items():
+        if nanoseconds > most_ns and segment != semconv.SEGMENT_SERVER:
+            found, most_ns = segment, nanoseconds
+    for plugin, nanoseconds in account.plugins.items():
+        if nanoseconds > most_ns:
+            found, most_ns = f"plugin:{plugin}", nanoseconds
+    return found
 
 
 __all__ = ["TIMEOUT_NS", "break_down"]

@@ -88,7 +88,8 @@ class ByTime:
             return None
         given: list[tuple[WaitingTrace, int]] = []
         contested = False
-        for slot in self._slots.of(waiting):
+        for key, candidates in waiting.candidates.items():
+            slot = self._slots[key]
             if not slot.traces:
                 continue
             traces = slot.traces_between(start_ns, end_ns)
@@ -102,11 +103,11 @@ class ByTime:
                 contested = True
                 break
             if not waiting.excludes(traces[0]):
-                given.append((traces[0], waiting.candidates[slot.key][0]))
+                given.append((traces[0], candidates[0]))
         if contested:
             return None
         if given:
-            first_ns = min(trace.at_ns for trace, _ in given) - lookup.start_ns
+            first_ns = min([trace.at_ns for trace, _ in given]) - lookup.start_ns
             if first_ns > _PLAUSIBLE_NS or self._completeness.seen < 0.5 or _disordered(given):
                 return None
         self.counts["alone"] += 1
@@ -259,7 +260,7 @@ class ByTime:
 
 def _disordered(given: list[tuple[WaitingTrace, int]]) -> bool:
     """Whether a candidate was asked for before one that comes first."""
-    return any(
+    return len(given) > 1 and any(
         later.at_ns < earlier.at_ns - _DISORDER_NS
         for (earlier, one), (later, other) in pairwise(given)
         if one < other

@@ -109,6 +109,9 @@ class Clock:
 
     def at(self, server_ns: int) -> tuple[int, bool]:
         """Return the offset at a time by the server's clock, and whether it is known."""
+        last = self.pieces[-1]
+        if len(self.pieces) == 1 and not last.rate:
+            return last.offset_ns, last.known
         for piece in reversed(self.pieces):
             offset_ns = piece.at(server_ns + piece.offset_ns)
             if server_ns + offset_ns >= piece.since_ns:
@@ -125,6 +128,8 @@ class Clock:
             explained: its first query is where it should be: then it is in doubt only if the track
                 was lost while it ran, for it may have gone to another server.
         """
+        if not self._suspicion and len(self.pieces) == 1 and self.known:
+            return False
         if self._suspicion and self._pending:
             since_ns = self._pending[0].start_ns
             if end_ns >= since_ns and (not explained or start_ns <= since_ns):
@@ -160,11 +165,11 @@ class Clock:
             return False
         self._until_ns = self._matched_ns = start_ns
         self._chance += (chance - self._chance) * _FADE
-        seen, by_chance = self._shares()
-        self._suspicion -= log(seen / by_chance)
+        if self._suspicion:
+            seen, by_chance = self._shares()
+            self._suspicion = max(self._suspicion - log(seen / by_chance), 0.0)
         self._seen += (1 - self._seen) * _FADE
-        if self._suspicion <= 0:
-            self._suspicion = 0.0
+        if self._pending and not self._suspicion:
             self._let_go()
         return self._follow(start_ns, difference_ns + FIRST_GAP_NS)
 
@@ -275,7 +280,7 @@ class Clock:
         if len(samples) < _SAMPLES:
             return False
         # What comes early says more than what comes late: only the way out can have been quick.
-        off_ns = sorted(one for _, one in samples)[_SAMPLES * 3 // 4 - 1]
+        off_ns = sorted([one for _, one in samples])[_SAMPLES * 3 // 4 - 1]
         agrees = not piece.offset_ns and not piece.rate
         if abs(off_ns) <= (EARLY_NS if agrees else _FOLLOW_NS):
             self._jumping = 0

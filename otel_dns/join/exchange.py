@@ -31,7 +31,7 @@ def server_trace(messages: Sequence[Message], trace_id: bytes = b"") -> ServerTr
     Returns:
         Nothing while only an upstream's messages are there.
     """
-    query, response = _first(messages, "CQ"), _first(messages, "CR")
+    query, response = _ends(messages)
     told = query or response
     if told is None:
         return None
@@ -67,7 +67,7 @@ def completed(trace: ServerTrace, messages: Sequence[Message]) -> ServerTrace:
 
     The name becomes the one that the client asked: the span has it after any rewrite.
     """
-    query, response = _first(messages, "CQ"), _first(messages, "CR")
+    query, response = _ends(messages)
     told = query or response
     if told is None:
         return trace
@@ -148,13 +148,30 @@ def origin_of(server: str) -> Origin:
     return otlp.origin_of(server or "dns")
 
 
-def _first(messages: Sequence[Message], kind: str) -> Message | None:
-    """Return the message of a kind; dnstap's rather than a log's, which is late."""
-    found = None
+def _ends(messages: Sequence[Message]) -> tuple[Message | None, Message | None]:
+    """Return the client's query and its response: dnstap's rather than a log's, which is late.
+
+    A server that asks itself to answer (:mod:`otel_dns.join.reentry`) tells of that too: later than
+    of the query, and with another question.
+    """
+    query = response = None
     for message in messages:
-        if message.kind == kind and (found is None or found.source != "dnstap"):
-            found = message
-    return found
+        if message.kind == "CQ" and (query is None or _earlier(message, query)):
+            query = message
+    for message in messages:
+        if (
+            message.kind == "CR"
+            and (query is None or (message.name, message.type) == (query.name, query.type))
+            and (response is None or _earlier(message, response))
+        ):
+            response = message
+    return query, response
+
+
+def _earlier(one: Message, other: Message) -> bool:
+    if one.source != other.source:
+        return one.source == "dnstap"
+    return (one.query_time_ns or one.time_ns) < (other.query_time_ns or other.time_ns)
 
 
 def _digest(message: Message, start_ns: int) -> bytes:

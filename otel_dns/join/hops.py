@@ -7,12 +7,12 @@ fits now and then, as any busy client does by chance, is not.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from otel_dns import semconv
 from otel_dns.join.waiting import Slots, WaitingTrace
-from otel_dns.model import ServerTrace, Slice, Span
+from otel_dns.model import ROUNDING_NS, Message, ServerTrace, Slice, Span
 from otel_dns.wire import MalformedError, otlp
 
 MAX_HOPS: Final = 8
@@ -23,7 +23,8 @@ _MAX_PEERS: Final = 10_000
 _REMEMBERED: Final = 1_000
 _NEW: Final = 0.9
 _AMBIGUOUS: Final = 0.5
-_ROUNDING_NS: Final = 2_000
+_LATE_END_NS: Final = 10_000_000
+"""So long after its answer has gone CoreDNS's span of it may end, on a busy machine."""
 
 
 class Below(NamedTuple):
@@ -70,19 +71,28 @@ class Hops:
         self._tolerance_ns = tolerance_ns
         self._peers: OrderedDict[tuple[bytes, str], _Peer] = OrderedDict()
 
-    def below(self, trace: ServerTrace, skew_ns: int = 0) -> Iterator[Below]:
+    def below(
+        self, trace: ServerTrace, skew_ns: int = 0, forwarded: Iterable[Message] = ()
+    ) -> Iterator[Below]:
         """Find the server traces that a server trace's own queries caused, each at most once.
 
         Args:
             trace: on the client's clock.
             skew_ns: what it was moved by to be there; the next server's are moved by as much, as
                 nothing is known of the clocks of servers among each other.
+            forwarded: the server's messages to its upstreams and theirs, where they are there: what
+                it asked may be another name than what it was asked (rewrite, autopath, a CNAME's
+                target), and only they tell.
         """
         taken: set[WaitingTrace] = set()
+        questions = {(trace.name, trace.type): None}
+        for message in forwarded:
+            if message.kind in {"FQ", "FR"}:
+                questions[message.name, message.type] = None
         for connect in trace.spans:
             if connect.name != semconv.CONNECT_SPAN:
                 continue
-            waiting = self._slots.asking(trace.name, trace.type)
+            waiting = [one for question in questions for one in self._slots.asking(*question)]
             if not waiting:
                 return
             fitting = [
@@ -108,7 +118,7 @@ class Hops:
         for one in fitting:
             trust = peer.trust(one.slot.key[0]) if one.slot is not None else 0.0
             # An address not known yet is taken only if it fits without any tolerance.
-            if trust == 1 or (trust and self._fits(one, connect, skew_ns, _ROUNDING_NS)):
+            if trust == 1 or (trust and self._fits(one, connect, skew_ns, ROUNDING_NS)):
                 trusted.append(
                     (-trust, abs(one.start_ns + skew_ns - connect.start_ns), str(one.key), one)
                 )
@@ -131,13 +141,16 @@ class Hops:
         self, waiting: WaitingTrace, connect: Span, skew_ns: int, tolerance_ns: int | None = None
     ) -> bool:
         header = waiting.header
+        if header is None:
+            return False
+        late_ns = tolerance_ns
         if tolerance_ns is None:
             tolerance_ns = self._tolerance_ns
+            late_ns = tolerance_ns if header.sent_ns else _LATE_END_NS
+        start_ns = header.root.start_ns + skew_ns
         return (
-            header is not None
-            and connect.start_ns - tolerance_ns <= header.root.start_ns + skew_ns
-            and header.root.start_ns + skew_ns <= connect.end_ns
-            and header.answer_ns + skew_ns <= connect.end_ns + tolerance_ns
+            connect.start_ns - tolerance_ns <= start_ns <= connect.end_ns
+            and header.answer_ns + skew_ns <= connect.end_ns + (late_ns or 0)
         )
 
     @staticmethod

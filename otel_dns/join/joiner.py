@@ -27,6 +27,7 @@ from otel_dns.join.infer import gather
 from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.outcome import outcome_of
 from otel_dns.join.recognise import server_trace_of
+from otel_dns.join.reentry import Reentries
 from otel_dns.join.silence import Silence
 from otel_dns.join.skew import AGREEING, Skew, bounds_of, moved
 from otel_dns.join.tie import is_bare, is_untied, ties
@@ -150,6 +151,7 @@ class Joiner:
         self._ladder = Ladder(self._by_case)
         self._skew = Skew(follow=self.settings.follow_clocks)
         self._hops = Hops(self._slots, self.settings.tolerance_ns)
+        self._reentries = Reentries()
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
         self._unseen = Unseen()
         self._silence = Silence(self.settings.relays)
@@ -265,18 +267,23 @@ class Joiner:
         if trace_id[:8] != _OWN_TRACE:
             spans = self._without_resolved(spans)
         waiting = self._traces.get(trace_id)
+        number = size = 0
         for span in spans:
             if waiting is None:
                 waiting = self._new_trace(trace_id, now_ns)
-            if span.span_id in waiting.spans:
+            span_id = span.span_id
+            if span_id in waiting.spans:
                 self.counts["duplicate"] += 1
                 continue
-            waiting.spans[span.span_id] = span
-            self._hold(waiting, len(span.raw) + _SPAN_BYTES)
+            waiting.spans[span_id] = span
+            number += 1
+            size += len(span.raw)
             if not span.parent_id and span.name == semconv.SERVEDNS_SPAN and not waiting.rooted:
                 self._show(waiting, span, now_ns)
             if waiting.requests is not self.came_with.current:
                 waiting.requests = self.came_with.more(waiting.requests)
+        if waiting is not None:
+            self._hold(waiting, size + number * _SPAN_BYTES, number)
         self._keep_bounds()
 
     def _without_resolved(self, spans: Iterable[Span]) -> Iterator[Span]:
@@ -318,6 +325,8 @@ class Joiner:
                 self._hurry(waiting, message.client, now_ns)
         else:
             self._slots.remove_trace(waiting)
+        for inner, outer in self._reentries.add(waiting, message):
+            self._merge(inner, outer)
         self._keep_bounds()
 
     # -- out ----------------------------------------------------------------------------------
@@ -371,8 +380,8 @@ class Joiner:
             waiting = self._ladder.same_query(message)
         return waiting or self._new_trace(key, now_ns)
 
-    def _hold(self, waiting: WaitingTrace, size: int) -> None:
-        self._server_spans += 1
+    def _hold(self, waiting: WaitingTrace, size: int, number: int = 1) -> None:
+        self._server_spans += number
         waiting.size += size
         self._bytes += size
 
@@ -435,6 +444,8 @@ class Joiner:
                 for key in waiting.candidates:
                     self._tie(self._slots[key])
             self._join_own_trace(waiting)
+            if not waiting.claimed:
+                continue
             for trace, claim in sorted(waiting.claimed.items(), key=_claim_order):
                 if trace.header is not None:
                     candidate = waiting.candidate_of(trace.header.name)
@@ -536,7 +547,7 @@ class Joiner:
         joined = JoinedTrace(
             trace, candidate, timeline(trace), method, parent, skew_ns=skew_ns, query=query
         )
-        owner.traces.append(self._with_hops(owner, joined))
+        owner.traces.append(self._with_hops(owner, joined, waiting.messages))
 
     @staticmethod
     def _corrected(
@@ -549,13 +560,17 @@ class Joiner:
         skew_ns = clocks.offset_ns(trace.server, trace.start_ns) if clocks.version else 0
         return moved(trace, skew_ns), skew_ns
 
-    def _with_hops(self, owner: WaitingLookup, joined: JoinedTrace) -> JoinedTrace:
+    def _with_hops(
+        self, owner: WaitingLookup, joined: JoinedTrace, messages: Sequence[Message]
+    ) -> JoinedTrace:
         """Join what the server's own queries caused; return the server's trace with its time."""
         if joined.hop >= MAX_HOPS:
             return joined
-        line: Sequence[Slice] = joined.timeline.slices
+        line: Sequence[Slice] | None = None
         skew_ns = joined.skew_ns
-        for connect, waiting, confidence, known in self._hops.below(joined.trace, skew_ns):
+        for connect, waiting, confidence, known in self._hops.below(
+            joined.trace, skew_ns, messages
+        ):
             trace = moved(waiting.complete(), skew_ns)
             self.counts["server_spans_made"] += len(trace.spans) - len(waiting.spans)
             self._send_along(owner, waiting, connect.span_id, skew_ns)
@@ -565,6 +580,7 @@ class Joiner:
                     trace, joined.candidate, timeline(trace), semconv.METHOD_TIME,
                     connect.span_id, joined.hop + 1, skew_ns,
                 ),
+                waiting.messages,
             )  # fmt: skip
             owner.traces.append(below)
             owner.hops_confidence *= confidence
@@ -572,8 +588,9 @@ class Joiner:
                 self._silence.relays(trace.client)
             else:
                 self._silence.spoke(trace.client, self._now_ns)
-            line = spliced(line, connect, below.timeline.slices)
-        if line is joined.timeline.slices:
+            above = joined.timeline.slices if line is None else line
+            line = spliced(above, connect, below.timeline.slices)
+        if line is None:
             return joined
         return replace(joined, timeline=add_up(joined.trace.spans, line))
 
@@ -608,10 +625,12 @@ class Joiner:
         self._bytes -= _size_of(waiting)
         if waiting.found_names:
             lookup = replace(lookup, candidates=tuple(waiting.found_names))
-        traces = tuple(sorted(waiting.traces, key=_order))
+        if len(waiting.traces) > 1:
+            waiting.traces.sort(key=_order)
+        traces = tuple(waiting.traces)
         if traces:
-            asked = [one.method for one in traces if not one.hop]
-            method = max(asked, key=semconv.METHODS.index)
+            methods = {one.method for one in traces if not one.hop}
+            method = max(methods, key=semconv.METHODS.index) if len(methods) > 1 else methods.pop()
             confidence, group_size = 1.0, 1
             if decision.given:
                 confidence, group_size = decision.confidence, decision.group_size
@@ -652,6 +671,7 @@ class Joiner:
             if trace is None:
                 self._release(told, "ambiguous")
             else:
+                self.counts["messages_tied"] += len(told.messages)
                 self._merge(told, trace)
 
     def _tie_claimed(self, waiting: WaitingLookup) -> None:
@@ -661,6 +681,7 @@ class Joiner:
             if slot:
                 for _, trace in list(ties([told], [one for one in slot.traces if is_bare(one)])):
                     if trace is not None:
+                        self.counts["messages_tied"] += len(told.messages)
                         self._merge(told, trace)
 
     def _is_untied(self, trace: WaitingTrace) -> bool:
@@ -668,10 +689,10 @@ class Joiner:
         return is_untied(trace) and not self._unseen.is_traced(trace.messages[0].server)
 
     def _merge(self, told: WaitingTrace, trace: WaitingTrace) -> None:
+        """Let messages that made a server trace of their own be a part of another."""
         messages = list(told.messages)
         trace.requests = self.came_with.more(trace.requests, told.requests)
         self._forget(told, None)
-        self.counts["messages_tied"] += len(messages)
         for message in messages:
             trace.add_message(message)
             self._messages += 1
@@ -786,6 +807,7 @@ class Joiner:
             del waiting.claim.owner.claimed[waiting]
         if waiting.messages:
             self._ladder.remove_trace(waiting)
+            self._reentries.remove(waiting)
         self._left[waiting.key] = destination
         if len(self._left) > self.settings.max_remembered:
             self._left.popitem(last=False)

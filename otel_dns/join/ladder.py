@@ -93,6 +93,8 @@ class Ladder:
             if _one_hop(message, trace.messages[0])
             and message.trace_id in {b"", *(one.trace_id for one in trace.messages)}
         ]
+        if len(found) > 1:  # the server asked itself, or rewrote one name to the other
+            found = [trace for trace in found if trace.messages[0].name == message.name]
         return found[0] if len(found) == 1 else None
 
     # -- in and out ----------------------------------------------------------------------------

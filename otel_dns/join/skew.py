@@ -52,18 +52,22 @@ class NodeClocks:
 
         So a clock that jumps is mostly found out before the first lookup after that is decided.
         """
-        horizon_ns = self._horizon_ns()
+        coming = self._coming
         ready = []
-        while self._coming and (
-            self._coming[0].due_ns <= due_ns or self._coming[0].lookup.end_ns <= horizon_ns
-        ):
-            ready.append(self._coming.popleft())
-        for waiting in sorted(ready, key=_start_order):
+        while coming and coming[0].due_ns <= due_ns:
+            ready.append(coming.popleft())
+        if coming:
+            horizon_ns = self._horizon_ns()
+            while coming and (coming[0].lookup.end_ns <= horizon_ns or coming[0].due_ns <= due_ns):
+                ready.append(coming.popleft())
+        if len(ready) > 1:
+            ready.sort(key=_start_order)
+        for waiting in ready:
             slot = slots.get(next(iter(waiting.candidates), ("", "", "")))
             if slot is not None and slot.traces:
                 self._follow(waiting, slot)
         for clock in self._clocks.values():
-            if clock.search():
+            if not clock.known and clock.search():
                 self.version += 1
 
     def _horizon_ns(self) -> int:
@@ -83,11 +87,15 @@ class NodeClocks:
             clock = self._clocks.get(trace.server)
             if clock is None or not clock.at(trace.start_ns)[1]:
                 return True
-        lookup = waiting.lookup
-        return not self._clocks or any(
-            clock.in_doubt(lookup.start_ns, lookup.end_ns, explained=waiting.explained)
-            for clock in self._clocks.values()
+        start_ns, end_ns, explained = (
+            waiting.lookup.start_ns,
+            waiting.lookup.end_ns,
+            waiting.explained,
         )
+        for clock in self._clocks.values():
+            if clock.in_doubt(start_ns, end_ns, explained=explained):
+                return True
+        return not self._clocks
 
     def _follow(self, waiting: "WaitingLookup", slot: "Slot") -> None:
         """Learn of the server traces of a lookup's first question."""
@@ -111,7 +119,7 @@ class NodeClocks:
             waiting.explained = True
             if best[2].matched(start_ns, best[1], chance=chance):
                 self.version += 1
-            if all(clock.known for clock in self._clocks.values()):
+            if False not in [clock.known for clock in self._clocks.values()]:
                 return
         differences: dict[str, list[int]] = {}
         in_reach = slot.traces_between(start_ns - REACH_NS, start_ns + REACH_NS)

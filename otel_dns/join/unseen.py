@@ -77,7 +77,7 @@ class Unseen:
         if self._all_is_told(seen) and _first_never_came(lookup, join):
             return semconv.UNSEEN_NOT_ARRIVED
         asked = [one.trace for one in join.traces if not one.hop]
-        if any(trace.source == semconv.SOURCE_TRACE for trace in asked):
+        if semconv.SOURCE_TRACE in [trace.source for trace in asked]:
             return ""
         if spans_lost:
             return semconv.UNSEEN_LOST
@@ -153,7 +153,7 @@ def _timed_out(lookup: Lookup) -> bool:
 
 def _first_never_came(lookup: Lookup, join: Join) -> bool:
     """Whether the lookup waited for its timeout before a server saw anything of it."""
-    first_ns = min(one.trace.start_ns for one in join.traces)
+    first_ns = min([one.trace.root.start_ns for one in join.traces])
     return first_ns - lookup.start_ns >= TIMEOUT_NS
 
 

@@ -7,7 +7,8 @@ A lookup asks each of its candidates once for each type. Each (client address, n
 from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -20,6 +21,8 @@ from otel_dns.model import ClientQuery, JoinedTrace, Lookup, Message, ServerTrac
 
 SlotKey = tuple[str, str, str]
 """Client address, normalised name, type."""
+
+_SPAN_ORDER: Final = attrgetter("start_ns", "span_id")
 
 
 @dataclass(slots=True, eq=False)
@@ -211,19 +214,21 @@ class WaitingTrace:
     @property
     def start_ns(self) -> int:
         """Start, nanoseconds since the epoch, by the server's clock; needs the header."""
-        header = self.header
+        header = self._header or self.header
         assert header is not None
         return header.root.start_ns
 
     @property
     def at_ns(self) -> int:
         """Start by its client's clock."""
-        return self.start_ns + self.skew_ns
+        header = self._header or self.header
+        assert header is not None
+        return header.root.start_ns + self.skew_ns
 
     @property
     def server(self) -> str:
         """Which server's clock its times are by."""
-        header = self.header
+        header = self._header or self.header
         return header.server if header is not None else ""
 
     @property
@@ -239,7 +244,7 @@ class WaitingTrace:
         others = [span for span in self.spans.values() if span is not root]
         if self.messages and not any(span.name == semconv.CONNECT_SPAN for span in others):
             others += exchange.forwarded(self.messages, root)
-        others.sort(key=_span_order)
+        others.sort(key=_SPAN_ORDER)
         return replace(header, spans=(root, *others))
 
 
@@ -275,6 +280,8 @@ class Slot:
     def traces_between(self, start_ns: int, end_ns: int) -> list[WaitingTrace]:
         """Return the server traces that started in a stretch of time, in order of start."""
         found = self._sorted_traces()
+        if len(found) == 1:
+            return found[:] if start_ns <= found[0].at_ns <= end_ns else []
         first = bisect_left(found, start_ns, key=_trace_start)
         return found[first : bisect_right(found, end_ns, lo=first, key=_trace_start)]
 
@@ -320,7 +327,9 @@ class Slot:
             self._clocks_version = clocks.version
             found = None
         if found is None:
-            found = self._traces_sorted = sorted(self.traces, key=_trace_start)
+            found = self._traces_sorted = list(self.traces)
+            if len(found) > 1:
+                found.sort(key=_trace_start)
         return found
 
     def add_lookup(self, waiting: WaitingLookup) -> None:
@@ -427,7 +436,3 @@ def _lookup_start(waiting: WaitingLookup) -> int:
 
 def _trace_start(waiting: WaitingTrace) -> int:
     return waiting.at_ns
-
-
-def _span_order(span: Span) -> tuple[int, bytes]:
-    return span.start_ns, span.span_id

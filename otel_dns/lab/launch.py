@@ -17,8 +17,8 @@ from otel_dns.lab import home as homes
 from otel_dns.lab.errors import LabError, LabUnavailable
 from otel_dns.lab.home import LabHome
 
-_START_SECONDS: Final = 30.0
-_END_SECONDS: Final = 10.0
+_START_SECONDS: Final = 90.0
+_END_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.02
 
 
@@ -113,7 +113,7 @@ def await_end(home: LabHome) -> None:
     """Wait until a keeper that was told to end has removed its directory.
 
     Raises:
-        LabError: It has not after ten seconds.
+        LabError: It has not after half a minute.
     """
     deadline = time.monotonic() + _END_SECONDS
     while home.path.exists() and home.is_alive():

@@ -20,7 +20,7 @@ POLL_SECONDS: Final = 0.02
 READY_SECONDS: Final = 90.0
 """How long programs may take until they are ready, unless told otherwise."""
 _LAST_LINES: Final = 15
-_STOP_SECONDS: Final = 5.0
+_STOP_SECONDS: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)

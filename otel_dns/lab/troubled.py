@@ -75,7 +75,7 @@ class Troubled:
                         [sys.executable, "-c", _APPLICATION, str(times), *each.names]
                     ),
                     env={**scenarios.client_env(otlp, service=each.service), **(env or {})},
-                    timeout=120,
+                    timeout=400,
                 )
                 if done.returncode:
                     raise LabError(f"{each.service} failed:\n{done.stdout}{done.stderr}")

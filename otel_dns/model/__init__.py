@@ -2,10 +2,19 @@
 
 from otel_dns.model.breakdown import Breakdown
 from otel_dns.model.message import Message, MessageKind
-from otel_dns.model.resolution import SURE, Join, JoinedTrace, Resolution, Slice, Timeline
+from otel_dns.model.resolution import (
+    ROUNDING_NS,
+    SURE,
+    Join,
+    JoinedTrace,
+    Resolution,
+    Slice,
+    Timeline,
+)
 from otel_dns.model.spans import ClientQuery, Lookup, Origin, ServerTrace, Span
 
 __all__ = [
+    "ROUNDING_NS",
     "SURE",
     "Breakdown",
     "ClientQuery",

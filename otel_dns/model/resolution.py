@@ -12,6 +12,10 @@ from otel_dns.model.spans import ClientQuery, Lookup, ServerTrace, Span
 SURE: Final = 0.99
 """From this confidence on a join is called sure: one fixed threshold, the one that is measured."""
 
+ROUNDING_NS: Final = 2_000
+"""By so much a span may seem to end after the one that it is in: CoreDNS rounds start and duration
+to a microsecond each."""
+
 
 class Slice(Struct, frozen=True, gc=False):
     """A stretch of a server's time, in nanoseconds since the epoch, and the span that owns it."""
@@ -24,10 +28,34 @@ class Slice(Struct, frozen=True, gc=False):
 class Timeline(Struct, frozen=True, gc=False):
     """A server trace's time, from its root's start to its end: every nanosecond has one owner."""
 
-    slices: Sequence[Slice]
-    """Without gap or overlap."""
+    spans: tuple[Span, ...]
+    """Whose time it is: the trace's, in its order."""
     own_ns: tuple[int, ...]
-    """What each of the trace's spans owns, nanoseconds, in the order of the spans."""
+    """What each of these owns, nanoseconds."""
+    line: Sequence[Slice] | None = None
+    """The slices, where they are not plain to see: where they are, each span is called by the one
+    before, and ends within it."""
+
+    @property
+    def slices(self) -> Sequence[Slice]:
+        """Whose time is when, without gap or overlap."""
+        return self.line if self.line is not None else _slices_of(self.spans)
+
+
+def _slices_of(nested: Sequence[Span]) -> list[Slice]:
+    down: list[Slice] = []
+    up: list[Slice] = []
+    parent = nested[0]
+    for span in nested[1:]:
+        if span.start_ns > parent.start_ns:
+            down.append(Slice(parent.start_ns, span.start_ns, parent))
+        if span.end_ns < parent.end_ns:
+            up.append(Slice(span.end_ns, parent.end_ns, parent))
+        parent = span
+    if parent.end_ns > parent.start_ns:
+        down.append(Slice(parent.start_ns, parent.end_ns, parent))
+    up.reverse()
+    return down + up
 
 
 class JoinedTrace(Struct, frozen=True, gc=False):
@@ -55,15 +83,14 @@ class JoinedTrace(Struct, frozen=True, gc=False):
         """``hit`` or ``miss`` at this hop; empty where its spans do not tell.
 
         CoreDNS's cache answers by itself or calls the next plugin, whose span is then within its
-        own. What runs on after the answer (prefetch, serve_stale) began after it and is no miss.
+        own. What runs on after it (prefetch, serve_stale) did not make the answer and is no miss.
         """
-        root = self.trace.root
         found = ""
         for span in self.trace.spans:
             if span.name == semconv.CACHE_SPAN:
                 found = semconv.CACHE_HIT
-                cache_id = span.span_id
-            elif found and span.parent_id == cache_id and span.start_ns < root.end_ns:
+                cache_id, end_ns = span.span_id, span.end_ns + ROUNDING_NS
+            elif found and span.parent_id == cache_id and span.end_ns <= end_ns:
                 return semconv.CACHE_MISS
         return found
 

@@ -20,8 +20,10 @@ class Origin(NamedTuple):
     """Encoded ``opentelemetry.proto.resource.v1.Resource``."""
     scope: bytes
     """Encoded ``opentelemetry.proto.common.v1.InstrumentationScope``."""
-    resource_schema_url: str = ""
-    scope_schema_url: str = ""
+    resource_rest: bytes = b""
+    """What else ``ResourceSpans`` said, encoded: its schema's URL, and fields that nobody knows."""
+    scope_rest: bytes = b""
+    """The same of ``ScopeSpans``."""
 
 
 class Span(Struct, frozen=True, gc=False):

@@ -45,6 +45,8 @@ def load(
         ConfigurationError: the file cannot be read, or says what cannot be.
     """
     data = _read(file) if file is not None else {}
+    # A section of which nothing is said (`outputs:`), as templates leave them, is as by default.
+    data = {section: said for section, said in data.items() if said is not None}
     for name, text in sorted((environment or {}).items()):
         if name.startswith(ENVIRONMENT_PREFIX):
             steps = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
@@ -122,9 +124,26 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _yaml(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)  # noqa: S506 - a safe one
     except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigurationError(f"{where} is no YAML: {error}") from None
+        said = str(error).replace('in "<unicode string>", ', "")
+        raise ConfigurationError(f"{where} is no YAML: {said}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without keys that are given twice, of which PyYAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Make a mapping."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"{key.value} is given twice", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _put(data: Any, steps: list[str], value: Any, where: str) -> None:
@@ -214,6 +233,13 @@ def _check_together(settings: ServeSettings) -> None:
             raise ConfigurationError(f"{where}.tls: certificate and key go together")
         if output.names.show == "hash" and not output.names.hash_key_file:
             raise ConfigurationError(f"{where}.names.hash_key_file: a key is wanted for a hash")
+    limits = settings.receivers.limits
+    for key, value, least, wanted in (
+        ("read", limits.read, 1, "1s"), ("idle", limits.idle, 1, "1s"),
+        ("headers", limits.headers, 1024, "1KiB"),
+    ):  # fmt: skip
+        if value < least:
+            raise ConfigurationError(f"receivers.limits.{key}: {wanted} at least is wanted")
     page = settings.page
     if page.listen is not None:
         host = page.listen.rpartition(":")[0].strip("[]")

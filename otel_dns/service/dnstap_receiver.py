@@ -14,6 +14,7 @@ import socket
 import ssl
 import stat
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,7 @@ from otel_dns.model import Message
 from otel_dns.service.counts import Counts
 from otel_dns.service.intake import Offer
 from otel_dns.service.log_sorting import MESSAGE_BYTES
-from otel_dns.service.settings import ServerTls
+from otel_dns.service.settings import Limits, ServerTls
 from otel_dns.service.sorting import Incoming
 from otel_dns.wire import MalformedError, Refusals, dnstap, frame_streams
 from otel_dns.wire.frame_streams import Control, ControlType, Data, Decoder, FrameError
@@ -38,8 +39,8 @@ _MAX_FRAME: Final = 160 << 10
 """Bytes of a frame that is not whole yet: twice what the largest DNS message makes."""
 _MAX_DECODING: Final = 64
 """Senders whose messages may be decoded and waiting for the pipeline; the others are not read."""
-_MAX_SENDERS: Final = 1024
-"""Connections at one time; a CoreDNS has one for each of its server blocks."""
+
+_LIMITS: Final = Limits()
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class DnstapReceiver:
         offer: Offer,
         tls: ServerTls | None = None,
         handshake_s: float = 10.0,
+        limits: Limits = _LIMITS,
     ) -> None:
         """Make the receiver.
 
@@ -61,11 +63,14 @@ class DnstapReceiver:
             offer: hands messages to the pipeline.
             tls: certificates, for addresses that begin with ``tls:``.
             handshake_s: a sender has so long from connecting to START (CoreDNS gives up after 4 s).
+            limits: of connections; a CoreDNS has one for each of its server blocks.
         """
         self._listen = listen
         self._offer = offer
         self._tls = tls
         self._handshake_s = handshake_s
+        self._limits = limits
+        self._of_peer: Counter[str] = Counter()
         self.counts = Counts()
         self.addresses: list[str] = []
         """Where it listens, once started, with the ports that were chosen where they were 0."""
@@ -142,14 +147,18 @@ class DnstapReceiver:
     # -- one sender ---------------------------------------------------------------------------
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._senders) >= _MAX_SENDERS:
+        sender = _sender(writer)
+        if (
+            len(self._senders) >= self._limits.connections
+            or self._of_peer[sender] >= self._limits.connections_of_a_peer
+        ):
             self.counts.add(dnstap_senders_turned_away=1)
             writer.transport.abort()
             return
         task = asyncio.current_task()
         assert task is not None
         self._senders.add(task)
-        sender = _sender(writer)
+        self._of_peer[sender] += 1
         self.counts.add(dnstap_connections=1)
         try:
             await self._read(reader, writer, sender)
@@ -164,6 +173,9 @@ class DnstapReceiver:
             self.counts.add(dnstap_connections_broken=1)
         finally:
             self._senders.discard(task)
+            self._of_peer[sender] -= 1
+            if not self._of_peer[sender]:
+                del self._of_peer[sender]
             writer.transport.abort()
 
     async def _read(

@@ -7,7 +7,7 @@ Metrics and history have seen all of it before.
 
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Final
 
 from otel_dns import semconv
@@ -54,7 +54,7 @@ class ExportPolicy:
         self._internal = settings.server_span_kind == "internal"
         self._tenants = Tenants(settings.tenant_keys)
 
-    def encode(self, outcome: Outcome) -> Iterator[tuple[Origin, bytes]]:
+    def encode(self, outcome: Outcome) -> Iterable[tuple[Origin, bytes]]:
         """Encode what is wanted of an outcome: each span with the origin to send it under."""
         if isinstance(outcome, Resolution):
             return self._resolution(outcome)
@@ -64,7 +64,7 @@ class ExportPolicy:
             return self._encode_all(outcome)
         return self._leave_out("late", 1)
 
-    def _resolution(self, resolution: Resolution) -> Iterator[tuple[Origin, bytes]]:
+    def _resolution(self, resolution: Resolution) -> Iterable[tuple[Origin, bytes]]:
         traces = resolution.join.traces
         if not resolution.lookup.recorded:
             # The application's sampler left it out: its server traces stay their own.
@@ -90,7 +90,7 @@ class ExportPolicy:
             span.end_ns - span.start_ns >= self._slow_ns or resolution.outcome in _FAILED_OUTCOMES
         )
 
-    def _unrecorded(self, resolution: Resolution) -> Iterator[tuple[Origin, bytes]]:
+    def _unrecorded(self, resolution: Resolution) -> Iterable[tuple[Origin, bytes]]:
         for joined in resolution.join.traces:
             trace = joined.trace
             spans = as_it_came(joined)
@@ -103,7 +103,7 @@ class ExportPolicy:
             else:
                 self.counts["server_spans_left_out_unrecorded"] += len(spans)
 
-    def _released(self, released: Released) -> Iterator[tuple[Origin, bytes]]:
+    def _released(self, released: Released) -> Iterable[tuple[Origin, bytes]]:
         spans = released.spans
         trace_id = spans[0].trace_id
         if self._unmatched != "all" and trace_id not in self._shown:
@@ -123,33 +123,33 @@ class ExportPolicy:
             return root.end_ns - root.start_ns >= self._slow_ns or rcode in _FAILED_RCODES
         return self._unmatched == "all"
 
-    def _encode_all(self, outcome: Resolution | Released | Late) -> Iterator[tuple[Origin, bytes]]:
+    def _encode_all(self, outcome: Resolution | Released | Late) -> Iterable[tuple[Origin, bytes]]:
         spans = encode(outcome)
         if self._internal:
-            spans = ((origin, self._kind(raw)) for origin, raw in spans)
+            spans = [(origin, self._kind(raw)) for origin, raw in spans]
         if isinstance(outcome, Released) or not self._tenants.keys:
             return spans
         return self._of_tenant(outcome, spans)
 
     def _of_tenant(
-        self, outcome: Resolution | Late, spans: Iterator[tuple[Origin, bytes]]
-    ) -> Iterator[tuple[Origin, bytes]]:
+        self, outcome: Resolution | Late, spans: list[tuple[Origin, bytes]]
+    ) -> Iterable[tuple[Origin, bytes]]:
         """Write the lookup's tenant on the resource of its server spans."""
         if isinstance(outcome, Late):
             resource = self._tenants.of(outcome.trace_id)
         else:
             resource = outcome.lookup.span.origin.resource
             self._tenants.remember(outcome.lookup.span.trace_id, resource)
-            yield next(spans)  # the lookup's own
+            yield spans.pop(0)  # the lookup's own
         for origin, raw in spans:
             yield self._tenants.mark(origin, resource), raw
 
     def _kind(self, raw: bytes) -> bytes:
         return otlp.with_kind(raw, _INTERNAL, _SERVER) if self._internal else raw
 
-    def _leave_out(self, reason: str, spans: int) -> Iterator[tuple[Origin, bytes]]:
+    def _leave_out(self, reason: str, spans: int) -> Iterable[tuple[Origin, bytes]]:
         self.counts[f"server_spans_left_out_{reason}"] += spans
-        return iter(())
+        return ()
 
     def _remember(self, trace_id: bytes) -> None:
         self._shown[trace_id] = None

@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -19,9 +20,11 @@ import uvicorn
 from otel_dns.service import secrets
 from otel_dns.service.bearer import Bearer
 from otel_dns.service.counts import Counts
+from otel_dns.service.http_protocol import limited_protocol
 from otel_dns.service.intake import BusyError, Offer, OtlpIntake
 from otel_dns.service.settings import ServeSettings
 from otel_dns.service.sorting import Incoming, sort_spans
+from otel_dns.service.turns import Turns
 from otel_dns.wire import MalformedError, otlp_json, zipkin
 
 _Message: TypeAlias = MutableMapping[str, Any]
@@ -31,10 +34,6 @@ _Headers: TypeAlias = dict[bytes, bytes]
 
 _HOLD_S: Final = 5.0
 """A sender is held so long while the pipeline is full: CoreDNS waits, and loses nothing yet."""
-_BODY_S: Final = 30.0
-"""A body must have arrived within so many seconds."""
-_MAX_BODIES: Final = 16
-"""Bodies being read at one time; other senders wait with theirs unread."""
 _TEXT: Final = b"text/plain; charset=utf-8"
 _JSON: Final = b"application/json"
 _PROTOBUF: Final = b"application/x-protobuf"
@@ -106,9 +105,14 @@ class HttpReceiver:
         self.counts = Counts()
         self.address: str = self._settings.listen
         """Where it listens; once started with the port that was chosen where it was 0."""
+        self._limits = limits = settings.receivers.limits
+        self._connections: Counter[str] = Counter()
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
+            http=limited_protocol(limits, self.counts, self._connections),
+            h11_max_incomplete_event_size=limits.headers,
+            timeout_keep_alive=max(round(limits.idle), 1),
             lifespan="off",
             proxy_headers=False,
             log_config=None,
@@ -126,7 +130,7 @@ class HttpReceiver:
         self._server = _Server(config, self._renew)
         self._socket: socket.socket | None = None
         self._decoding = asyncio.Semaphore(1)
-        self._bodies = asyncio.Semaphore(_MAX_BODIES)
+        self._turns = Turns()
         self._thread = threading.Thread(target=self._run, name="otel-dns-http", daemon=True)
 
     def start(self) -> None:
@@ -137,6 +141,8 @@ class HttpReceiver:
         """
         address = self._settings.listen
         host, _, port = address.rpartition(":")
+        if address.startswith("unix:"):
+            raise OSError(f"cannot listen on {address} for HTTP: HOST:PORT is wanted here")
         try:
             self._socket = socket.create_server(
                 (host.strip("[]"), int(port)),
@@ -157,8 +163,8 @@ class HttpReceiver:
         self._thread.join()
 
     def gauges(self) -> dict[str, int]:
-        """Nothing is held here."""
-        return {}
+        """What is connected now."""
+        return {"http_connections": self._connections.total()}
 
     def _run(self) -> None:
         assert self._socket is not None
@@ -208,10 +214,12 @@ class HttpReceiver:
                 return await self._take_zipkin(scope, headers, receive)
             if path == "/v1/traces":
                 return await self._take_otlp(
-                    headers, receive, self._intake.traces, otlp_json.traces
+                    scope, headers, receive, self._intake.traces, otlp_json.traces
                 )
             if path == "/v1/logs":
-                return await self._take_otlp(headers, receive, self._intake.logs, otlp_json.logs)
+                return await self._take_otlp(
+                    scope, headers, receive, self._intake.logs, otlp_json.logs
+                )
         if method in {"GET", "HEAD"} and path in self._pages:
             page, kind = self._pages[path](headers.get(b"accept", b"").decode("latin-1"))
             return _Answer(200, page, kind.encode())
@@ -222,6 +230,7 @@ class HttpReceiver:
 
     async def _take_otlp(
         self,
+        scope: _Message,
         headers: _Headers,
         receive: _Receive,
         take: Callable[[bytes, float], bytes],
@@ -240,7 +249,7 @@ class HttpReceiver:
             answer = take(from_json(body), 0.0)
             return otlp_json.response(answer)
 
-        async with self._bodies:
+        async with self._turns.of(_sender(scope)):
             body = await self._body(headers, receive)
             try:
                 async with self._decoding:
@@ -253,8 +262,8 @@ class HttpReceiver:
 
     async def _take_zipkin(self, scope: _Message, headers: _Headers, receive: _Receive) -> _Answer:
         # Straight from CoreDNS: its own address is what tells one instance from another.
-        sender = scope["client"][0] if scope.get("client") else ""
-        async with self._bodies:
+        sender = _sender(scope)
+        async with self._turns.of(sender):
             try:
                 body = await self._body(headers, receive)
                 async with self._decoding:
@@ -299,10 +308,13 @@ class HttpReceiver:
         if encoding not in {b"", b"identity", b"gzip"}:
             raise _RefusedError(415, "of content encodings, gzip is taken")
         try:
-            async with asyncio.timeout(_BODY_S):
+            async with asyncio.timeout(self._limits.read):
                 return await self._read(receive, gzip=encoding == b"gzip")
         except TimeoutError:
-            raise _RefusedError(408, f"the body took over {_BODY_S:g} s") from None
+            self.counts.add(http_requests_too_slow=1)
+            raise _RefusedError(
+                408, f"the body took over {self._limits.read:g} s", (b"connection", b"close")
+            ) from None
 
     async def _read(self, receive: _Receive, *, gzip: bool) -> bytes:
         limit = self._settings.max_request
@@ -327,3 +339,7 @@ class HttpReceiver:
         if unpack is not None and (not unpack.eof or unpack.unused_data):
             raise _RefusedError(400, "broken gzip: cut short, or followed by something else")
         return b"".join(parts)
+
+
+def _sender(scope: _Message) -> str:
+    return scope["client"][0] if scope.get("client") else ""

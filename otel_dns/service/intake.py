@@ -63,6 +63,24 @@ class OtlpIntake:
         self._begin = begin
         self.counts = Counts()
 
+    @property
+    def crowded(self) -> bool:
+        """Whether a request may have to wait for room."""
+        return self._full(0)
+
+    def look_for_room(self, wait_s: float, counted: str) -> None:
+        """Look whether a request is worth reading that can wait so long.
+
+        Args:
+            wait_s: seconds.
+            counted: the count of requests that are turned away.
+
+        Raises:
+            BusyError: there is no room.
+        """
+        if self._full(wait_s):
+            self._turn_away(counted)
+
     def traces(self, request: bytes, wait_s: float) -> bytes:
         """Take a trace request.
 

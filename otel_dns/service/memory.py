@@ -18,7 +18,7 @@ import msgspec
 from otel_dns.service.quantities import Size
 from otel_dns.service.settings import ServeSettings
 
-_LOOK_EVERY_S: Final = 0.1
+_LOOK_EVERY_S: Final = 0.05
 _FULL_AT: Final = 0.9
 """Of the limit: what was let in already grows while it is looked at."""
 _TRIM_EVERY_S: Final = 2.0

@@ -3,22 +3,30 @@
 Malformed is INVALID_ARGUMENT, too busy is UNAVAILABLE with the time to come again (clients drop on
 anything else), success is an empty answer, and spans refused for themselves are a partial success.
 Beside it the health service (grpc.health.v1), as Kubernetes' gRPC probes ask for it.
+
+Requests are read in an event loop, so that one which comes slowly holds no thread; it must have
+come within a time, and a peer has so many turns to be read at once and no more.
 """
 
+import asyncio
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NoReturn
+from typing import Any, Final, TypeAlias
 
 import grpc
-from google.protobuf.any_pb2 import Any
+import grpc.aio
+from google.protobuf.any_pb2 import Any as ProtoAny
 
 from otel_dns.service import secrets
 from otel_dns.service.bearer import Bearer
+from otel_dns.service.connections import Connections
 from otel_dns.service.counts import Counts
 from otel_dns.service.intake import BusyError, OtlpIntake
 from otel_dns.service.output import EXPORT
 from otel_dns.service.settings import ServeSettings
+from otel_dns.service.turns import Turns
 from otel_dns.wire import MalformedError
 
 EXPORT_LOGS: Final = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
@@ -26,15 +34,21 @@ HEALTH: Final = "/grpc.health.v1.Health/Check"
 _SERVING: Final = b"\x08\x01"  # HealthCheckResponse.status
 _NOT_SERVING: Final = b"\x08\x02"
 _WAIT_FOR_ROOM_S: Final = 1.0
-_THREADS: Final = 8
+_THREADS: Final = 5
 _MAY_WAIT: Final = 4
-"""Of the threads, so many may wait for room; the others stay free to refuse and to tell health."""
+"""Of the threads, so many may wait for room; the others stay free to refuse."""
+_SMALL: Final = 256 << 10
+"""Bytes of a request that is looked at in the loop itself: a thread would cost more."""
 _GRACE_S: Final = 2.0
+_START_S: Final = 30.0
+
+_Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+_Handler: TypeAlias = Callable[[Any, _Context], Awaitable[bytes]]
 
 
 def _retry_info() -> bytes:
     """Make the details of UNAVAILABLE: google.rpc.Status with RetryInfo of one second."""
-    info = Any(type_url="type.googleapis.com/google.rpc.RetryInfo", value=b"\x0a\x02\x08\x01")
+    info = ProtoAny(type_url="type.googleapis.com/google.rpc.RetryInfo", value=b"\x0a\x02\x08\x01")
     packed = info.SerializeToString()
     return b"\x08\x0e\x1a" + bytes((len(packed),)) + packed
 
@@ -59,26 +73,20 @@ class OtlpReceiver:
             healthy: what the health service tells.
         """
         self._settings = settings.receivers.otlp
+        self._limits = settings.receivers.limits
         self._intake = intake
         self._healthy = healthy
         self._bearer = Bearer(self._settings.token_file)
-        self._waiting = threading.Semaphore(_MAY_WAIT)
+        self._waiting = 0
         self.counts = Counts()
         self.address: str = self._settings.listen
         """Where it listens; once started with the port that was chosen where it was 0."""
-        self._server = grpc.server(
-            ThreadPoolExecutor(_THREADS, thread_name_prefix="otel-dns-otlp"),
-            handlers=[
-                _handler(EXPORT, self._taking(intake.traces)),
-                _handler(EXPORT_LOGS, self._taking(intake.logs)),
-                _handler(HEALTH, self._health),
-            ],
-            options=[
-                ("grpc.max_receive_message_length", self._settings.max_request),
-                ("grpc.max_concurrent_streams", 2 * _THREADS),  # others wait in their sender
-                ("grpc.so_reuseport", 0),
-            ],
-        )
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="otel-dns-otlp")
+        self._loop = asyncio.new_event_loop()
+        self._turns = Turns()
+        self._connections = Connections(self._limits, self.counts)
+        self._server: grpc.aio.Server | None = None
+        self._thread = threading.Thread(target=self._run, name="otel-dns-otlp", daemon=True)
 
     def start(self) -> None:
         """Listen.
@@ -86,69 +94,154 @@ class OtlpReceiver:
         Raises:
             OSError: the address cannot be listened on.
         """
-        address = self._settings.listen
-        try:
-            if self._settings.tls is None:
-                port = self._server.add_insecure_port(address)
-            else:
-                credentials = secrets.server_credentials(self._settings.tls)
-                port = self._server.add_secure_port(address, credentials)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {address} for OTLP: {error}") from None
-        self._server.start()
-        if not address.startswith("unix:"):
-            self.address = f"{address.rpartition(':')[0]}:{port}"
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(_START_S)
 
     def stop(self) -> None:
         """Take no new requests; let those under way end."""
-        self._server.stop(_GRACE_S).wait()
+        if not self._thread.is_alive():
+            self._pool.shutdown()
+            return
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._pool.shutdown()
 
     def gauges(self) -> dict[str, int]:
-        """Nothing is held here."""
-        return {}
+        """What is connected now, as far as it was looked at: within a second."""
+        return {"otlp_connections": self._connections.number}
 
-    def _taking(
-        self, take: Callable[[bytes, float], bytes]
-    ) -> Callable[[bytes, grpc.ServicerContext], bytes]:
-        def export(request: bytes, context: grpc.ServicerContext) -> bytes:
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.close()
+
+    async def _start(self) -> None:
+        limits = self._limits
+        self._server = server = grpc.aio.server(
+            handlers=[
+                _handler(EXPORT, self._taking(self._intake.traces, "requests_turned_away")),
+                _handler(EXPORT_LOGS, self._taking(self._intake.logs, "log_requests_turned_away")),
+                _handler(HEALTH, self._health),
+            ],
+            options=[
+                ("grpc.max_receive_message_length", self._settings.max_request),
+                ("grpc.max_concurrent_streams", limits.streams),  # others wait in their sender
+                ("grpc.max_metadata_size", limits.headers),
+                ("grpc.absolute_max_metadata_size", limits.headers),
+                ("grpc.max_connection_idle_ms", round(limits.idle * 1000)),
+                ("grpc.server_handshake_timeout_ms", round(limits.read * 1000)),
+                # A peer that vanished without a word is found out.
+                ("grpc.keepalive_time_ms", 60_000),
+                # What is not read yet takes 64 KiB of a stream, and not more and more.
+                ("grpc.http2.bdp_probe", 0),
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        address = self._settings.listen
+        try:
+            if self._settings.tls is None:
+                port = server.add_insecure_port(address)
+            else:
+                credentials = secrets.server_credentials(self._settings.tls)
+                port = server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            why = _why_not(address) or error
+            raise OSError(f"cannot listen on {address} for OTLP: {why}") from None
+        await server.start()
+        if not address.startswith("unix:"):
+            self.address = f"{address.rpartition(':')[0]}:{port}"
+            self._connections.watch(port)
+
+    async def _stop(self) -> None:
+        self._connections.stop()
+        if self._server is not None:
+            await self._server.stop(_GRACE_S)
+
+    def _taking(self, take: Callable[[bytes, float], bytes], turned_away: str) -> _Handler:
+        async def export(_requests: object, context: _Context) -> bytes:
             if self._bearer.wanted and not self._bearer.shown(_authorization(context)):
                 self.counts.add(requests_unauthenticated=1)
-                context.abort(grpc.StatusCode.UNAUTHENTICATED, "a bearer token is wanted")
-            may_wait = self._waiting.acquire(blocking=False)
-            try:
-                return take(request, _WAIT_FOR_ROOM_S if may_wait else 0)
-            except MalformedError as error:
-                context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-            except BusyError as error:
-                _come_again(context, str(error))
-            finally:
-                if may_wait:
-                    self._waiting.release()
+                await context.abort(grpc.StatusCode.UNAUTHENTICATED, "a bearer token is wanted")
+            async with self._turns.of(_host(context)):
+                try:
+                    # Before it is read: what is not there takes no memory.
+                    self._intake.look_for_room(self._may_wait_s, turned_away)
+                    request = await self._read(context)
+                    if len(request) <= _SMALL and not self._intake.crowded:
+                        return take(request, 0)
+                    return await self._take(take, request)
+                except MalformedError as error:
+                    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+                except BusyError as error:
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, str(error), _COME_AGAIN)
+            raise AssertionError("abort raises")
 
         return export
 
-    def _health(self, request: bytes, context: grpc.ServicerContext) -> bytes:
-        del request, context
+    async def _read(self, context: _Context) -> bytes:
+        try:
+            async with asyncio.timeout(self._limits.read):
+                request = await context.read()
+        except TimeoutError:
+            self.counts.add(requests_too_slow=1)
+            await context.abort(
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                f"the request took over {self._limits.read:g} s to come",
+            )
+        if request is grpc.aio.EOF:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "there is no request")
+        found: bytes = request
+        return found
+
+    @property
+    def _may_wait_s(self) -> float:
+        return _WAIT_FOR_ROOM_S if self._waiting < _MAY_WAIT else 0
+
+    async def _take(self, take: Callable[[bytes, float], bytes], request: bytes) -> bytes:
+        """Take a request in a thread, where it may wait for room if not too many do."""
+        wait_s = self._may_wait_s
+        self._waiting += 1
+        try:
+            return await self._loop.run_in_executor(self._pool, take, request, wait_s)
+        finally:
+            self._waiting -= 1
+
+    async def _health(self, _requests: object, context: _Context) -> bytes:
+        del context
         return _SERVING if self._healthy() else _NOT_SERVING
 
 
-def _come_again(context: grpc.ServicerContext, why: str) -> NoReturn:
-    context.set_trailing_metadata(_COME_AGAIN)
-    context.abort(grpc.StatusCode.UNAVAILABLE, why)
+def _why_not(address: str) -> OSError | None:
+    """Find why an address cannot be listened on, which gRPC does not tell."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            socket.create_server((host.strip("[]"), int(port)), family=family).close()
+        except OSError as error:
+            return error
+    return None
 
 
-def _authorization(context: grpc.ServicerContext) -> str:
-    for key, value in context.invocation_metadata():
+def _host(context: _Context) -> str:
+    """Return the peer without its port: ``ipv4:10.0.0.7``."""
+    return context.peer().rpartition(":")[0]
+
+
+def _authorization(context: _Context) -> str:
+    for key, value in context.invocation_metadata() or ():
         if key == "authorization" and isinstance(value, str):
             return value
     return ""
 
 
-def _handler(
-    path: str, export: Callable[[bytes, grpc.ServicerContext], bytes]
-) -> grpc.GenericRpcHandler:
-    """Make a handler without (de)serialisers: what the method takes and gives are bytes."""
+def _handler(path: str, answer: _Handler) -> grpc.GenericRpcHandler:
+    """Make a handler without (de)serialisers: what the method takes and gives are bytes.
+
+    For gRPC it takes a stream, though it reads one request: so it reads it itself, and in time.
+    """
     _, service, method = path.split("/")
     return grpc.method_handlers_generic_handler(
-        service, {method: grpc.unary_unary_rpc_method_handler(export)}
+        service, {method: grpc.stream_unary_rpc_method_handler(answer)}
     )

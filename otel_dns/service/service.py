@@ -124,7 +124,10 @@ class Service(Collector):
             {"/metrics": self._metrics_page, "/ledger": self._ledger_page},
         )
         self._dnstap = DnstapReceiver(
-            settings.receivers.dnstap.listen, self._offer, settings.receivers.dnstap.tls
+            settings.receivers.dnstap.listen,
+            self._offer,
+            settings.receivers.dnstap.tls,
+            limits=settings.receivers.limits,
         )
         self._receivers: list[Part] = [self._otlp, self._dnstap, self._http]
         self._registry = CollectorRegistry()

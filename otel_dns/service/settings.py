@@ -38,6 +38,26 @@ class ServerTls(Section, frozen=True):
     """Whose clients are let in; without it, any client's."""
 
 
+class Limits(Section, frozen=True):
+    """Of connections, on each of the listeners alike, so that no sender takes more than his share.
+
+    dnstap's connections stay open while nothing is sent: the times do not hold for them.
+    """
+
+    connections: _Positive = 1024
+    """Of one listener."""
+    connections_of_a_peer: _Positive = 256
+    """From one address: behind some of them are many senders."""
+    streams: _Positive = 16
+    """Requests under way on one gRPC connection; others wait in their sender."""
+    headers: Size = _default(Size(16 << 10))
+    """Of a request, bytes in all."""
+    read: Duration = _default(Duration(30))
+    """A request must have come within, once its headers are there; and these too."""
+    idle: Duration = _default(Duration(300))
+    """After so long without a request a connection is closed."""
+
+
 class OtlpReceiverSettings(Section, frozen=True):
     """OTLP over gRPC: traces and logs."""
 
@@ -71,6 +91,7 @@ class DnstapReceiverSettings(Section, frozen=True):
 class Receivers(Section, frozen=True):
     """Where evidence comes in."""
 
+    limits: Limits = _default(Limits())
     otlp: OtlpReceiverSettings = _default(OtlpReceiverSettings())
     http: HttpReceiverSettings = _default(HttpReceiverSettings())
     dnstap: DnstapReceiverSettings = _default(DnstapReceiverSettings())

@@ -33,6 +33,8 @@ class Incoming(NamedTuple):
     """DNS messages that servers saw: dnstap, log lines."""
     trace: OwnTrace | None = None
     """The processor's own of the request; whoever has the spans goes on with it."""
+    rest: bytes = b""
+    """What the request said beside spans: encoded fields that nobody knows. They travel on."""
     request: int = 0
     """Its number (:mod:`otel_dns.service.requests`); 0 where nobody asks."""
 
@@ -83,7 +85,8 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
     mixed = bool(sorted_.lookups or sorted_.server_spans or sorted_.refused)
     for another in others:
         sorted_.others.append(_acceptable(another, sorted_.refused) if mixed else another[0])
-    return sorted_
+    rest = otlp.rest_of(request) if mixed else b""
+    return sorted_._replace(rest=rest) if rest else sorted_
 
 
 def _sound(request: bytes, refused: Refusals) -> Iterable[_Group]:

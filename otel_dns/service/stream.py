@@ -67,6 +67,7 @@ class Stream:
         self._observers = observers
         self._batch: dict[Origin, list[bytes]] = {}
         self._batch_spans = self._batch_bytes = 0
+        self._batch_rest = b""
         self._passed = 0
 
     def counts(self) -> Counter[str]:
@@ -127,7 +128,9 @@ class Stream:
         for group in incoming.others:
             self._passed += len(group.spans)
             self._add_group(group)
-        if incoming.others:
+        if incoming.rest:
+            self._add_rest(incoming.rest)
+        if incoming.others or incoming.rest:
             self.carried.update(self._joiner.came_with.current)
             self._flush_all()  # what is not ours is not held up
 
@@ -172,8 +175,7 @@ class Stream:
         for outcome in outcomes:
             for observer in self._observers:
                 observer.observe(outcome)
-            for origin, raw in self._export.encode(outcome):
-                self._add(origin, raw)
+            self._add(self._export.encode(outcome))
         self._flush_all()
         self._requests.let_go(finished)
 
@@ -181,32 +183,36 @@ class Stream:
         """Send a client's span on as it came."""
         self._passed += 1
         self.carried.update(self._joiner.came_with.current)
-        self._add(span.origin, span.raw)
+        self._add(((span.origin, span.raw),))
 
     def _add_group(self, group: otlp.SpanGroup) -> None:
         origin, spans = group
         size = sum(map(len, spans)) + _FRAME_BYTES * len(spans) + _size(origin)
         if self._batch_bytes + size > _BATCH_BYTES:
-            for raw in spans:
-                self._add(origin, raw)
+            self._add([(origin, raw) for raw in spans])
             return
         self._batch.setdefault(origin, []).extend(spans)
         self._batch_spans += len(spans)
         self._batch_bytes += size
 
-    def _add(self, origin: Origin, raw: bytes) -> None:
-        size = len(raw) + _FRAME_BYTES
-        together = self._batch.get(origin)
-        if together is None:
-            size += _size(origin)
-        if self._batch_bytes + size > _BATCH_BYTES:
-            self._flush()  # before: a span that is too large for anyone travels alone
-            together = None
-        if together is None:
-            together = self._batch[origin] = []
-        together.append(raw)
-        self._batch_spans += 1
-        self._batch_bytes += size
+    def _add(self, spans: Iterable[tuple[Origin, bytes]]) -> None:
+        last: Origin | None = None
+        together: list[bytes] | None = None
+        for origin, raw in spans:
+            size = len(raw) + _FRAME_BYTES
+            if origin is not last:
+                together = self._batch.get(origin)
+                last = origin
+            if together is None:
+                size += _size(origin)
+            if self._batch_bytes + size > _BATCH_BYTES:
+                self._flush()  # before: a span that is too large for anyone travels alone
+                together = None
+            if together is None:
+                together = self._batch[origin] = []
+            together.append(raw)
+            self._batch_spans += 1
+            self._batch_bytes += size
 
     def _flush_all(self) -> None:
         self._flush()
@@ -214,10 +220,20 @@ class Stream:
         self._requests.let_go(self._passing)
         self._passing.clear()
 
+    def _add_rest(self, rest: bytes) -> None:
+        """Let a request's own fields travel on; too many of them travel alone."""
+        if self._batch_bytes + len(rest) > _BATCH_BYTES:
+            self._flush()
+        self._batch_rest += rest
+        self._batch_bytes += len(rest)
+
     def _flush(self) -> None:
-        if self._batch:
-            self._send(otlp.build_grouped(self._batch), self._batch_spans)
+        if self._batch or self._batch_rest:
+            # Of two encoded messages one after the other protobuf makes one.
+            request = otlp.build_grouped(self._batch) + self._batch_rest
+            self._send(request, self._batch_spans)
             self._batch, self._batch_spans, self._batch_bytes = {}, 0, 0
+            self._batch_rest = b""
 
 
 def _size(origin: Origin) -> int:

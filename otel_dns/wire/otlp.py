@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
 from msgspec.structs import replace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -34,6 +35,7 @@ _TIMES: Final = struct.Struct("<BQBQ")  # tags and values of fields 7 and 8, bot
 _START_TAG: Final = 0x39
 _END_TAG: Final = 0x41
 _PARENT_SIZES: Final = (0, 8)
+_RESOURCE_SPANS: Final = 0x0A
 _MAX_DEPTH: Final = 4
 _MAX_REMEMBERED: Final = 256
 """Bytes of an attribute that is decoded only once."""
@@ -155,12 +157,36 @@ def cut(request: bytes) -> list[SpanGroup]:
     """
     groups = []
     for resource_spans in _parse(request).resource_spans:
-        resource, url = _merged(resource_spans.resource), resource_spans.schema_url
+        resource, rest = _merged(resource_spans.resource), _rest(resource_spans)
         groups += [
-            SpanGroup(Origin(resource, _merged(scope.scope), url, scope.schema_url), scope.spans)
+            SpanGroup(Origin(resource, _merged(scope.scope), rest, _rest(scope)), scope.spans)
             for scope in resource_spans.scope_spans
         ]
     return groups
+
+
+def rest_of(request: bytes) -> bytes:
+    """Return the fields of an ``ExportTraceServiceRequest`` that nobody knows, as they came.
+
+    Raises:
+        MalformedError: the request's outer layer is broken.
+    """
+    return b"".join(
+        request[start:end] for tag, _, start, end in _fields(request) if tag != _RESOURCE_SPANS
+    )
+
+
+def _rest(message: Any) -> bytes:
+    """Return what a message holds beside what it holds together."""
+    if not message.schema_url and not len(UnknownFieldSet(message)):
+        return b""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    for field, _ in message.ListFields():
+        if field.name != "schema_url":
+            copy.ClearField(field.name)
+    rest: bytes = copy.SerializeToString()
+    return rest
 
 
 def _merged(parts: Sequence[bytes]) -> bytes:
@@ -186,17 +212,19 @@ def build(spans: Iterable[tuple[Origin, bytes]]) -> bytes:
 def build_grouped(by_origin: Mapping[Origin, Sequence[bytes]]) -> bytes:
     """Put encoded spans, given by their origin, together into one ``ExportTraceServiceRequest``."""
     request = _Request()
-    by_resource: dict[tuple[bytes, str], Any] = {}
+    by_resource: dict[tuple[bytes, bytes], Any] = {}
     for origin, raws in by_origin.items():
-        key = (origin.resource, origin.resource_schema_url)
+        key = (origin.resource, origin.resource_rest)
         resource_spans = by_resource.get(key)
         if resource_spans is None:
             by_resource[key] = resource_spans = request.resource_spans.add(
-                resource=_part(origin.resource), schema_url=origin.resource_schema_url
+                resource=_part(origin.resource)
             )
-        resource_spans.scope_spans.add(
-            scope=_part(origin.scope), spans=raws, schema_url=origin.scope_schema_url
-        )
+            if origin.resource_rest:
+                resource_spans.MergeFromString(origin.resource_rest)
+        scope_spans = resource_spans.scope_spans.add(scope=_part(origin.scope), spans=raws)
+        if origin.scope_rest:
+            scope_spans.MergeFromString(origin.scope_rest)
     encoded: bytes = request.SerializeToString()
     return encoded
 
@@ -272,8 +300,15 @@ def rewrite(span: Span, trace_id: bytes, parent_id: bytes, attributes: bytes = b
     if raw[:2] == _TRACE_SPAN_IDS[0] and raw[18:20] == _TRACE_SPAN_IDS[1]:
         parent = raw[28:30]
         at = 38 if parent == _PARENT_ID else 30 if parent == _EMPTY_PARENT_ID else 28
-        # The last parent id wins: ours does, unless another may come further on.
-        if raw.find(_PARENT_ID, at) < 0 and raw.find(_EMPTY_PARENT_ID, at) < 0:
+        # Of a field that is given twice the last one wins: ours does, unless another may come
+        # further on.
+        if (
+            raw.find(_PARENT_ID, at) < 0
+            and raw.find(_EMPTY_PARENT_ID, at) < 0
+            and raw[2:18] == span.trace_id
+            and raw[20:28] == span.span_id
+            and raw.find(raw[:18], at) < 0
+        ):
             return b"".join(
                 (
                     _TRACE_SPAN_IDS[0], trace_id, raw[18:28],
@@ -281,9 +316,10 @@ def rewrite(span: Span, trace_id: bytes, parent_id: bytes, attributes: bytes = b
                 )
             )  # fmt: skip
     kept = b"".join(
-        raw[start:end] for tag, _, start, end in _fields(raw) if tag not in {0x0A, 0x22}
+        raw[start:end] for tag, _, start, end in _fields(raw) if tag not in {0x0A, 0x12, 0x22}
     )
-    return b"".join((_TRACE_SPAN_IDS[0], trace_id, _PARENT_ID, parent_id, kept, attributes))
+    ids = _TRACE_SPAN_IDS[0], trace_id, _TRACE_SPAN_IDS[1], span.span_id, _PARENT_ID, parent_id
+    return b"".join((*ids, kept, attributes))
 
 
 def with_span_id(raw: bytes, span_id: bytes) -> bytes:

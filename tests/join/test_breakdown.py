@@ -56,6 +56,10 @@ CASES = {
         took(0, 40), join((trace(1, 39, ("forward", 2, 38), ("connect", 3, 37)), 0)),
         {"stub_network": 2, "server": 38, "plugin:forward": 36}, 0, "plugin:forward",
     ),
+    "musl goes on with the first nameserver's answer": (
+        took(0, 5, kind="musl"), join((trace(1, 30, ("erratic", 1, 29)), 0), (trace(1.5, 3), 0)),
+        {"stub_network": 3.5, "server": 1.5}, 25, "stub_network",
+    ),
     "the server goes on after the answer": (
         took(0, 0.9), join((trace(0.2, 4), 0)),
         {"stub_network": 0.2, "server": 0.7}, 3.1, "plugin:servedns",

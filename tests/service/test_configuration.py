@@ -1,6 +1,10 @@
 """What a configuration may say, and what is said of one that may not."""
 
 import json
+import re
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,3 +132,56 @@ def test_the_schema_names_every_section_and_how_to_write_a_time() -> None:
     sections = schema["$defs"]["ServeSettings"]["properties"]
     assert set(sections) == set(ServeSettings.__struct_fields__)
     assert "500ms" in schema["$defs"]["JoinSection"]["properties"]["settle"]["description"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("join: {settle: 3s}\njoin: {tolerance: 1ms}\n", "join is given twice"),
+        ("outputs:\n - {endpoint: a:1\n", "otel-dns.yaml is no YAML"),
+        ("receivers: {limits: {read: 0s}}\n", "receivers.limits.read: 1s at least"),
+        ("join: {relays: [10.0.0.300]}\n", "join.relays[0]: '10.0.0.300' will not do"),
+    ],
+)
+def test_mistakes_that_look_like_none(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "otel-dns.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match=re.escape(said)) as found:
+        configuration.load(file)
+    assert "unicode string" not in str(found.value)
+
+
+def test_a_section_of_which_nothing_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "otel-dns.yaml"
+    file.write_text("join:\noutputs:\n")
+    assert configuration.load(file) == ServeSettings()
+
+
+@pytest.mark.parametrize("what", ["the CA", "the token", "the certificate", "already in use"])
+def test_what_keeps_it_from_starting_is_said_in_one_line(tmp_path: Path, what: str) -> None:
+    missing = str(tmp_path / "missing")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1] if what == 'already in use' else 0}"
+        otlp: dict[str, object] = {"listen": listen}
+        output: dict[str, object] = {"endpoint": "127.0.0.1:1"}
+        if what == "the CA":
+            output["tls"] = {"ca": missing}
+        elif what == "the token":
+            otlp["token_file"] = missing
+        elif what == "the certificate":
+            otlp["tls"] = {"certificate": missing, "key": missing}
+        settings = {
+            "receivers": {"otlp": otlp, "http": {"listen": "127.0.0.1:0"}},
+            "outputs": [output], "history": {"keep": False},
+        }  # fmt: skip
+        file = tmp_path / "otel-dns.yaml"
+        file.write_text(yaml.safe_dump(settings))
+        ended = subprocess.run(
+            [sys.executable, "-P", "-m", "otel_dns", "serve", "--config", str(file)],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert what in line
+    assert ("another address" in line) == (what == "already in use")

@@ -1,6 +1,7 @@
 """What is measured of resolutions, and of server traces that no lookup claimed."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from otel_dns import semconv
@@ -23,6 +24,8 @@ MAX_SERIES: Final = 2_000
 
 _NAMESPACE: Final = semconv.K8S_NAMESPACE_NAME
 _SECOND: Final = 1e9
+_MAX_REMEMBERED: Final = 4096
+"""Bytes of a resource that is read only once."""
 
 
 class ResolutionMetrics:
@@ -162,10 +165,8 @@ class ResolutionMetrics:
 
     def _resolved(self, resolution: Resolution) -> None:
         lookup, join, breakdown = resolution.lookup, resolution.join, resolution.breakdown
-        resource = otlp.resource_attributes(lookup.span.origin.resource)
-        namespace = _text(resource, _NAMESPACE)
-        node = _text(resource, semconv.K8S_NODE_NAME)
-        pod = (namespace, _text(resource, semconv.K8S_POD_NAME), node)
+        pod = _pod_of(lookup.span.origin.resource)
+        namespace, _, node = pod
         lead = _lead(lookup)
         watched = self._watch.entry_of(lookup) if self._watch is not None else None
         if watched is not None:
@@ -178,13 +179,13 @@ class ResolutionMetrics:
             exemplar = _exemplar(seconds, lead)
             self._durations.at(namespace, resolution.outcome).record(seconds, exemplar)
             self._node_durations.at(node).record(seconds, exemplar)
-            for server in {_server(each.trace) for each in join.traces if not each.hop}:
+            for server in {_server(each.trace): None for each in join.traces if not each.hop}:
                 self._server_durations.at(server).record(seconds, exemplar)
             self._lookups.at(namespace, resolution.outcome, breakdown.bottleneck).add()
             self._pod_lookups.at(*pod, resolution.outcome).add()
         if not join.traces:
             return
-        self._pod_queries.at(*pod).add(sum(not joined.hop for joined in join.traces))
+        self._pod_queries.at(*pod).add(sum([not joined.hop for joined in join.traces]))
         if breakdown.waste_queries:
             self._waste_queries.at(*pod).add(breakdown.waste_queries)
             self._waste_time.at(*pod).add(breakdown.waste_ns / _SECOND)
@@ -194,7 +195,8 @@ class ResolutionMetrics:
             for segment, nanoseconds in breakdown.segments.items():
                 if nanoseconds:
                     seconds = nanoseconds / _SECOND
-                    self._segments.at(namespace, segment).record(seconds, _exemplar(seconds, lead))
+                    exemplar = None if lead is None else Exemplar(seconds, *lead)
+                    self._segments.at(namespace, segment).record(seconds, exemplar)
         known = "false" if lookup.inferred else "true"
         for joined in join.traces:
             self._trace(joined.trace, joined.timeline, lead, joined=known)
@@ -238,6 +240,22 @@ def _exemplar(seconds: float, lead: Lead | None) -> Exemplar | None:
 
 def _server(trace: ServerTrace) -> str:
     return trace.server or otlp.server_instance(trace.root.origin.resource)
+
+
+def _pod_of(resource: bytes) -> tuple[str, str, str]:
+    """Tell namespace, Pod and node."""
+    return _remembered_pod(resource) if len(resource) <= _MAX_REMEMBERED else _told_pod(resource)
+
+
+def _told_pod(resource: bytes) -> tuple[str, str, str]:
+    told = otlp.resource_attributes(resource)
+    return (
+        _text(told, _NAMESPACE), _text(told, semconv.K8S_POD_NAME),
+        _text(told, semconv.K8S_NODE_NAME),
+    )  # fmt: skip
+
+
+_remembered_pod: Final = lru_cache(maxsize=4096)(_told_pod)
 
 
 def _text(resource: Mapping[str, otlp.AttributeValue], key: str) -> str:
