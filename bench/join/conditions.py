@@ -11,9 +11,9 @@ from typing import Final
 
 TUNING_SEEDS: Final = (1, 2, 3)
 """Open to whoever tunes the join."""
-HELD_OUT_SEEDS: Final = (102, 103)
+HELD_OUT_SEEDS: Final = (104, 105, 106, 107)
 """For figures only: nothing is tuned on them. 101 was one of them until its failures were looked at
-while the join was tuned."""
+while the join was tuned, 102 and 103 until the figures of a version before told what to work on."""
 
 
 @dataclass(frozen=True, slots=True)

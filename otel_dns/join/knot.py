@@ -12,7 +12,7 @@ The sum of these odds is the confidence, and near-even odds make two lookups int
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
-from math import exp, log
+from math import exp, log, log1p
 from typing import Final, NamedTuple
 
 from otel_dns.join.chain import Chain
@@ -30,6 +30,7 @@ from otel_dns.join.member import (
     exchanged,
     give,
     known_until,
+    one_by_one,
     sent_again,
     twin_of,
     twins_of,
@@ -59,8 +60,11 @@ _OTHER_PORT: Final = log(0.02)
 _UNSEEN_NS: Final = 50_000_000
 _UNKNOWN: Final = log(1 / _UNSEEN_NS)
 """Density of a moment whose forerunner was not seen: somewhere in 50 ms."""
-_RETRY_DOUBT: Final = 0.02
-"""Odds that a query sent again was another lookup's, of several that ran."""
+_RETRY_DOUBT: Final = 0.005
+"""Odds that a query sent again was another lookup's, where no other is likely to have asked."""
+_DISPUTE_ODDS: Final = 0.5
+_EARLY_NS: Final = 20_000_000
+_HALF_SECOND_NS: Final = 500_000_000
 _SPARE_DOUBT: Final = 1.0
 """Odds that a second query is a stranger's when the first did not call for it."""
 _DISPUTE_DOUBT: Final = 1.0
@@ -253,50 +257,68 @@ class Knot:
     def _score(self, member: Member, edges: dict[Place, Column]) -> float:
         """Return the log-likelihood of a lookup having just these server traces."""
         timing, lookup = self._timing, member.waiting.lookup
-        kinds = len(lookup.types)
-        score = 0.0
+        kinds, candidates = len(lookup.types), len(lookup.candidates)
+        seen, missed, place_of = self._seen, self._missed, edges.get
+        score, calm, jam = 0.0, timing.log_calm, timing.log_jam
         ready_ns: int | None = member.start_ns
         known_ns = member.start_ns
-        last = max((candidate for candidate, _ in edges), default=-1)
+        last = max(edges)[0] if edges else -1
         found = False
-        for candidate in range(len(lookup.candidates)):
-            present = [column for kind in range(kinds) if (column := edges.get((candidate, kind)))]
-            if not present:
+        gap = timing.first
+        for candidate in range(candidates):
+            one = place_of((candidate, 0))
+            other = place_of((candidate, 1)) if kinds > 1 else None
+            if one is None:
+                one, other = other, None
+            if one is None:
                 if candidate > last and found:
                     break
-                score += self._missed * kinds
+                score += missed * kinds
                 ready_ns = None
                 if candidate > last:
                     break
+                gap = timing.next
                 continue
             if found:
                 score += _UNEXPECTED
-            score += self._seen * len(present) + self._missed * (kinds - len(present))
-            start_ns = min(column.start_ns for column in present)
+            start_ns = one.start_ns
+            if other is not None and other.start_ns < start_ns:
+                start_ns = other.start_ns
             if ready_ns is None:
                 score += self._unready(start_ns - known_ns)
-            elif candidate == 0:
-                score += timing.first.log_late(start_ns - ready_ns)
             else:
-                score += timing.next.log_late(start_ns - ready_ns)
-            if len(present) > 1:
-                one, other = present[0], present[1]
-                fit = timing.pair.log_late(other.start_ns - one.start_ns)
+                in_calm, in_jam, _ = gap.logs_late(start_ns - ready_ns)
+                calm += in_calm
+                jam += in_jam
+            ready_ns, found = one.answer_ns, one.found
+            if other is None:
+                score += seen + missed * (kinds - 1)
+            else:
+                score += seen * 2 + missed * (kinds - 2)
+                in_calm, in_jam, _ = timing.pair.logs_late(other.start_ns - one.start_ns)
                 one_by_one = (
                     timing.next.log(
-                        max(one.start_ns, other.start_ns) - min(one.answer_ns, other.answer_ns)
+                        max(one.start_ns, other.start_ns) - min(ready_ns, other.answer_ns)
                     )
                     - 3
                 )
-                score += max(fit, one_by_one)
-                ports = one.header.client_port, other.header.client_port
-                if all(ports):
-                    score += _OTHER_PORT if ports[0] != ports[1] else 0.0
-            ready_ns = known_ns = max(column.answer_ns for column in present)
-            found = any(column.header.rcode == "NOERROR" for column in present)
-        if ready_ns is not None and last >= 0 and (found or last == len(lookup.candidates) - 1):
-            return score + timing.end.log_late(member.end_ns - ready_ns)
-        return score + _UNKNOWN
+                calm += max(in_calm, one_by_one)
+                jam += max(in_jam, one_by_one)
+                if one.port and other.port and one.port != other.port:
+                    score += _OTHER_PORT
+                if other.answer_ns > ready_ns:
+                    ready_ns = other.answer_ns
+                found = found or other.found
+            known_ns = ready_ns
+            gap = timing.next
+        if ready_ns is not None and last >= 0 and (found or last == candidates - 1):
+            in_calm, in_jam, _ = timing.end.logs_late(member.end_ns - ready_ns)
+            calm += in_calm
+            jam += in_jam
+        else:
+            score += _UNKNOWN
+        apart = jam - calm
+        return score + (calm + log1p(exp(apart)) if apart < 0 else jam + log1p(exp(-apart)))
 
     def _alternatives(
         self, one: Member, other: Member
@@ -311,7 +333,9 @@ class Knot:
         if not shared:
             return
         shared.sort()
-        if max(one.end_ns - one.start_ns, other.end_ns - other.start_ns) > _LONG_NS:
+        if max(one.end_ns - one.start_ns, other.end_ns - other.start_ns) > _LONG_NS or (
+            len(shared) > 1 and one_by_one(one) and one_by_one(other)
+        ):
             # After a timeout a stub may ask one by one: any stretch may be another's.
             for first, last in combinations(range(len(shared) + 1), 2):
                 yield exchanged(one, other, shared[first:last])
@@ -547,7 +571,8 @@ class Knot:
         return heads
 
     def _retries(self, slot: Slot) -> None:
-        """Give what is left over to the lookup that asked again, where only one can have."""
+        """Give what is left over to the lookups that asked again, the likeliest first."""
+        asked_again: list[tuple[Column, list[tuple[float, int]], list[tuple[Member, Place]]]] = []
         for column in self._columns[slot]:
             if column.owner is not None:
                 continue
@@ -556,26 +581,52 @@ class Knot:
                 for member, place in self._rows[slot]
                 if place in member.edges and self._possible(member, {place: column})
             ]
-            asked_again = [
-                (member, place)
-                for member, place in running
-                if asks_again(member, member.edges[place], column)
+            fits = [
+                (-self._again_fit(member, place, column), at)
+                for at, (member, place) in enumerate(running)
+                if asks_again(member, place, column, self._ready(member, place))
             ]
-            if column.trace.disputed:
-                pass
-            elif len(asked_again) == 1:
-                self._ask_again(*asked_again[0], column, _RETRY_DOUBT if len(running) > 1 else 0)
-                continue
-            elif len(running) == 1:
+            if fits:
+                asked_again.append((column, sorted(fits), running))
+            elif len(running) == 1 and not column.trace.disputed:
                 self._ask_again(*running[0], column, _SPARE_DOUBT)
-                continue
             elif running:
                 column.trace.disputed = True
-            for member, _ in asked_again:
-                member.retry_doubt += _DISPUTE_DOUBT
+        asked_again.sort(key=lambda found: found[1][0])
+        for column, fits, running in asked_again:
+            best, at = fits[0]
+            odds = [exp(best - fit) for fit, _ in fits]
+            doubt = sum(odds) - 1
+            if column.trace.disputed or doubt > _DISPUTE_ODDS:
+                column.trace.disputed = True
+                odds = [_DISPUTE_DOUBT] * len(fits)
+            else:
+                odds[0] = doubt + _RETRY_DOUBT if len(running) > 1 else 0.0
+                self._ask_again(*running[at], column)
+            for (_, rival), doubt in zip(fits, odds, strict=True):
+                running[rival][0].retry_doubt += doubt
+
+    def _again_fit(self, member: Member, place: Place, column: Column) -> float:
+        """How well a query sent again fits between what a lookup has: a log density."""
+        timing, edge = self._timing, member.edges[place]
+        first_ns = min(edge.start_ns, column.start_ns)
+        again_ns = max(edge.start_ns, column.start_ns)
+        over_ns = (again_ns - first_ns + _EARLY_NS) % _HALF_SECOND_NS - _EARLY_NS
+        fit = timing.first.log(over_ns)
+        before_ns, after_ns = member.start_ns, member.end_ns
+        others = [*member.edges.values(), *(retry for retry, _ in member.retries)]
+        for other in others:
+            if other.start_ns > column.start_ns:
+                after_ns = min(after_ns, other.start_ns)
+            else:
+                before_ns = max(before_ns, other.answer_ns)
+        fit = max(fit, timing.next.log(column.start_ns - before_ns))
+        # It has to be waited for: what comes next comes after its answer, not after the last one.
+        waited = timing.next.log(after_ns - column.answer_ns)
+        return fit + waited - timing.next.log_late(after_ns - before_ns)
 
     @staticmethod
-    def _ask_again(member: Member, place: Place, column: Column, doubt: float) -> None:
+    def _ask_again(member: Member, place: Place, column: Column, doubt: float = 0.0) -> None:
         if len(member.retries) < MAX_ATTEMPTS:
             member.retries.append((column, place))
             column.owner, column.place = member, place

@@ -13,6 +13,9 @@ RETRY_REACH_NS: Final = 40_000_000
 _TIMEOUT_NS: Final = 500_000_000
 _EARLY_NS: Final = 2_000_000
 """A query sent again may start so much too early: the first took longer to reach the server."""
+_SAME_ID_EARLY_NS: Final = 20_000_000
+_SAME_ID_LATE_NS: Final = 180_000_000
+_APART_NS: Final = 500_000
 _KEEPS_ID: Final = frozenset({"glibc", "musl"})
 """Stub resolvers that send a query again under the same message id."""
 MAX_ATTEMPTS: Final = 16
@@ -34,6 +37,13 @@ class Column:
     """The same query sent again, as its id says: whose the first is, these are too."""
     owner: "Member | None" = None
     place: Place = (0, 0)
+    port: int = 0
+    """The client's; 0 if unknown."""
+    found: bool = False
+    """Whether its answer ends the search."""
+
+    def __post_init__(self) -> None:
+        self.port, self.found = self.header.client_port, self.header.rcode == "NOERROR"
 
     def last_start_ns(self) -> int:
         """When it was sent for the last time."""
@@ -112,7 +122,9 @@ def sent_again(first: Column, column: Column) -> bool:
         return False
     if one.client_port and one.client_port == other.client_port:
         return True
-    return timed_out(after_ns) or calls_for_another(last, column)
+    # The second family is asked again when the first has its answer, some time after the timeout.
+    early_ns, late_ns = _SAME_ID_EARLY_NS, _SAME_ID_LATE_NS
+    return timed_out(after_ns, early_ns, late_ns) or calls_for_another(last, column)
 
 
 def answered_at(member: Member, candidate: int) -> int | None:
@@ -128,6 +140,18 @@ def known_until(member: Member, candidate: int) -> int:
     return max(
         (edge.answer_ns for (number, _), edge in member.edges.items() if number < candidate),
         default=member.start_ns,
+    )
+
+
+def one_by_one(member: Member) -> bool:
+    """Whether a lookup asked for a second type only after the answer for the first."""
+    edges = member.edges
+    return any(
+        (other := edges.get((number, 1))) is not None
+        and max(one.start_ns, other.start_ns) >= min(one.answer_ns, other.answer_ns)
+        and abs(one.start_ns - other.start_ns) > _APART_NS
+        for (number, kind), one in edges.items()
+        if kind == 0
     )
 
 
@@ -201,8 +225,16 @@ def unite(one: Member, other: Member) -> None:
         second.group = first
 
 
-def asks_again(member: Member, one: Column, other: Column) -> bool:
-    """Whether of two queries of the same question the later looks like the earlier sent again."""
+def asks_again(member: Member, place: Place, other: Column, ready_ns: int | None) -> bool:
+    """Whether a query looks like one that a lookup has in a place, sent again, or that one first.
+
+    Args:
+        member: the lookup.
+        place: where it has a query.
+        other: the query of the same question.
+        ready_ns: when it was ready to ask; nothing if that was not seen.
+    """
+    one = member.edges[place]
     first, second = (one, other) if one.start_ns <= other.start_ns else (other, one)
     after_ns = second.start_ns - first.start_ns
     kind = member.waiting.lookup.kind
@@ -214,7 +246,36 @@ def asks_again(member: Member, one: Column, other: Column) -> bool:
         return True  # it asks all nameservers at once
     if kind in _KEEPS_ID and None not in (first.header.dns_id, second.header.dns_id):
         return False  # one that kept its id is with the first already
-    return calls_for_another(first, second) or timed_out(after_ns)
+    if _went_on(member, place, other):
+        return False
+    if calls_for_another(first, second) or timed_out(after_ns):
+        return True
+    if (
+        ready_ns is not None
+        and first.start_ns > ready_ns - _EARLY_NS
+        and timed_out(second.start_ns - ready_ns)
+    ):
+        return True  # the first was late
+    return any(
+        number == place[0] and kind != place[1] and _next_after(retry, second)
+        for retry, (number, kind) in member.retries
+    )
+
+
+def _went_on(member: Member, place: Place, other: Column) -> bool:
+    """Whether a lookup had gone on to the next candidate before a query: it was done with this."""
+    return any(
+        number > place[0] and column.start_ns < other.start_ns - _EARLY_NS
+        for (number, _), column in member.edges.items()
+    )
+
+
+def _next_after(retry: Column, column: Column) -> bool:
+    """Whether a query came with one of the other type that was sent again, or after its answer."""
+    return (
+        abs(column.start_ns - retry.start_ns) < _EARLY_NS
+        or -_EARLY_NS < column.start_ns - retry.answer_ns < RETRY_REACH_NS
+    )
 
 
 def calls_for_another(first: Column, second: Column) -> bool:
@@ -224,8 +285,10 @@ def calls_for_another(first: Column, second: Column) -> bool:
     return first.header.proto == "udp" and second.header.proto == "tcp"
 
 
-def timed_out(after_ns: int) -> bool:
+def timed_out(
+    after_ns: int, early_ns: int = _EARLY_NS, late_ns: int = RETRY_REACH_NS - _EARLY_NS
+) -> bool:
     """Whether a query came so long after another that a timeout lay between them."""
-    return after_ns >= _TIMEOUT_NS - RETRY_REACH_NS and (
-        (after_ns + _EARLY_NS) % _TIMEOUT_NS < RETRY_REACH_NS
+    return after_ns >= _TIMEOUT_NS - early_ns and (
+        (after_ns + early_ns) % _TIMEOUT_NS < early_ns + late_ns
     )

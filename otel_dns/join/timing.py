@@ -5,11 +5,16 @@ answers of one candidate to the queries of the next, between A and AAAA of one c
 the last answer to the lookup's end. Each begins with what was measured on glibc 2.36 and real
 CoreDNS on one busy machine, and follows the data from there. Tails are heavy: one gap in a hundred
 is of milliseconds, so nothing is ever ruled out by a window.
+
+Long gaps come together: of the lookups with one gap in the longest twentieth, every third has the
+next there too (measured: 0.2 to 0.47), as a busy machine delays all that runs on it. So a lookup is
+either calm or in a jam, each with densities of its own, and which of them it was is weighed over
+all of its gaps together.
 """
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from math import log
+from math import exp, log
 from typing import Final
 
 from otel_dns.model import Lookup, ServerTrace
@@ -40,61 +45,102 @@ _PAIR: Final = ((0.0, -5_000), (0.01, -500), (0.05, -110), (0.5, -17), (0.95, 20
                 (1.0, 5_000))  # fmt: skip
 _END: Final = ((0.0, -10_000), (0.01, -1_000), (0.05, -200), (0.5, 100), (0.95, 280), (0.99, 900),
                (1.0, 10_000))  # fmt: skip
+_JAM: Final = ((0.0, -20_000), (0.05, -1_000), (0.1, -100), (0.25, 100), (0.5, 700), (0.75, 3_000),
+               (0.95, 12_000), (1.0, 40_000))  # fmt: skip
+"""Any gap in a jam, until more is known."""
+_JAMS_PRIOR: Final = 0.05
+_FEWEST_JAMS: Final = 0.005
+_REMEMBERED_LOOKUPS: Final = 1_000.0
+_MAX_EXPONENT: Final = 50.0
 
 
 class Gap:
-    """The density of one kind of gap, per nanosecond."""
+    """The densities of one kind of gap, per nanosecond: in calm, in a jam, and of either."""
 
     def __init__(self, quantiles: Sequence[tuple[float, int]]) -> None:
-        self._prior = _spread(quantiles)
-        self._counts = [0.0] * (2 * _STEPS)
-        self._total = 0.0
+        self._calm = _Density(_spread(quantiles))
+        self._jam = _Density(_spread(_JAM))
+        self._logs: list[tuple[float, float, float]] = []
         self._since = 0
-        self._logs: list[float] = []
         self._relearn()
 
     def log(self, gap_ns: int) -> float:
-        """Return the logarithm of the density at a gap."""
-        return self._logs[_step(gap_ns)]
+        """Return the logarithm of the density at a gap, of either state."""
+        return self._logs[_step(gap_ns)][2]
 
     def log_late(self, gap_ns: int) -> float:
         """Return the same, for a gap that a timeout may have made long."""
+        return self.logs_late(gap_ns)[2]
+
+    def logs_late(self, gap_ns: int) -> tuple[float, float, float]:
+        """Return the logarithms in calm, in a jam, and of either, as ``log_late`` does."""
         found = self._logs[_step(gap_ns)]
         late_ns = abs(gap_ns)
         if late_ns > _TIMEOUT_STEP_NS - _TIMEOUT_EARLY_NS:
             over_ns = (late_ns + _TIMEOUT_EARLY_NS) % _TIMEOUT_STEP_NS - _TIMEOUT_EARLY_NS
             if over_ns < _TIMEOUT_LATE_NS:
-                return max(found, _LOG_TIMEOUT + self._logs[_step(over_ns)])
+                calm, jam, either = self._logs[_step(over_ns)]
+                return (
+                    max(found[0], _LOG_TIMEOUT + calm),
+                    max(found[1], _LOG_TIMEOUT + jam),
+                    max(found[2], _LOG_TIMEOUT + either),
+                )
         return found
 
-    def learn(self, gap_ns: int, weight: float = 1.0) -> None:
-        """Take note of a gap of a join that is thought right."""
-        self._counts[_step(gap_ns)] += weight
-        self._total += weight
+    def learn(self, gap_ns: int, jammed: float) -> None:
+        """Take note of a gap of a join that is thought right.
+
+        Args:
+            gap_ns: the gap.
+            jammed: how likely it was one of a jam.
+        """
+        step = _step(gap_ns)
+        self._calm.learn(step, 1 - jammed)
+        self._jam.learn(step, jammed)
         self._since += 1
         if self._since >= _RELEARN:
             self._relearn()
 
     def _relearn(self) -> None:
-        if self._total > _REMEMBERED:
-            fade = _REMEMBERED / 2 / self._total
-            self._counts = [count * fade for count in self._counts]
-            self._total *= fade
         self._since = 0
+        calm, jam = self._calm, self._jam
+        share = (jam.total + _JAMS_PRIOR * _PRIOR_WEIGHT) / (calm.total + jam.total + _PRIOR_WEIGHT)
+        self._logs = [
+            (log(one), log(other), log((1 - share) * one + share * other))
+            for one, other in zip(calm.relearned(), jam.relearned(), strict=True)
+        ]
+
+
+class _Density:
+    """A density that begins with what was measured before, and follows the data."""
+
+    def __init__(self, prior: Sequence[float]) -> None:
+        self._prior = prior
+        self._counts = [0.0] * (2 * _STEPS)
+        self.total = 0.0
+
+    def learn(self, step: int, weight: float) -> None:
+        self._counts[step] += weight
+        self.total += weight
+
+    def relearned(self) -> list[float]:
+        """Let old gaps fade, and return the density at each step."""
+        if self.total > _REMEMBERED:
+            fade = _REMEMBERED / 2 / self.total
+            self._counts = [count * fade for count in self._counts]
+            self.total *= fade
         counts, prior = self._counts, self._prior
         last = len(counts) - 1
-        weight = self._total + _PRIOR_WEIGHT
-        self._logs = [
-            log(
-                (1 - _TAIL)
-                * (
-                    (counts[max(at - 1, 0)] + 2 * counts[at] + counts[min(at + 1, last)]) / 4
-                    + _PRIOR_WEIGHT * prior[at]
-                )
-                / weight
-                / _width(at)
-                + _tail(at)
+        weight = self.total + _PRIOR_WEIGHT
+        return [
+            (1 - _TAIL)
+            * (
+                (counts[max(at - 1, 0)] + 2 * counts[at] + counts[min(at + 1, last)]) / 4
+                + _PRIOR_WEIGHT * prior[at]
             )
+            / weight
+            / _width(at)
+            + _tail(at)
             for at in range(len(counts))
         ]
 
@@ -111,6 +157,10 @@ class Timing:
         """From the query for the first type to that for another, of one candidate."""
         self.end = Gap(_END)
         """From the last answer to the lookup's end."""
+        self._jams = _JAMS_PRIOR
+        self._lookups = 1.0
+        self.log_calm, self.log_jam = log(1 - _JAMS_PRIOR), log(_JAMS_PRIOR)
+        """Logarithms of how likely a lookup is to be calm, and in a jam."""
 
     def learn(self, lookup: Lookup, given: Iterable[tuple[ServerTrace, int, int]]) -> None:
         """Take note of a lookup's gaps: its server traces, their candidates, and their skew."""
@@ -120,17 +170,37 @@ class Timing:
             rounds.setdefault(candidate, []).append(times)
         ready_ns, gap = lookup.start_ns, self.first
         candidate = -1
+        gaps: list[tuple[Gap, int]] = []
         for following in sorted(rounds):
             if following != candidate + 1:
-                return  # one was not seen
+                break  # one was not seen
             candidate, traces = following, rounds[following]
-            gap.learn(min(traces)[0] - ready_ns)
+            gaps.append((gap, min(traces)[0] - ready_ns))
             if len(traces) == 2 and traces[0][2] != traces[1][2]:
                 first, second = sorted(traces, key=lambda times: lookup.types.index(times[2]))
-                self.pair.learn(second[0] - first[0])
+                gaps.append((self.pair, second[0] - first[0]))
             ready_ns, gap = max(times[1] for times in traces), self.next
-        if candidate >= 0:
-            self.end.learn(lookup.end_ns - ready_ns)
+        else:
+            if candidate >= 0:
+                gaps.append((self.end, lookup.end_ns - ready_ns))
+        jammed = self._jammed(gaps)
+        for gap, gap_ns in gaps:
+            gap.learn(gap_ns, jammed)
+        self._lookups += 1
+        self._jams += jammed
+        if self._lookups > _REMEMBERED_LOOKUPS:
+            self._lookups *= 0.5
+            self._jams *= 0.5
+        share = min(max(self._jams / self._lookups, _FEWEST_JAMS), 0.5)
+        self.log_calm, self.log_jam = log(1 - share), log(share)
+
+    def _jammed(self, gaps: Iterable[tuple[Gap, int]]) -> float:
+        """How likely gaps of one lookup are those of a jam."""
+        odds = self.log_jam - self.log_calm
+        for gap, gap_ns in gaps:
+            calm, jam, _ = gap.logs_late(gap_ns)
+            odds += jam - calm
+        return 1 / (1 + exp(min(-odds, _MAX_EXPONENT)))
 
 
 def _step(gap_ns: int) -> int:

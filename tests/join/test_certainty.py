@@ -54,13 +54,22 @@ def test_a_query_sent_again_is_known_by_its_id_whoever_else_was_running() -> Non
 
 
 def test_either_of_two_that_may_have_asked_again_is_unsure() -> None:
+    asked = [lookup(0, 1100 * MS), lookup(MS // 2, 1100 * MS)]
+    roots = [servedns(at * MS // 10, at * MS // 10 + MS // 20) for at in (2, 7, 10_007)]
+
+    found = resolved([*asked, *roots])
+
+    assert [len(found[one].join.traces) for one in asked] == [1, 1]
+    assert {one.join.certainty for one in found.values()} == {"unsure"}
+
+
+def test_who_asked_again_is_known_by_when_its_timeout_was_over() -> None:
     asked = [lookup(0, 1100 * MS), lookup(20 * MS, 1120 * MS)]
     roots = [servedns(at * MS, at * MS + MS // 10) for at in (0, 20, 1021)]
 
     found = resolved([*asked, *roots])
 
-    assert [starts(found[one]) for one in asked] == [[0], [20]]
-    assert {one.join.certainty for one in found.values()} == {"unsure"}
+    assert [starts(found[one]) for one in asked] == [[0], [20, 1021]]
 
 
 NAMES = ("a.x.", "a.")
@@ -249,7 +258,21 @@ def test_a_timeout_later_or_earlier_is_the_same_query(after_ms, again, first_giv
 
     one, other = (first, second) if first_given else (second, first)
 
-    assert asks_again(member, one, other) == again
+    member.edges = {(0, 0): one}
+    assert asks_again(member, (0, 0), other, None) == again
+
+
+@pytest.mark.parametrize(("next_ms", "again"), [(1, False), (1001, True)])
+def test_who_has_gone_on_to_the_next_name_does_not_ask_again(next_ms: int, again: bool) -> None:
+    asked = lookup(0, 3000 * MS, candidates=NAMES)
+    (member,) = knot_of([asked], [first_of(0.2, name=NAMES[0])]).members
+    (first,) = member.edges.values()
+    following = replace(first, start_ns=first.start_ns + next_ms * MS)
+    member.edges = {(0, 0): first, (1, 0): following}
+
+    sent_later = replace(first, start_ns=first.start_ns + 1000 * MS)
+
+    assert asks_again(member, (0, 0), sent_later, None) == again
 
 
 @pytest.mark.parametrize(
