@@ -95,7 +95,7 @@ class Jaeger:
             "end": str((start_ns + 2 * HOUR_NS) // 1000),
         }
         self.got = 0
-        """Bytes of the last answer."""
+        """Bytes of all answers since it was set to 0."""
 
     def search(self, tags: dict[str, str] | None = None, **parameters: str) -> list[Any]:
         """Find traces; each comes with all its spans."""
@@ -109,7 +109,7 @@ class Jaeger:
     def _get(self, path: str) -> list[Any]:
         with urllib.request.urlopen(f"http://{self._query}{path}", timeout=120) as response:
             raw = response.read()
-        self.got = len(raw)
+        self.got += len(raw)
         found: list[Any] = json.loads(raw)["data"] or []
         return found
 
@@ -183,8 +183,9 @@ def measure(count: int) -> dict[str, float | str]:
             with History(directory / "history") as history:
                 middle = rows[count // 2]["trace_id"]
                 for label, theirs, ours in _questions(jaeger, history, middle, count):
+                    jaeger.got = 0
                     flat[f"{label}.jaeger_ms"] = _best_ms(theirs)
-                    flat[f"{label}.jaeger_kb"] = round(jaeger.got / 1e3, 1)
+                    flat[f"{label}.jaeger_kb"] = round(jaeger.got / _TIMES / 1e3, 1)
                     flat[f"{label}.ours_ms"] = _best_ms(ours)
     return flat
 

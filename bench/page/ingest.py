@@ -74,13 +74,16 @@ def asked(url: str, rate: float, stop: threading.Event) -> None:
         seed += 1
 
 
-def measure(rows: int, traces: int, turns: int, rate: float) -> dict[str, float]:
+def measure(
+    rows: int, traces: int, turns: int, rate: float, history: Path | None
+) -> dict[str, float]:
     spans = traces * (core.SPANS_A_TRACE + 1)
     found: dict[str, list[tuple[float, float]]] = {"alone": [], "in_use": []}
     with tempfile.TemporaryDirectory(prefix="otel-dns-bench-") as name, SinkProcess() as sink:
         directory = Path(name)
-        history = directory / "history"
-        make(history, rows, 24, time.time_ns())
+        if history is None:
+            history = directory / "history"
+            make(history, rows, 24, time.time_ns())
         with service(history, sink.address, directory) as (subject, url):
             turn(subject, core.requests(traces // 4, lookups=True), spans // 4)
             for _ in range(turns):
@@ -110,13 +113,14 @@ def measure(rows: int, traces: int, turns: int, rate: float) -> dict[str, float]
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.page.ingest")
     parser.add_argument("--rows", type=int, default=1_000_000, help="in the history already")
+    parser.add_argument("--history", type=Path, help="one that is there; it is written to")
     parser.add_argument("--traces", type=int, default=20_000, help="lookups a turn, ten spans each")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--rate", type=float, default=20)
     parser.add_argument("--json", action="store_true", help="print one flat object")
     options = parser.parse_args()
     os.sched_setaffinity(0, OTHERS)
-    flat = measure(options.rows, options.traces, options.turns, options.rate)
+    flat = measure(options.rows, options.traces, options.turns, options.rate, options.history)
     if options.json:
         print(json.dumps(flat, indent=2))
         return

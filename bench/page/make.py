@@ -15,6 +15,7 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
+from otel_dns.history.cells import Adding, cells_path
 from otel_dns.history.files import HOUR_NS, file_name, hour_name
 from otel_dns.history.schema import SCHEMA, SEGMENT_COLUMNS
 from otel_dns.history.store import write_file
@@ -46,7 +47,9 @@ def make(directory: Path, count: int, hours: int, end_ns: int) -> None:
             groups = (
                 rows.slice(at, _ROWS_OF_GROUP) for at in range(0, rows.num_rows, _ROWS_OF_GROUP)
             )
-            write_file(place / file_name(1, 1), groups)
+            path, adding = place / file_name(1, 1), Adding()
+            write_file(path, adding.through(groups))
+            adding.write(cells_path(path))
 
 
 def _sql(begin_ns: int, first: int, count: int) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import grpc
 
-from bench import core
+from bench import core, levels
 from bench.processor.subjects import CORE, SinkProcess, Subject, collector, processor
 from otel_dns.wire import otlp
 from tests.support.otlp import EXPORT
@@ -151,6 +151,8 @@ def measure(traces: int, runs: int, waiting_traces: int) -> dict[str, float | in
         for name, start in long.items():
             for key, value in waiting(start, waiting_traces).items():
                 flat[f"{name}.waiting_{key}"] = round(value, 1)
+    per_level = levels.measure(count=5_000, runs=runs)
+    flat |= {name: value for name, value in per_level.items() if name not in {"runs", "python"}}
     grouped = flat["collector_group_by_trace.us_per_span"]
     for name in (name for name in SUBJECTS if name.startswith("otel_dns")):
         flat[f"{name}.cheaper_than_group_by_trace"] = round(

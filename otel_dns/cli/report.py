@@ -95,16 +95,16 @@ class Report:
     """One period's report: the page's own judgement, and the tables behind it."""
 
     def __init__(self, history: History, since_ns: int | None, until_ns: int | None) -> None:
-        totals = history.totals(Where(since_ns=since_ns, until_ns=until_ns))
+        reach = history.extent(Where(since_ns=since_ns, until_ns=until_ns))
         now = time.time_ns()
         self._history = history
-        self._since = since_ns if since_ns is not None else totals.first_at or now
-        self._until = (
-            until_ns if until_ns is not None else max(totals.last_at or 0, self._since) + 1
-        )
+        self._since = since_ns if since_ns is not None else reach.first_at or now
+        self._until = until_ns if until_ns is not None else max(reach.last_at or 0, self._since) + 1
+        window = Window(self._since, self._until).rounded()
+        self._since, self._until = window.from_ns, window.to_ns
         self._where = Where(since_ns=self._since, until_ns=self._until)
-        self._totals = totals
-        asked = Asked(Window(self._since, self._until), EVERYTHING)
+        self._totals = history.totals(self._where)
+        asked = Asked(window, EVERYTHING)
         self._state = state(history, asked, Live(""))
         self._advised = advice(history, asked)
 

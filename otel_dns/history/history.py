@@ -40,6 +40,12 @@ _READ: Final = (
 _LISTINGS: Final = 256
 """Periods whose files are remembered."""
 
+_OF_THE_QUERY: Final = (
+    duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException,
+    duckdb.PermissionException, duckdb.SyntaxException,
+)  # fmt: skip
+"""Errors that no file is to blame for, and none is read through."""
+
 Answer = TypeVar("Answer")
 
 _log = logging.getLogger(__name__)
@@ -264,6 +270,8 @@ class History(Questions):
                     f"this needs more memory than the {self._limits['memory_limit']} that it may"
                     " use; choose a shorter time, or give it more (--memory)"
                 ) from None
+            except _OF_THE_QUERY as error:
+                raise HistoryError(str(error)) from None
             except duckdb.Error as error:
                 gone = [path for path in files if not path.exists()]
                 beside = [cells for path in files if self._is_there(cells := cells_path(path))]

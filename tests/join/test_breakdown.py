@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from otel_dns.join import break_down
-from otel_dns.join.timeline import timeline
+from otel_dns.join.timeline import add_up, timeline
 from otel_dns.model import ClientQuery, Join, JoinedTrace, Lookup, ServerTrace
 from tests.support.spans import MS, T0, join, lookup, nested, query, servedns, server_trace, span
 
@@ -335,3 +335,30 @@ def test_segments_always_add_up_to_the_lookup(
     durations = (one.trace.root.end_ns - one.trace.root.start_ns for one in joined.traces)
     assert 0 <= breakdown.after_answer_ns <= sum(max(ns, 0) for ns in durations)
     assert asked.start_ns == T0 + start
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=6),
+    st.integers(1, 40),
+    st.booleans(),
+)
+def test_spans_that_call_one_another_are_added_up_as_slices_are(steps, took_ms, twice) -> None:
+    """Whatever of their time is after the answer, and whichever start together."""
+    root = servedns(0, 30 * MS)
+    spans, start_ns, end_ns = [root], 0, 30 * MS
+    for number, (after, before) in enumerate(steps):
+        start_ns, end_ns = start_ns + after * MS, end_ns - before * MS
+        name = "cache" if twice and number % 2 else f"plugin{number}"
+        parent = spans[-1].span_id
+        spans.append(span(name, start_ns, end_ns, trace_id=root.trace_id, parent_id=parent))
+    trace, asked = server_trace(root, spans[1:]), lookup(0, took_ms * MS)
+    line = timeline(trace)
+
+    found = [
+        break_down(asked, Join((JoinedTrace(trace, 0, one),), "time", 1.0))
+        for one in (line, add_up(trace.spans, line.slices))
+    ]
+
+    assert line.line is None
+    assert found[0] == found[1]
+    assert list(found[0].plugins) == list(found[1].plugins)

@@ -5,9 +5,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 from otel_dns import semconv
 from otel_dns.join import Joiner, JoinSettings
 from otel_dns.join.annotate import encode
-from otel_dns.model import Resolution, Span
+from otel_dns.model import Message, Resolution, Span
 from otel_dns.wire import otlp
-from tests.support.spans import MS, SECOND, lookup, servedns, span
+from tests.support.spans import MS, SECOND, exchange, lookup, message, servedns, span
 
 NODE = "10.0.0.1"
 CLUSTER = "10.0.1.1"
@@ -84,3 +84,33 @@ def test_two_that_fit_are_not_called_sure() -> None:
 
     assert [each.trace.root for each in resolution.join.traces] == [first, second]
     assert resolution.join.certainty == "unsure"
+
+
+def test_a_hop_whose_clock_differs_from_the_first_servers_is_left_out() -> None:
+    """Its time is the upstream's then: clocks of servers are taken to agree among each other."""
+    first, one, _, _, _ = chain(0)
+    ahead = servedns(23 * MS, 38 * MS, client=NODE, proto="tcp")
+
+    resolution = resolve(Joiner(JoinSettings()), 0, first, one, ahead)
+
+    assert [each.trace.root for each in resolution.join.traces] == [first]
+    assert resolution.breakdown.segments["upstream"] == 17 * MS
+    assert resolution.breakdown.total_ns == 21 * MS
+
+
+def test_a_hop_is_found_under_the_name_that_it_was_asked() -> None:
+    """Only the first server's messages to it tell."""
+    first, one, _, _, _ = chain(0)
+    second = servedns(3 * MS, 18 * MS, client=NODE, proto="tcp", name="other.")
+
+    def joined(*told: Message) -> list[Span]:
+        joiner = Joiner(JoinSettings())
+        for each in told:
+            joiner.add_message(each, 0)
+        return [each.trace.root for each in resolve(joiner, 0, first, one, second).join.traces]
+
+    about = {"trace_id": first.trace_id[8:], "port": 40_000, "dns_id": 7}
+    asked = exchange(MS, 20 * MS, **about)
+    forwarded = message("FQ", 2 * MS, name="other.", **about)
+    assert joined(*asked) == [first]
+    assert joined(*asked, forwarded) == [first, second]
