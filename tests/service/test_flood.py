@@ -19,7 +19,7 @@ from tests.support.waiting import eventually
 REFUSALS: Final = 30
 SERVING: Final = b"\x08\x01"
 SENDERS: Final = 24
-LIMIT: Final = 160 << 20
+LIMIT: Final = 208 << 20
 
 
 def resident(pid: int) -> int:
