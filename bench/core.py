@@ -10,10 +10,8 @@ request.
 """
 
 import argparse
-import json
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
@@ -21,6 +19,7 @@ from ipaddress import ip_address
 import dns.message
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from bench.figures import show
 from otel_dns import semconv
 from otel_dns.join import JoinSettings
 from otel_dns.model import Message, Origin
@@ -245,12 +244,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
     figures = measure(arguments.traces, arguments.runs)
-    if arguments.json:
-        json.dump(figures, sys.stdout)
-        print()
-        return
-    for name, value in figures.items():
-        print(f"{name:32} {value}")
+    show(figures, as_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,12 @@ rest, after eight minutes.
 """
 
 import argparse
-import json
-import sys
 from itertools import islice
 
 from msgspec.structs import replace
 
 from bench import core
+from bench.figures import show
 from otel_dns.service.settings import JoinSection
 from otel_dns.service.sorting import sort_otlp
 from otel_dns.service.stream import Stream
@@ -60,12 +59,7 @@ def main() -> None:
         for early in (False, True)
         for name, value in held(arguments.instrumented, early=early).items()
     }
-    if arguments.json:
-        json.dump(flat, sys.stdout)
-        print()
-        return
-    for name, value in flat.items():
-        print(f"{name:32} {value}")
+    show(flat, as_json=arguments.json)
 
 
 if __name__ == "__main__":

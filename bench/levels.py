@@ -10,10 +10,8 @@ threads, as :mod:`bench.core`: from bytes in to OTLP bytes out, the lookup's own
 
 import argparse
 import datetime
-import json
 import platform
 import statistics
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ from pathlib import Path
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from bench import core
+from bench.figures import show
 from otel_dns import semconv
 from otel_dns.join import JoinSettings
 from otel_dns.model import Message
@@ -175,12 +174,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     figures = measure(arguments.queries, arguments.runs)
-    if arguments.json:
-        json.dump(figures, sys.stdout)
-        print()
-        return
-    for name, value in figures.items():
-        print(f"{name:48} {value}")
+    show(figures, as_json=arguments.json)
 
 
 if __name__ == "__main__":

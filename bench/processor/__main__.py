@@ -7,12 +7,10 @@ process, from the first request until everything is out; the runs of the subject
 
 import argparse
 import contextlib
-import json
 import os
 import platform
 import random
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +21,7 @@ from pathlib import Path
 import grpc
 
 from bench import core, levels
+from bench.figures import show
 from bench.processor.subjects import CORE, SinkProcess, Subject, collector, processor
 from otel_dns.wire import otlp
 from tests.support.otlp import EXPORT
@@ -174,12 +173,7 @@ def main() -> None:
         with contextlib.suppress(OSError):
             os.sched_setaffinity(0, others)
     figures = measure(arguments.traces, arguments.runs, arguments.waiting)
-    if arguments.json:
-        json.dump(figures, sys.stdout)
-        print()
-        return
-    for name, value in figures.items():
-        print(f"{name:48} {value}")
+    show(figures, as_json=arguments.json)
 
 
 if __name__ == "__main__":

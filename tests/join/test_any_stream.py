@@ -37,6 +37,17 @@ class Told(NamedTuple):
 
 Thing = Lookup | Span | Message | Told
 
+BOUNDS = st.builds(
+    JoinSettings,
+    settle_ns=st.sampled_from([0, SECOND]),
+    trace_wait_ns=st.sampled_from([0, 2 * SECOND]),
+    max_lookups=st.sampled_from([1, 100]),
+    max_server_spans=st.sampled_from([2, 100]),
+    infer=st.booleans(),
+    silent_after_ns=st.sampled_from([None, 0]),
+)
+"""Settings under which things leave in every way."""
+
 
 @st.composite
 def scenes(draw: st.DrawFn) -> list[Thing]:

@@ -6,13 +6,12 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_dns.join import JoinSettings
 from otel_dns.model import Lookup, Message
 from otel_dns.service import ledger
 from otel_dns.service.settings import Export, Unmatched
 from otel_dns.service.stream import Stream
 from otel_dns.wire import otlp
-from tests.join.test_any_stream import Told, feed, scenes
+from tests.join.test_any_stream import BOUNDS, Told, feed, scenes
 from tests.service.support import Backend, balanced, get, post, serving, zipkin_body, zipkin_span
 from tests.support.otlp import forward
 from tests.support.spans import MS, SECOND, lookup, span
@@ -29,14 +28,7 @@ EXPORTS = st.builds(
 def test_it_balances_at_any_time_whatever_comes_and_whatever_is_sent_on(
     data, things, export: Export
 ) -> None:
-    settings = JoinSettings(
-        settle_ns=data.draw(st.sampled_from([0, SECOND])),
-        trace_wait_ns=data.draw(st.sampled_from([0, 2 * SECOND])),
-        max_lookups=data.draw(st.sampled_from([1, 100])),
-        max_server_spans=data.draw(st.sampled_from([2, 100])),
-        infer=data.draw(st.booleans()),
-        silent_after_ns=data.draw(st.sampled_from([None, 0])),
-    )
+    settings = data.draw(BOUNDS)
     received: Counter[str] = Counter()
 
     def send(_request: bytes, spans: int) -> None:

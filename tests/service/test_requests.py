@@ -6,13 +6,13 @@ import grpc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_dns.join import Joiner, JoinSettings
+from otel_dns.join import Joiner
 from otel_dns.model import Lookup, Message, Span
 from otel_dns.service.requests import Requests
 from otel_dns.service.sorting import Incoming
 from otel_dns.service.stream import Stream
 from otel_dns.wire import Refusals, otlp
-from tests.join.test_any_stream import Thing, Told, scenes
+from tests.join.test_any_stream import BOUNDS, Thing, Told, scenes
 from tests.service.support import Backend, refuses, serving, takes
 from tests.support.otlp import forward
 from tests.support.spans import MS, SECOND, lookup, span
@@ -40,14 +40,7 @@ def held(joiner: Joiner) -> Iterator[int]:
 
 @given(st.data(), scenes())
 def test_a_request_is_open_exactly_while_something_of_it_waits(data, things: list[Thing]) -> None:
-    settings = JoinSettings(
-        settle_ns=data.draw(st.sampled_from([0, SECOND])),
-        trace_wait_ns=data.draw(st.sampled_from([0, 2 * SECOND])),
-        max_lookups=data.draw(st.sampled_from([1, 100])),
-        max_server_spans=data.draw(st.sampled_from([2, 100])),
-        infer=data.draw(st.booleans()),
-        silent_after_ns=data.draw(st.sampled_from([None, 0])),
-    )
+    settings = data.draw(BOUNDS)
     settled: list[int] = []
     requests = Requests(settled.append)
     sent: dict[int, set[int]] = {}
