@@ -37,9 +37,7 @@ _READ: Final = (
     "read_parquet({}, union_by_name = true, hive_partitioning = false))"
 )
 """With the empty table: a column that all of the files lack, because they are older, is null."""
-_READ_CELLS: Final = (
-    f"SELECT * EXCLUDE (width_s) FROM read_parquet(${_CELLS}_{{width}}) WHERE width_s = {{width}}"
-)
+_READ_CELLS: Final = "SELECT * EXCLUDE (width_s) FROM read_parquet($cells_{0}) WHERE width_s = {0}"
 _LISTINGS: Final = 256
 """Periods whose files are remembered."""
 
@@ -217,9 +215,7 @@ class History(Questions):
                 else:
                     given.setdefault(_FILES, []).append(file)
             sources = [
-                _READ_CELLS.format(width=width_s)
-                for width_s in widths
-                if f"{_CELLS}_{width_s}" in given
+                _READ_CELLS.format(width_s) for width_s in widths if f"{_CELLS}_{width_s}" in given
             ]
             if _FILES in given or not sources:
                 sources.append(rows.of(_READ.format(f"${_FILES}") if _FILES in given else _NOTHING))

@@ -39,8 +39,8 @@ class Spent(Asking):
     def plugins(self, where: Where = EVERYTHING, *, limit: int = 200) -> list[PluginTime]:
         """Own time by plugin and server, the one that took most in sum first.
 
-        With ``where.plugin`` or ``where.server`` only those. ``connect``, the wait for upstreams, is
-        no plugin: :meth:`upstreams`.
+        With ``where.plugin`` or ``where.server`` only those. ``connect``, the wait for upstreams,
+        is no plugin: :meth:`upstreams`.
         """
         only = given(name=where.plugin, server=where.server)
         return [

@@ -29,7 +29,7 @@ function group(title, kind, rows, subject, note) {
       h("thead", null, h("tr", null, h("th", null, ""), h("th.num", null, "queries"), h("th.num", null, "p50"), h("th.num", null, "p95"), h("th.num", null, "p99"),
         kind === "plugin" ? null : h("th.num", null, "failed"))),
       h("tbody", null, rows.map((one) => h("tr", { "data-row": true, "aria-selected": one.subject === subject ? "true" : null },
-        h("td", { title: one.label }, h("a", { href: here({ of: one.subject, stay: "1" }), "aria-current": one.subject === subject ? "true" : null }, one.label)),
+        h("td", null, h("a", { href: here({ of: one.subject, stay: "1" }), "aria-current": one.subject === subject ? "true" : null }, one.label)),
         h("td.num", null, count(one.queries)), h("td.num", null, duration(one.p50_ns)), h("td.num", null, duration(one.p95_ns)), h("td.num", null, duration(one.p99_ns)),
         kind === "plugin" ? null : h("td", { class: one.failed ? "num bad" : "num" }, one.failed === null ? "–" : count(one.failed)))))))
       : h("p.quiet", null, "None seen."));
