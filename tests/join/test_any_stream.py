@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from otel_dns.join import Joiner, JoinSettings, Outcome, Released
 from otel_dns.join.exchange import is_made
-from otel_dns.join.joiner import Late
+from otel_dns.join.leaving import Late
 from otel_dns.model import ClientQuery, Lookup, Message, Resolution, Span
 from tests.support.spans import MS, SECOND, exchange, lookup, nested, query, servedns
 

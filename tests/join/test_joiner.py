@@ -10,7 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from otel_dns.join import Joiner, JoinSettings, Outcome, Released
 from otel_dns.join.annotate import encode
-from otel_dns.join.joiner import Late
+from otel_dns.join.leaving import Late
 from otel_dns.model import Lookup, Resolution, Span
 from tests.support.spans import (
     EXTERNAL,
