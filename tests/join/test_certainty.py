@@ -9,6 +9,7 @@ from otel_dns.join import Joiner, JoinSettings, Outcome
 from otel_dns.join.knot import Knot
 from otel_dns.join.member import Member, asks_again
 from otel_dns.join.skew import NodeClocks
+from otel_dns.join.swap import exchanges
 from otel_dns.join.timing import Timing
 from otel_dns.join.waiting import Slots, WaitingLookup, WaitingTrace
 from otel_dns.model import Lookup, Message, Resolution, Span
@@ -239,7 +240,7 @@ def test_of_a_lookup_with_a_timeout_any_stretch_may_be_anothers() -> None:
 
     moved = {
         frozenset(place for place, column in mine.items() if column is not one.edges[place])
-        for mine, _ in knot._alternatives(one, other)
+        for mine, _ in exchanges(one, other)
     }
 
     assert frozenset({(1, 1), (2, 0)}) in moved  # the end of one candidate and the next's start
