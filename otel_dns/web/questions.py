@@ -27,7 +27,14 @@ ARROW: Final = "application/vnd.apache.arrow.stream"
 _LONGEST: Final = 16_384
 _export = threading.Semaphore(1)
 
+_BINARY: Final = {"type": "string", "format": "binary"}
+
 router = APIRouter(prefix="/api/v1")
+
+
+def _as(media_type: str, schema: Mapping[str, str]) -> dict[str, Any]:
+    """Describe an answer, for OpenAPI."""
+    return {"content": {media_type: {"schema": schema}}}
 
 
 def questions() -> Mapping[str, Callable[..., Any]]:
@@ -42,7 +49,11 @@ def questions() -> Mapping[str, Callable[..., Any]]:
 Json = Annotated[str, Query(max_length=_LONGEST, description="A JSON object.")]
 
 
-@router.get("/questions/{question}")
+@router.get(
+    "/questions/{question}", response_class=Response, responses={200: _as("application/json", {
+        "description": "What the question answers: otel_dns/history/answers.py."
+    })},
+)  # fmt: skip
 def question(
     request: Request,
     scope: ScopeOf,
@@ -89,7 +100,7 @@ def _of_everything(scope: Scope) -> None:
         raise HTTPException(403, "this token is bound to namespaces: no SQL, no whole rows")
 
 
-@router.get("/sql")
+@router.get("/sql", response_class=Response, responses={200: _as(ARROW, _BINARY)})
 def sql(
     request: Request,
     scope: ScopeOf,
@@ -112,7 +123,7 @@ def sql(
     return Response(sink.getvalue().to_pybytes(), media_type=ARROW)
 
 
-@router.get("/rows")
+@router.get("/rows", response_class=Response, responses={200: _as(ARROW, _BINARY)})
 def rows(request: Request, scope: ScopeOf, where: Json = "{}") -> Response:
     """Whole rows in order of time, as an Arrow stream, one reader at a time."""
     _of_everything(scope)
