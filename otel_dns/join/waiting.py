@@ -6,10 +6,10 @@ A lookup asks each of its candidates once for each type. Each (client address, n
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Final, NamedTuple
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from otel_dns import semconv
@@ -25,8 +25,7 @@ SlotKey = tuple[str, str, str]
 _SPAN_ORDER: Final = attrgetter("start_ns", "span_id")
 
 
-@dataclass(slots=True, eq=False)
-class WaitingLookup:
+class WaitingLookup(Struct, eq=False):
     """A lookup that waits for its server traces to arrive."""
 
     lookup: Lookup
@@ -124,8 +123,7 @@ class Claim(NamedTuple):
     query: ClientQuery | None
 
 
-@dataclass(slots=True, eq=False)
-class WaitingTrace:
+class WaitingTrace(Struct, eq=False):
     """A server trace that waits: for the rest of its spans and messages, then for its lookup."""
 
     key: Hashable
@@ -248,8 +246,7 @@ class WaitingTrace:
         return replace(header, spans=(root, *others))
 
 
-@dataclass(slots=True, eq=False)
-class Slot:
+class Slot(Struct, eq=False):
     """All that waits for one client, name and type."""
 
     key: SlotKey
