@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from heapq import heappop, heappush
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from otel_dns.join import first_in
 from otel_dns.join.completeness import Completeness
@@ -36,7 +38,7 @@ _LEARN_EVERY: Final = 8
 _Versions = list[tuple[Slot, int]]
 
 
-class Decision(NamedTuple):
+class Decision(Struct, frozen=True):
     """What one lookup is given."""
 
     lookup: WaitingLookup

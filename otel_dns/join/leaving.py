@@ -6,6 +6,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from msgspec import Struct
+
 from otel_dns import semconv
 from otel_dns.join.recognise import server_trace_of
 from otel_dns.model import Resolution, ServerTrace, Span
@@ -38,8 +40,7 @@ class Late:
 Outcome: TypeAlias = Resolution | Released | Late
 
 
-@dataclass(slots=True)
-class Destination:
+class Destination(Struct, frozen=True, gc=False):
     """Where a server trace went."""
 
     trace_id: bytes
