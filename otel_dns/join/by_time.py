@@ -83,11 +83,11 @@ class ByTime:
 
     def _alone(self, waiting: WaitingLookup) -> Decision | None:
         """Decide about a lookup without a competitor; nothing if it has one."""
-        lookup = waiting.lookup
-        start_ns = lookup.start_ns - self._tolerance_ns
-        end_ns = lookup.end_ns + self._tolerance_ns
         if waiting.claimed or waiting.inherited_doubt:
             return None
+        span = waiting.lookup.span
+        start_ns = span.start_ns - self._tolerance_ns
+        end_ns = span.end_ns + self._tolerance_ns
         given: list[tuple[WaitingTrace, int]] = []
         contested = False
         for key, candidates in waiting.candidates.items():
@@ -109,7 +109,7 @@ class ByTime:
         if contested:
             return None
         if given:
-            first_ns = min([trace.at_ns for trace, _ in given]) - lookup.start_ns
+            first_ns = min([trace.at_ns for trace, _ in given]) - span.start_ns
             if first_ns > _PLAUSIBLE_NS or self._completeness.seen < 0.5 or _disordered(given):
                 return None
         self.counts["alone"] += 1

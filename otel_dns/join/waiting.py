@@ -58,6 +58,8 @@ class WaitingLookup(Struct, eq=False):
     """Several lookups of the same started with it."""
     inherited_partners: int = 0
     """Rivals that have left and with which it is interchangeable."""
+    size: int = 0
+    """Bytes held, about."""
     requests: tuple[int, ...] = ()
     """Numbers of the requests that it came with."""
     found_names: list[str] = field(default_factory=list)
@@ -189,7 +191,7 @@ class WaitingTrace(Struct, eq=False):
     @property
     def carries_context(self) -> bool:
         """Whether the query says whose it is: then it is not for guesses, whoever that may be."""
-        return any(message.carried is not None for message in self.messages)
+        return bool(self.messages) and any(one.carried is not None for one in self.messages)
 
     @property
     def header(self) -> ServerTrace | None:
@@ -385,8 +387,12 @@ class Slots:
 
     def add_trace(self, waiting: WaitingTrace) -> None:
         """Let a server trace wait in its question's slot, which may have changed."""
-        clients = (one for one in waiting.messages if one.kind in {"CQ", "CR"})
-        told = next(clients, None) or waiting.header
+        told: Message | ServerTrace | None = None
+        for message in waiting.messages:
+            if message.kind in {"CQ", "CR"}:
+                told = message
+                break
+        told = told or waiting.header
         assert told is not None
         key = (told.client, told.name, told.type)
         if waiting.slot is not None:
