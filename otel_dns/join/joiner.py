@@ -150,7 +150,12 @@ class Joiner:
         self._by_case = ByCase(self._slots, self.settings.tolerance_ns)
         self._ladder = Ladder(self._by_case)
         self._skew = Skew(follow=self.settings.follow_clocks)
-        self._hops = Hops(self._slots, self.settings.tolerance_ns)
+        self._hops = Hops(
+            self._slots,
+            self.settings.tolerance_ns,
+            self._traces.values(),
+            follow_clocks=self.settings.follow_clocks,
+        )
         self._reentries = Reentries()
         self._by_time = ByTime(self._slots, self.settings.tolerance_ns)
         self._unseen = Unseen()
@@ -446,6 +451,7 @@ class Joiner:
             self._join_own_trace(waiting)
             if not waiting.claimed:
                 continue
+            self._put_behind(waiting)
             for trace, claim in sorted(waiting.claimed.items(), key=_claim_order):
                 if trace.header is not None:
                     candidate = waiting.candidate_of(trace.header.name)
@@ -474,7 +480,21 @@ class Joiner:
                 self._join(decision.lookup, trace, candidate, semconv.METHOD_TIME, None)
         decisions.sort(key=_end_order)
         for decision in decisions:
+            for trace, query in tuple(decision.lookup.behind.items()):
+                # Whoever asked was not seen.
+                candidate = decision.lookup.candidate_of(trace.header.name if trace.header else "")
+                self._join(decision.lookup, trace, candidate, semconv.METHOD_EDNS, query)
             self._resolve(decision)
+
+    @staticmethod
+    def _put_behind(waiting: WaitingLookup) -> None:
+        """Set apart what servers asked: they pass on the context that a query carries."""
+        for trace, claim in tuple(waiting.claimed.items()):
+            if claim.method == semconv.METHOD_EDNS and claim.query and trace.header is not None:
+                own = claim.query.client or waiting.lookup.client
+                if own and trace.header.client != own:
+                    trace.give(None)
+                    waiting.behind[trace] = claim.query
 
     def _follow_clocks(self, due: list[WaitingLookup]) -> None:
         """Learn how the servers' clocks go, before anything is decided by time."""
@@ -567,17 +587,18 @@ class Joiner:
         if joined.hop >= MAX_HOPS:
             return joined
         line: Sequence[Slice] | None = None
-        skew_ns = joined.skew_ns
-        for connect, waiting, confidence, known in self._hops.below(
-            joined.trace, skew_ns, messages
+        for connect, waiting, skew_ns, confidence, known in self._hops.below(
+            joined.trace, joined.skew_ns, messages, owner.behind
         ):
+            carried = waiting in owner.behind
             trace = moved(waiting.complete(), skew_ns)
             self.counts["server_spans_made"] += len(trace.spans) - len(waiting.spans)
             self._send_along(owner, waiting, connect.span_id, skew_ns)
             below = self._with_hops(
                 owner,
                 JoinedTrace(
-                    trace, joined.candidate, timeline(trace), semconv.METHOD_TIME,
+                    trace, joined.candidate, timeline(trace),
+                    semconv.METHOD_EDNS if carried else semconv.METHOD_TIME,
                     connect.span_id, joined.hop + 1, skew_ns,
                 ),
                 waiting.messages,
@@ -598,6 +619,7 @@ class Joiner:
         self, owner: WaitingLookup, waiting: WaitingTrace, parent: bytes, skew_ns: int
     ) -> None:
         """Let a server trace go with a lookup."""
+        owner.behind.pop(waiting, None)
         if owner.lookup.inferred:
             self.counts["server_spans_inferred"] += len(waiting.spans)
             self.counts["messages_inferred"] += len(waiting.messages)
