@@ -10,7 +10,7 @@ from otel_dns.join import Joiner, JoinSettings
 from otel_dns.join.annotate import encode
 from otel_dns.model import Message, Resolution, Span
 from otel_dns.wire import otlp
-from tests.support.spans import MS, SECOND, exchange, lookup, message, query, servedns, span
+from tests.support.spans import MS, SECOND, exchange, lookup, message, new_id, query, servedns, span
 
 NODE = "10.0.0.1"
 CLUSTER = "10.0.1.1"
@@ -213,8 +213,9 @@ def test_the_context_that_a_query_carries_is_passed_on(ahead_ns) -> None:
     def joined(*above: Span) -> Resolution:
         joiner = Joiner(JoinSettings())
         asked = query(0, 21 * MS)
-        joiner.add_lookup(lookup(0, 21 * MS, queries=[asked], kind="dnspython"), 0)
-        trace_id = next(iter(joiner._lookups))[0]
+        trace_id = new_id(16)
+        asking = lookup(0, 21 * MS, queries=[asked], kind="dnspython", trace_id=trace_id)
+        joiner.add_lookup(asking, 0)
         times = 3 * MS + ahead_ns, 18 * MS + ahead_ns
         about = {"client": NODE, "port": 50_000, "dns_id": 9, "context": (trace_id, asked.span_id)}
         for told in exchange(*times, **about):
