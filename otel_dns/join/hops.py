@@ -266,7 +266,7 @@ class Hops:
 
     def _survey(self, asked: "_Asked", server: str, client: str) -> list[Sequence[Stretch]]:
         """Gather the exchanges that wait between two servers, the oldest first."""
-        found = []
+        found: list[Sequence[Stretch]] = []
         for one in islice(self._waiting, _SURVEYED):
             header = one.header
             if header is None or one.server != asked.server:
