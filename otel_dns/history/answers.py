@@ -137,7 +137,6 @@ class PluginTime:
 
     plugin: str
     server: str
-    lookups: int
     queries: int
     total_ns: int
     p50_ns: int
@@ -145,6 +144,8 @@ class PluginTime:
     p99_ns: int
     """Quantiles over queries; a query's time is what its lookup spent there, by query."""
     max_ns: int
+    first_at: int
+    last_at: int
 
 
 @dataclass(frozen=True, slots=True)

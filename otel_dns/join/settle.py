@@ -48,9 +48,11 @@ class Settler:
             self._join_given(decision)
         decisions.sort(key=_end_order)
         for decision in decisions:
+            self._join_behind(decision.lookup)
             self._resolve(decision)
 
     def _join_claimed(self, waiting: WaitingLookup) -> None:
+        _set_apart(waiting)
         for trace, claim in sorted(waiting.claimed.items(), key=_claim_order):
             if trace.header is not None:
                 candidate = waiting.candidate_of(trace.header.name)
@@ -60,6 +62,13 @@ class Settler:
                         waiting.claims_confidence, self._held.by_case.confidence(trace)
                     )
                 self._assembler.join(waiting, trace, candidate, claim.method, claim.query)
+
+    def _join_behind(self, waiting: WaitingLookup) -> None:
+        """Give a lookup what was behind a server that was not seen itself."""
+        for trace, query in tuple(waiting.behind.items()):
+            assert trace.header is not None
+            candidate = waiting.candidate_of(trace.header.name)
+            self._assembler.join(waiting, trace, candidate, semconv.METHOD_EDNS, query)
 
     def _join_given(self, decision: Decision) -> None:
         waiting = decision.lookup
@@ -133,6 +142,16 @@ def _follow_clocks(due: list[WaitingLookup], held: Held) -> None:
         latest[waiting.clocks] = max(waiting.due_ns, latest[waiting.clocks])
     for clocks, due_ns in latest.items():
         clocks.catch_up(due_ns, held.slots)
+
+
+def _set_apart(waiting: WaitingLookup) -> None:
+    """Set apart what other servers asked: they pass on the context that a query carries."""
+    for trace, claim in tuple(waiting.claimed.items()):
+        if claim.method == semconv.METHOD_EDNS and claim.query and trace.header is not None:
+            own = claim.query.client or waiting.lookup.client
+            if own and trace.header.client != own:
+                trace.give(None)
+                waiting.behind[trace] = claim.query
 
 
 def _claim_order(item: tuple[WaitingTrace, Claim]) -> int:

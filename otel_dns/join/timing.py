@@ -31,7 +31,7 @@ _TAIL_FROM_NS: Final = 500_000
 _TAIL_TO_NS: Final = 10_000_000_000
 """One gap in a hundred may be of any length, each doubling as likely as the next."""
 _TIMEOUT_TAIL: Final = 0.004
-_TIMEOUT_STEP_NS: Final = 500_000_000
+TIMEOUT_STEP_NS: Final = 500_000_000
 _TIMEOUT_EARLY_NS: Final = 2_000_000
 _TIMEOUT_LATE_NS: Final = 30_000_000
 """A query sent again comes so soon after a multiple of half a second: resolv.conf(5) counts
@@ -76,8 +76,8 @@ class Gap:
         """Return the logarithms in calm, in a jam, and of either, as ``log_late`` does."""
         found = self._logs[_step(gap_ns)]
         late_ns = abs(gap_ns)
-        if late_ns > _TIMEOUT_STEP_NS - _TIMEOUT_EARLY_NS:
-            over_ns = (late_ns + _TIMEOUT_EARLY_NS) % _TIMEOUT_STEP_NS - _TIMEOUT_EARLY_NS
+        if late_ns > TIMEOUT_STEP_NS - _TIMEOUT_EARLY_NS:
+            over_ns = (late_ns + _TIMEOUT_EARLY_NS) % TIMEOUT_STEP_NS - _TIMEOUT_EARLY_NS
             if over_ns < _TIMEOUT_LATE_NS:
                 calm, jam, either = self._logs[_step(over_ns)]
                 return (

@@ -39,6 +39,8 @@ class WaitingLookup(Struct, eq=False):
     """What the client saw of its queries itself, by span id."""
     claimed: dict["WaitingTrace", "Claim"] = field(default_factory=dict)
     """Server traces that are its own for sure."""
+    behind: dict["WaitingTrace", ClientQuery | None] = field(default_factory=dict)
+    """Of these, those of servers that were asked by others, each with its own query."""
     traces: list[JoinedTrace] = field(default_factory=list)
     explained: bool = False
     """Its first query was at a server just when it should have been."""
