@@ -24,11 +24,12 @@ from otel_dns.join.member import (
     alike,
     columns_of,
     give,
-    possible,
     ready_at,
+    suits,
     unite,
     was_found,
 )
+from otel_dns.join.rebuild import Rebuild
 from otel_dns.join.swap import exchanges
 from otel_dns.join.timing import Gap, Timing
 from otel_dns.join.waiting import Slot, SlotKey, WaitingLookup, WaitingTrace
@@ -44,6 +45,9 @@ _ENOUGH_DOUBT: Final = 20.0
 _SPARES: Final = 5
 """Server traces before and after one that are looked at as what could be instead of it."""
 _IMPROVEMENTS: Final = 4
+_REBUILDS: Final = 3
+_ODDITY: Final = 1e-4
+"""How often a lookup's queries are others' in a way that no exchange shows."""
 _LIKELIER: Final = 0.05
 _NEGLIGIBLE: Final = -10.0
 _CROWD: Final = 4
@@ -105,10 +109,28 @@ class Knot:
             settled = not self._weigh(improve=True)
             if settled:
                 break
+        rebuild = Rebuild(self._likelihood, self._columns_of, self._stranger)
+        for _ in range(_REBUILDS):
+            if not rebuild.all(self.members):
+                break
+            settled = not self._weigh(improve=True)
         for slot in slots:
             retries.give(self._columns[slot], self._rows[slot], self._likelihood.timing)
         if not settled or any(one.retries or one.retry_doubt for one in self.members):
             self._weigh(improve=False)
+        for member in self.members:
+            member.doubt += _ODDITY * self._likelihood.oddity(member)
+
+    def _columns_of(self, member: Member, place: Place) -> list[Column]:
+        lookup = member.waiting.lookup
+        return self._columns[
+            self._slots[lookup.client, lookup.candidates[place[0]], lookup.types[place[1]]]
+        ]
+
+    def _stranger(self, column: Column) -> float:
+        slot = column.trace.slot
+        assert slot is not None
+        return self._strangers[slot]
 
     def _see_crowds(self) -> None:
         """Mark lookups that start together: the order of their queries says nothing at all."""
@@ -138,8 +160,8 @@ class Knot:
         starts = [column.start_ns for column in columns]
         best = Chain(len(columns))
         for ready_ns, member, place in rows:
-            first = bisect_left(starts, member.start_ns - member.tolerance_ns)
-            last = bisect_right(starts, member.end_ns + member.tolerance_ns)
+            first = bisect_left(starts, member.from_ns)
+            last = bisect_right(starts, member.until_ns)
             base = self._base(slot, member, place)
             pairs = []
             for at in range(first, last):
@@ -164,7 +186,7 @@ class Knot:
                 continue
             base, ready_ns = self._base(slot, member, place), ready_at(member, place)
             for at, column in enumerate(left):
-                if possible(member, {place: column}):
+                if suits(member, column):
                     gain = base + self._likelihood.fit(member, place, column, ready_ns)
                     if gain > 0:
                         pairs.append((gain, row, at))
@@ -208,7 +230,7 @@ class Knot:
                 owned = [
                     (fit(member, place, column, ready_ns), numbers[id(column.owner)])
                     for column in near
-                    if column.owner is not None and possible(member, {place: column})
+                    if column.owner is not None and suits(member, column)
                 ]
                 owned.sort(reverse=True)
                 for _, other_number in owned[:_NEIGHBOURS]:
@@ -279,8 +301,6 @@ class Knot:
             here = scores[one] + scores[other]
             odds = 0.0
             for mine, yours in exchanges(first, second):
-                if not (possible(first, mine) and possible(second, yours)):
-                    continue
                 there = likely(first, mine) + likely(second, yours)
                 if improve and there > here + _LIKELIER:
                     first.edges, second.edges = mine, yours
@@ -316,6 +336,8 @@ class Knot:
         for member in self.members:
             for place, column in member.edges.items():
                 give(member, place, column)
+            for column, place in member.retries:
+                column.owner, column.place = member, place
 
     def _weigh_strangers(self, member: Member, here: float, *, improve: bool) -> bool:
         """Weigh what a lookup could have instead without a rival's loss.
@@ -356,12 +378,12 @@ class Knot:
                 if (
                     spare.owner is None
                     and fit(member, place, spare, ready_ns) - here > _NEGLIGIBLE
-                    and possible(member, {place: spare})
+                    and suits(member, spare)
                 ):
                     yield {**member.edges, place: spare}, 0.0
         for place, near in self._holes(member):
             for spare in near:
-                if spare.owner is None and possible(member, {place: spare}):
+                if spare.owner is None and suits(member, spare):
                     slot = spare.trace.slot
                     assert slot is not None
                     yield {**member.edges, place: spare}, -self._strangers[slot]

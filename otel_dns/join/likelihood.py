@@ -17,8 +17,10 @@ _OTHER_PORT: Final = log(0.02)
 _ONE_BY_ONE: Final = -3.0
 """A second type that is asked for only after the answer for the first."""
 _UNSEEN_NS: Final = 50_000_000
-_UNKNOWN: Final = log(1 / _UNSEEN_NS)
+UNKNOWN: Final = log(1 / _UNSEEN_NS)
 """Density of a moment whose forerunner was not seen: somewhere in 50 ms."""
+_SHORT_NS: Final = 1_000_000
+_MAX_EXPONENT: Final = 50.0
 
 
 class Likelihood:
@@ -129,12 +131,34 @@ class Likelihood:
             calm += in_calm
             jam += in_jam
         else:
-            score += _UNKNOWN
+            score += UNKNOWN
         apart = jam - calm
         return score + (calm + log1p(exp(apart)) if apart < 0 else jam + log1p(exp(-apart)))
+
+    def oddity(self, member: Member) -> float:
+        """How much likelier than its gaps it is that its queries are other lookups'.
+
+        Anything may be between two queries then, so any length of a gap is as likely as another.
+
+        Returns:
+            Odds, but for how often that is at all.
+        """
+        timing = self.timing
+        rounds: dict[int, tuple[int, int]] = {}
+        for column, candidate in member.given():
+            start_ns, answer_ns = rounds.get(candidate, (column.start_ns, column.answer_ns))
+            rounds[candidate] = min(start_ns, column.start_ns), max(answer_ns, column.answer_ns)
+        usual = -log(max(member.end_ns - member.start_ns, _SHORT_NS))
+        ready_ns, gap, expected, odds = member.start_ns, timing.first, 0, 0.0
+        for candidate in sorted(rounds):
+            start_ns, answer_ns = rounds[candidate]
+            if candidate == expected:
+                odds += exp(min(usual - gap.log_late(start_ns - ready_ns), _MAX_EXPONENT))
+            expected, ready_ns, gap = candidate + 1, answer_ns, timing.next
+        return odds + exp(min(usual - timing.end.log_late(member.end_ns - ready_ns), _MAX_EXPONENT))
 
     def _unready(self, gap_ns: int) -> float:
         """Return the log density of a query so long after the last that was seen before it."""
         if 0 <= gap_ns <= _UNSEEN_NS:
-            return _UNKNOWN
-        return min(self.timing.next.log_late(gap_ns), _UNKNOWN)
+            return UNKNOWN
+        return min(self.timing.next.log_late(gap_ns), UNKNOWN)

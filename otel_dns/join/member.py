@@ -1,7 +1,7 @@
 """What a knot is made of: lookups, server traces, and what one says of another."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Final
 
 from otel_dns.join.ladder import ID_REACH_NS
@@ -41,12 +41,12 @@ class Column:
     found: bool = False
     """Whether its answer ends the search."""
 
+    last_ns: int = field(init=False)
+    """When it was sent for the last time."""
+
     def __post_init__(self) -> None:
         self.port, self.found = self.header.client_port, self.header.rcode == "NOERROR"
-
-    def last_start_ns(self) -> int:
-        """When it was sent for the last time."""
-        return self.again[-1].start_ns if self.again else self.start_ns
+        self.last_ns = self.start_ns
 
 
 @dataclass(slots=True, eq=False)
@@ -60,13 +60,18 @@ class Member:
     doubt: float = 0.0
     """Sum of the odds of all that could be instead."""
     group: "Member | None" = None
-    tolerance_ns: int = 0
+    tolerance_ns: InitVar[int] = 0
     """How far the clocks may be apart."""
-    start_ns: int = 0
-    end_ns: int = 0
+    start_ns: int = field(init=False)
+    end_ns: int = field(init=False)
+    from_ns: int = field(init=False)
+    """From when on its queries may have been sent, as clocks are apart ..."""
+    until_ns: int = field(init=False)
+    """... and until when."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, tolerance_ns: int) -> None:
         self.start_ns, self.end_ns = self.waiting.lookup.start_ns, self.waiting.lookup.end_ns
+        self.from_ns, self.until_ns = self.start_ns - tolerance_ns, self.end_ns + tolerance_ns
 
     @property
     def confidence(self) -> float:
@@ -96,6 +101,12 @@ class Member:
 def give(member: Member, place: Place, column: Column) -> None:
     """Give a lookup a server trace."""
     member.edges[place] = column
+    column.owner, column.place = member, place
+
+
+def take(member: Member, place: Place, column: Column) -> None:
+    """Give a lookup a server trace of a query that it sent again."""
+    member.retries.append((column, place))
     column.owner, column.place = member, place
 
 
@@ -174,21 +185,13 @@ def alike(one: Member, other: Member) -> bool:
     return mine.candidates == yours.candidates and mine.types == yours.types
 
 
-def contradicted(member: Member, edges: dict[Place, Column]) -> bool:
-    """Whether the wire says that a lookup did not have these server traces."""
+def suits(member: Member, column: Column) -> bool:
+    """Whether a lookup ran when a query was sent, and the wire does not contradict it."""
+    if column.start_ns < member.from_ns or column.last_ns > member.until_ns:
+        return False
     waiting = member.waiting
-    return bool(waiting.lookup.marked or waiting.queries) and any(
-        waiting.excludes(column.trace) for column in edges.values()
-    )
-
-
-def possible(member: Member, edges: dict[Place, Column]) -> bool:
-    """Whether a lookup ran when these were sent, and the wire does not contradict it."""
-    low = member.start_ns - member.tolerance_ns
-    high = member.end_ns + member.tolerance_ns
-    return not contradicted(member, edges) and all(
-        low <= column.start_ns and column.last_start_ns() <= high for column in edges.values()
-    )
+    told = waiting.lookup.marked or waiting.queries
+    return not (told and waiting.excludes(column.trace))
 
 
 def unite(one: Member, other: Member) -> None:

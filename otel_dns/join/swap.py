@@ -1,10 +1,10 @@
 """Exchanges between two lookups: what each would have if some of it were the other's."""
 
-from collections.abc import Iterable, Iterator
-from itertools import combinations
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from otel_dns.join.member import Column, Member, Place
+from otel_dns.join.member import Column, Member, Place, suits
 
 _LONG_NS: Final = 900_000_000
 """A lookup of this length has nearly always waited for a timeout."""
@@ -25,26 +25,46 @@ def exchanges(one: Member, other: Member) -> Iterator[tuple[Edges, Edges]]:
     if not shared:
         return
     shared.sort()
+    possible = [
+        _may_have(one, other.edges.get(twin)) and _may_have(other, one.edges.get(place))
+        for place, twin in shared
+    ]
     if max(one.end_ns - one.start_ns, other.end_ns - other.start_ns) > _LONG_NS or (
         len(shared) > 1 and _one_by_one(one) and _one_by_one(other)
     ):
         # After a timeout a stub may ask one by one: any stretch may be another's.
-        for first, last in combinations(range(len(shared) + 1), 2):
-            yield _exchanged(one, other, shared[first:last])
+        for first in range(len(shared)):
+            for last in range(first, len(shared)):
+                if not possible[last]:
+                    break
+                yield _exchanged(one, other, shared[first : last + 1])
         return
-    yield _exchanged(one, other, shared)
-    if len(shared) > 1:
-        rounds = sorted({place[0] for place, _ in shared})
-        for number in rounds:
-            here = [pair for pair in shared if pair[0][0] == number]
-            if len(rounds) > 1:
-                yield _exchanged(one, other, here)
-                if number not in {rounds[0], rounds[-1]}:
-                    yield _exchanged(one, other, [p for p in shared if p[0][0] >= number])
-                    yield _exchanged(one, other, [p for p in shared if p[0][0] <= number])
-            if len(here) > 1:
-                for pair in here:
-                    yield _exchanged(one, other, [pair])
+    for stretch in _rounds(shared):
+        if all(possible[stretch]):
+            yield _exchanged(one, other, shared[stretch])
+
+
+def _rounds(shared: Sequence[tuple[Place, Place]]) -> Iterator[slice]:
+    """Go through what may be another's at once: all, a candidate, what is before or after it."""
+    size = len(shared)
+    yield slice(0, size)
+    if size == 1:
+        return
+    numbers = [place[0] for place, _ in shared]
+    for number in dict.fromkeys(numbers):
+        first, last = bisect_left(numbers, number), bisect_right(numbers, number)
+        if last - first < size:
+            yield slice(first, last)
+            if first and last < size:
+                yield slice(first, size)
+                yield slice(0, last)
+        if last - first > 1:
+            for at in range(first, last):
+                yield slice(at, at + 1)
+
+
+def _may_have(member: Member, column: Column | None) -> bool:
+    return column is None or suits(member, column)
 
 
 def _twin_of(one: Member, other: Member, place: Place) -> Place | None:
