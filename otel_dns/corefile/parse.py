@@ -93,6 +93,8 @@ def parse(text: str) -> list[ServerBlock]:
             raise CorefileError(
                 f"line {line}: what is in a block begins on the line after its '{{'"
             )
+        if "}" in names:
+            raise CorefileError(f"line {line}: '}}' where a server block should begin")
         if opened:
             directives, at = _directives(lines, at + 1, line)
         elif not blocks and not snippets:  # the only block of a file may go without braces
