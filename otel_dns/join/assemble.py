@@ -70,11 +70,11 @@ class Assembler:
         owner.traces.append(self._with_hops(owner, joined, waiting.messages))
 
     def join_own_trace(self, owner: WaitingLookup) -> None:
-        """Give a lookup what servers wrote into its own trace."""
+        """Give a lookup what servers wrote into its own trace, of which something is held."""
         held, trace_id = self._held, owner.lookup.span.trace_id
-        shared = held.traces.get(trace_id)
-        if shared is None or trace_id[:8] == OWN_TRACE:
+        if trace_id[:8] == OWN_TRACE:
             return
+        shared = held.traces[trace_id]
         for served in context.servers_of(owner, shared.spans):
             trace, query, spans = served
             told = self._told_of(served)

@@ -31,15 +31,17 @@ class Settler:
 
     def settle(self, due: list[WaitingLookup]) -> None:
         """Resolve lookups: first what is sure, then what time tells; they share slots fairly."""
+        held, ties_wanted = self._held, self._ties.wanted
         for waiting in due:
-            if self._ties.wanted:
+            if ties_wanted:
                 self._ties.tie_to_claimed(waiting)
-                for slot in self._held.slots.of(waiting):
+                for slot in held.slots.of(waiting):
                     self._ties.tie(slot)
-            self._assembler.join_own_trace(waiting)
+            if waiting.lookup.span.trace_id in held.traces:
+                self._assembler.join_own_trace(waiting)
             if waiting.claimed:
                 self._join_claimed(waiting)
-        _follow_clocks(due, self._held)
+        _follow_clocks(due, held)
         decisions = []
         for decision in self._by_time.decide(due):
             decisions.append(decision)
@@ -135,13 +137,11 @@ def in_order(joined: JoinedTrace) -> tuple[int, bytes]:
 
 def _follow_clocks(due: list[WaitingLookup], held: Held) -> None:
     """Learn how the servers' clocks go, before anything is decided by time."""
-    latest: dict[int, WaitingLookup] = {}
+    latest = dict.fromkeys([waiting.clocks for waiting in due], 0)
     for waiting in due:
-        before = latest.setdefault(id(waiting.clocks), waiting)
-        if waiting.due_ns > before.due_ns:
-            latest[id(waiting.clocks)] = waiting
-    for waiting in latest.values():
-        waiting.clocks.catch_up(waiting.due_ns, held.slots)
+        latest[waiting.clocks] = max(waiting.due_ns, latest[waiting.clocks])
+    for clocks, due_ns in latest.items():
+        clocks.catch_up(due_ns, held.slots)
 
 
 def _set_apart(waiting: WaitingLookup) -> None:
