@@ -8,6 +8,7 @@ import dataclasses
 import gzip
 import itertools
 import json
+import math
 import os
 import random
 import re
@@ -15,6 +16,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import NormalDist, fmean
 from typing import Any, Final
 
 from bench.join.conditions import CONDITIONS, Condition
@@ -23,8 +25,11 @@ from otel_dns.lab import Lab, addresses
 from otel_dns.lab.capture_files import Capture
 
 FORMAT: Final = 1
-PORTS: Final = (53, 5301, 5302)
-"""Of the upstream: each answers after another time."""
+PORTS: Final = (53, *range(5301, 5315))
+"""Of the upstream, as many as ``forward`` takes: each answers after another time. With a few that
+are multiples of one another, lookups that began apart meet again and again, in step."""
+DELAY_SIGMA: Final = 0.5
+"""Of the log-normal distribution that the upstream's delays follow."""
 EXTERNAL_ZONE: Final = "ext.example"
 SEARCH: Final = ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local")
 _QUERY_LINE: Final = re.compile(r"^\[INFO\] \S+:\d+ - \d+ ", re.MULTILINE)
@@ -154,7 +159,7 @@ def _cluster(zone: Path, capture: Capture) -> str:
 
 def _upstream(condition: Condition) -> str:
     blocks = []
-    for port, share in zip(PORTS, (0.5, 1, 1.5), strict=True):
+    for port, share in zip(PORTS, _delays(len(PORTS)), strict=True):
         delay_us = int(condition.upstream_ms * share * 1000)
         delay = f"        delay 1 {delay_us}us\n" if delay_us else ""
         blocks.append(
@@ -163,6 +168,13 @@ def _upstream(condition: Condition) -> str:
             f".:{port} {{\n    template ANY ANY . {{\n        rcode NXDOMAIN\n    }}\n}}\n"
         )
     return "".join(blocks)
+
+
+def _delays(number: int) -> list[float]:
+    """Quantiles of a log-normal distribution, their mean 1."""
+    normal = NormalDist(sigma=DELAY_SIGMA)
+    values = [math.exp(normal.inv_cdf((at + 0.5) / number)) for at in range(number)]
+    return [value / fmean(values) for value in values]
 
 
 def _zone() -> str:

@@ -84,9 +84,10 @@ def waterfall(lookup: JoinedLookup, width: int) -> RenderableType:
 
 def summary(lookups: list[JoinedLookup]) -> Table:
     """Draw a table of lookups, one a line."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("lookup", overflow="ellipsis")  # gives way where there is little room
     for column, justify in (
-        ("lookup", "left"), ("outcome", "left"), ("took", "right"), ("queries", "right"),
+        ("outcome", "left"), ("took", "right"), ("queries", "right"),
         ("waste", "right"), ("most of it", "left"), ("joined", "left"),
     ):  # fmt: skip
         table.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]

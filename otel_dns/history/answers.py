@@ -137,7 +137,6 @@ class PluginTime:
 
     plugin: str
     server: str
-    lookups: int
     queries: int
     total_ns: int
     p50_ns: int

@@ -2,14 +2,14 @@
 
 A cell is so many lookups, queries or exchanges of one subject that began within one span of time
 and took equally long: counts and sums that can be added up with any other cell's. A file of the
-history has its cells in a file beside it, for two widths of time. What it holds are the entries
+history has its cells in a file beside it, for three widths of time. What it holds are the entries
 that :mod:`otel_dns.history.questions.entries` defines, added up; a file without it is asked for
 these instead. Percentiles come from how many are in each class of durations, and are within
 :data:`ERROR` of an entry's own duration.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from otel_dns import semconv
+from otel_dns.history.files import HOUR_NS
 from otel_dns.history.kinds import (
+    CLIENT_KINDS,
     EXACT_METHODS,
     FAILURES,
     OUTSIDE_COLUMNS,
@@ -28,19 +30,20 @@ from otel_dns.history.schema import SEGMENT_COLUMNS
 from otel_dns.history.where import Where
 
 SECOND: Final = 1_000_000_000
-WIDTHS_S: Final = (10, 300)
+WIDTHS_S: Final = (10, 300, HOUR_NS // SECOND)
 """The spans of time, finest first; each a multiple of the one before."""
 BINS_PER_DECADE: Final = 48
 ERROR: Final = math.pow(10, 0.5 / BINS_PER_DECADE) - 1
 """How far a percentile may be from the duration it stands for: 2.4 %."""
-_SUFFIX: Final = ".cells1"
-"""Counts up when a cell means something else: such files are then no longer looked for."""
+_SUFFIX: Final = ".cells2"
+"""Counts up when a cell means something else: older ones are then no longer looked for."""
 
 KEYS: Final = {
     "start_ns": pa.int64(),
     "kind": pa.string(),
     "name": pa.string(),
     "server": pa.string(),
+    "client": pa.string(),
     "inferred": pa.bool_(),
     "joined": pa.bool_(),
     "bin": pa.int32(),
@@ -54,7 +57,7 @@ LOOKUP_SUMS: Final = (
 )  # fmt: skip
 """Of lookups alone."""
 ENDS: Final = {"first_at": "min", "last_at": "max", "max_ns": "max"}
-"""Of lookups alone, and not sums."""
+"""Not sums. Of subjects only servers tell when."""
 
 SCHEMA: Final = pa.schema(
     [
@@ -68,10 +71,15 @@ SCHEMA: Final = pa.schema(
 )  # fmt: skip
 
 
+_ALL_DIFFERENT: Final = [
+    name for name in SCHEMA.names if name.endswith(("_ns", "_at")) and name not in KEYS
+]
+"""A dictionary of them would be as large as they are."""
 _NONE: Final = {pa.string(): "", pa.bool_(): False}
 """What a kind of entries has that has nothing there; of numbers 0."""
-_OF_SUBJECTS: Final = dict.fromkeys(SUMS, "sum")
+_OF_SUBJECTS: Final = {**dict.fromkeys(SUMS, "sum"), **ENDS}
 _OF_LOOKUPS: Final = {**dict.fromkeys((*SUMS, *LOOKUP_SUMS), "sum"), **ENDS}
+_OF_CLIENTS: Final = dict.fromkeys(("number", "waited"), "sum")
 """How columns of entries are added up."""
 
 
@@ -80,19 +88,39 @@ def cells_path(path: Path) -> Path:
     return path.with_suffix(_SUFFIX)
 
 
-def width_of(where: Where, *times_ns: int) -> int | None:
-    """Give the widest cells, in seconds, that answer for a period; None: only rows do.
+def forget_cells(path: Path) -> None:
+    """Delete what was kept beside a file of lookups, older kinds of cells as well."""
+    for beside in path.parent.glob(f"{path.stem}.cells*"):
+        beside.unlink(missing_ok=True)
+
+
+def widths_of(kind: str, where: Where, step_ns: int | None) -> Sequence[int]:
+    """Give the widths of cells, in seconds, that answer a question; none: only rows do.
 
     Args:
+        kind: of entries.
         where: no more than a period, or cells do not tell.
-        times_ns: steps and further moments that cells must not reach across.
+        step_ns: what the question divides time by, if it does: no cell reaches across.
     """
-    period = Where(since_ns=where.since_ns, until_ns=where.until_ns)
-    if where != period:
-        return None
-    times = [time for time in (where.since_ns, where.until_ns, *times_ns) if time is not None]
-    fitting = [width for width in WIDTHS_S if not any(time % (width * SECOND) for time in times)]
-    return fitting[-1] if fitting else None
+    if where != Where(since_ns=where.since_ns, until_ns=where.until_ns):
+        return ()
+    widths = WIDTHS_S[-1:] if kind in CLIENT_KINDS else WIDTHS_S
+    return [width for width in widths if step_ns is None or not step_ns % (width * SECOND)]
+
+
+def width_within(hour_ns: int, widths: Sequence[int], *cuts_ns: int | None) -> int | None:
+    """Give the widest of some cells that no moment cuts in two, in one hour; None: each is cut.
+
+    Args:
+        hour_ns: when the hour begins, since the epoch.
+        widths: in seconds, finest first.
+        cuts_ns: where what is asked about begins or ends.
+    """
+    within = [cut for cut in cuts_ns if cut is not None and hour_ns < cut < hour_ns + HOUR_NS]
+    for width in reversed(widths):
+        if not any(cut % (width * SECOND) for cut in within):
+            return width
+    return None
 
 
 class Adding:
@@ -101,6 +129,7 @@ class Adding:
     def __init__(self) -> None:
         self._lookups: list[pa.Table] = []
         self._subjects: list[pa.Table] = []
+        self._clients: list[pa.Table] = []
 
     def through(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         """Add up tables of lookups on their way to somewhere else."""
@@ -114,16 +143,24 @@ class Adding:
         self._lookups.append(_added(_lookups(table), WIDTHS_S[0], _OF_LOOKUPS))
         for entries in _subjects(table):
             self._subjects.append(_added(entries, WIDTHS_S[0], _OF_SUBJECTS))
+        for entries in _clients(table):
+            self._clients.append(_added(entries, WIDTHS_S[-1], _OF_CLIENTS))
 
     def write(self, path: Path) -> None:
         """Write the cells."""
         with pq.ParquetWriter(
-            path, SCHEMA, compression="zstd", write_page_checksum=True
+            path, SCHEMA, compression="zstd", write_page_checksum=True,
+            use_dictionary=[name for name in SCHEMA.names if name not in _ALL_DIFFERENT],
+            column_encoding=dict.fromkeys(_ALL_DIFFERENT, "BYTE_STREAM_SPLIT"),
         ) as writer:  # fmt: skip
             # Row groups of their own: who asks for subjects need not read the columns of lookups.
-            for of, sums in ((self._lookups, _OF_LOOKUPS), (self._subjects, _OF_SUBJECTS)):
+            for of, sums, widths in (
+                (self._lookups, _OF_LOOKUPS, WIDTHS_S),
+                (self._subjects, _OF_SUBJECTS, WIDTHS_S),
+                (self._clients, _OF_CLIENTS, WIDTHS_S[-1:]),
+            ):
                 cells = pa.concat_tables(of) if of else _filled(pa.array([], pa.int64()), {}, sums)
-                for width_s in WIDTHS_S:
+                for width_s in widths:
                     cells = _added(cells, width_s, sums)
                     table = _complete(cells, width_s)
                     writer.write_table(table, row_group_size=max(table.num_rows, 1))
@@ -135,7 +172,8 @@ def _added(entries: pa.Table, width_s: int, sums: Mapping[str, str]) -> pa.Table
     entries = entries.set_column(0, "start_ns", begin)
     cells = entries.group_by(list(KEYS), use_threads=False).aggregate(list(sums.items()))
     cells = cells.rename_columns([*KEYS, *sums])
-    order = [(name, "ascending") for name in ("kind", "name", "server", "start_ns", "bin")]
+    by = ("kind", "name", "server", "client", "start_ns", "bin")
+    order = [(name, "ascending") for name in by]
     return cells.sort_by(order)
 
 
@@ -155,30 +193,34 @@ def _subjects(table: pa.Table) -> Iterator[pa.Table]:
     of_trace = pc.equal(hops["source"], semconv.SOURCE_TRACE)
     is_failed = pc.is_in(hops["rcode"], pa.array(FAILURES))
     own_ns = pc.max_element_wise(pc.subtract(hops["duration_ns"], hops["upstream_ns"]), 0)
-    for kind, spent_ns in (("server", hops["duration_ns"]), ("own", own_ns)):
-        yield hops.entries(
-            kind, name=hops["server"], ns=spent_ns, total_ns=spent_ns, failed=is_failed,
-            traced=of_trace,
-        )  # fmt: skip
+    of_server = {"name": hops["server"], "failed": is_failed, "traced": of_trace}
+    at = hops.of("start_ns")
+    yield hops.entries("server", ns=hops["duration_ns"], first_at=at, last_at=at, **of_server)
+    yield hops.entries("own", ns=own_ns, **of_server)
     yield _outside(table)
     plugins = _Unnested(table, "plugins")
     by_query_ns = pc.divide(plugins["own_ns"], pc.max_element_wise(plugins["queries"], 1))
-    is_plugin = pc.not_equal(plugins["plugin"], semconv.CONNECT_SPAN)
-    for kind, more in (
-        ("plugin", {"ns": by_query_ns}),
-        ("at", {"ns": None, "server": plugins["server"]}),
-    ):
-        entries = plugins.entries(
-            kind, name=plugins["plugin"], number=plugins["queries"], total_ns=plugins["own_ns"],
-            **more,
-        )  # fmt: skip
-        yield entries.filter(is_plugin)
+    entries = plugins.entries(
+        "plugin", name=plugins["plugin"], server=plugins["server"], ns=by_query_ns,
+        number=plugins["queries"], total_ns=plugins["own_ns"],
+    )  # fmt: skip
+    yield entries.filter(pc.not_equal(plugins["plugin"], semconv.CONNECT_SPAN))
     exchanges = _Unnested(table, "exchanges")
     yield exchanges.entries(
-        "upstream", name=exchanges["upstream"], ns=exchanges["duration_ns"],
-        total_ns=exchanges["duration_ns"],
-        failed=pc.is_in(exchanges["rcode"], pa.array(FAILURES)),
+        "upstream", name=exchanges["upstream"], server=exchanges["server"],
+        ns=exchanges["duration_ns"], failed=pc.is_in(exchanges["rcode"], pa.array(FAILURES)),
     )  # fmt: skip
+
+
+def _clients(table: pa.Table) -> Iterator[pa.Table]:
+    asker = {
+        "kind": "asker", "name": table["pod"], "client": table["client"],
+        "inferred": table["inferred"], "waited": _waited(table),
+    }  # fmt: skip
+    yield _filled(table["start_ns"], asker, _OF_CLIENTS)
+    hops = _Unnested(table, "hops")
+    of = {"kind": "client", "name": hops["server"], "client": hops.of("client")}
+    yield _filled(hops.of("start_ns"), of, _OF_CLIENTS)
 
 
 class _Unnested:
@@ -186,14 +228,24 @@ class _Unnested:
 
     def __init__(self, table: pa.Table, column: str) -> None:
         lists = table[column].combine_chunks()
+        self._table = table
         self._flat = pc.list_flatten(lists)
-        self._start_ns = table["start_ns"].take(pc.list_parent_indices(lists))
+        self._parents = pc.list_parent_indices(lists)
 
     def __getitem__(self, field: str) -> pa.Array:
         return pc.struct_field(self._flat, field)
 
+    def of(self, column: str) -> pa.Array:
+        """What each one's lookup has there."""
+        return self._table[column].take(self._parents)
+
     def entries(self, kind: str, **columns: Any) -> pa.Table:
-        return _filled(self._start_ns, {"kind": kind, **columns}, _OF_SUBJECTS)
+        return _subject(self.of("start_ns"), kind, **columns)
+
+
+def _subject(start_ns: pa.Array, kind: str, *, ns: pa.Array, **columns: Any) -> pa.Table:
+    columns = {"kind": kind, "ns": ns, "total_ns": ns, "max_ns": ns, **columns}
+    return _filled(start_ns, columns, _OF_SUBJECTS)
 
 
 def _outside(table: pa.Table) -> pa.Table:
@@ -204,8 +256,7 @@ def _outside(table: pa.Table) -> pa.Table:
         ns = pc.add(ns, table[column])
     ns = pc.divide(ns, pc.max_element_wise(table["queries"], 1))
     server = pc.struct_field(pc.list_element(table["hops"], 0), "server")
-    columns = {"kind": "outside", "name": server, "ns": ns, "total_ns": ns}
-    return _filled(table["start_ns"], columns, _OF_SUBJECTS)
+    return _subject(table["start_ns"], "outside", name=server, ns=ns)
 
 
 def _lookups(table: pa.Table) -> pa.Table:
@@ -214,9 +265,6 @@ def _lookups(table: pa.Table) -> pa.Table:
         pc.is_in(table["method"], pa.array(EXACT_METHODS)), pc.invert(table["inferred"])
     )
     outcome, duration_ns = table["outcome"], table["duration_ns"]
-    repeated = pc.and_(pc.greater(table["retries"], 0), pc.greater_equal(duration_ns, REPEATED_NS))
-    timeout = pc.equal(outcome, semconv.OUTCOME_TIMEOUT)
-    waited = pc.or_(pc.or_(pc.greater(table["waiting_ns"], 0), timeout), repeated)
     answered = pa.array((semconv.OUTCOME_OK, semconv.OUTCOME_NOT_FOUND))
 
     def certain(certainty: str) -> pa.Array:
@@ -230,9 +278,9 @@ def _lookups(table: pa.Table) -> pa.Table:
             "first_at": table["start_ns"], "last_at": table["start_ns"],
             "failed": pc.invert(pc.is_in(outcome, answered)),
             "not_found": pc.equal(outcome, semconv.OUTCOME_NOT_FOUND),
-            "timeouts": timeout,
+            "timeouts": pc.equal(outcome, semconv.OUTCOME_TIMEOUT),
             "server_failures": pc.equal(outcome, semconv.OUTCOME_SERVER_FAILURE),
-            "waited": waited, "sure": certain(semconv.CERTAINTY_SURE),
+            "waited": _waited(table), "sure": certain(semconv.CERTAINTY_SURE),
             "grouped": certain(semconv.CERTAINTY_GROUP),
             "unsure": certain(semconv.CERTAINTY_UNSURE),
             "exact": exact, "exact_queries": pc.if_else(exact, table["queries"], 0),
@@ -245,6 +293,13 @@ def _lookups(table: pa.Table) -> pa.Table:
         },
         _OF_LOOKUPS,
     )  # fmt: skip
+
+
+def _waited(table: pa.Table) -> pa.Array:
+    is_long = pc.greater_equal(table["duration_ns"], REPEATED_NS)
+    repeated = pc.and_(pc.greater(table["retries"], 0), is_long)
+    timeout = pc.equal(table["outcome"], semconv.OUTCOME_TIMEOUT)
+    return pc.or_(pc.or_(pc.greater(table["waiting_ns"], 0), timeout), repeated)
 
 
 def _filled(start_ns: pa.Array, given: Mapping[str, Any], sums: Iterable[str]) -> pa.Table:
@@ -265,4 +320,7 @@ def _filled(start_ns: pa.Array, given: Mapping[str, Any], sums: Iterable[str]) -
     return pa.table(columns)
 
 
-__all__ = ["BINS_PER_DECADE", "ERROR", "SCHEMA", "WIDTHS_S", "Adding", "cells_path"]
+__all__ = [
+    "BINS_PER_DECADE", "ERROR", "SCHEMA", "WIDTHS_S", "Adding", "cells_path", "forget_cells",
+    "width_within", "widths_of",
+]  # fmt: skip

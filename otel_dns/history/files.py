@@ -52,11 +52,20 @@ def hours_of(directory: Path) -> list[tuple[int, Path]]:
         if not _HOUR_NAME.fullmatch(path.name):
             continue
         try:
-            begins = datetime.datetime.strptime(path.name, _HOUR).replace(tzinfo=datetime.UTC)
+            hours.append((hour_of(path.name), path))
         except ValueError:
             continue
-        hours.append((int(begins.timestamp()) * 1_000_000_000, path))
     return sorted(hours)
+
+
+def hour_of(name: str) -> int:
+    """Tell when the hour of a directory begins, nanoseconds since the epoch.
+
+    Raises:
+        ValueError: it is no hour's name.
+    """
+    begins = datetime.datetime.strptime(name, _HOUR).replace(tzinfo=datetime.UTC)
+    return int(begins.timestamp()) * 1_000_000_000
 
 
 def all_files(hour: tuple[int, Path]) -> list[KeptFile]:

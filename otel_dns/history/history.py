@@ -6,6 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -16,8 +17,9 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from otel_dns.history.cells import cells_path, width_of
-from otel_dns.history.files import files_of, is_whole
+from otel_dns.history.answers import Brief
+from otel_dns.history.cells import cells_path, width_within, widths_of
+from otel_dns.history.files import files_of, hour_of, hours_of, is_whole
 from otel_dns.history.prepared import prepare
 from otel_dns.history.questions import EVERYTHING, Questions
 from otel_dns.history.questions.asking import Question
@@ -37,6 +39,9 @@ _READ: Final = (
     "read_parquet({}, union_by_name = true, hive_partitioning = false))"
 )
 """With the empty table: a column that all of the files lack, because they are older, is null."""
+_READ_CELLS: Final = "SELECT * EXCLUDE (width_s) FROM read_parquet($cells_{0}) WHERE width_s = {0}"
+_BACK_H: Final = (1, 6, 36)
+"""So many hours are looked into for the latest lookups before all are."""
 _LISTINGS: Final = 256
 """Periods whose files are remembered."""
 
@@ -153,6 +158,20 @@ class History(Questions):
                 listing = self._listings[period] = (now, files_of(self.directory, *period))
             return [path for path in listing[1] if path not in self.damaged]
 
+    def latest(self, where: Where = EVERYTHING, *, limit: int = 50, offset: int = 0) -> list[Brief]:
+        """List lookups, the latest first: of the last hours, if there are enough."""
+        hours = [
+            begins for begins, _ in hours_of(self.directory)
+            if where.until_ns is None or begins < where.until_ns
+        ]  # fmt: skip
+        for begins in (hours[-back] for back in _BACK_H if back < len(hours)):
+            if where.since_ns is None or begins > where.since_ns:
+                last = replace(where, since_ns=begins)
+                found = super().latest(last, limit=limit, offset=offset)
+                if len(found) == limit:
+                    return found
+        return super().latest(where, limit=limit, offset=offset)
+
     def ask(
         self, question: Question, where: Where = EVERYTHING, *fixed: Hashable, **bound: str | int
     ) -> list[dict[str, Any]]:
@@ -185,33 +204,39 @@ class History(Questions):
     ) -> list[dict[str, Any]]:
         """Let DuckDB answer from the cells beside the files, and from the rows of files without.
 
+        Each file is asked for the widest of its cells that reach no further than the period does;
+        where the period begins or ends within all of them, for its rows.
+
         Raises:
             BusyError: too many questions are waiting, or this one took too long or too much.
             HistoryError: it cannot; the message is DuckDB's.
         """
-        steps = {} if step_ns is None else {"step_ns": step_ns}
-        moments = [value for value in bound.values() if isinstance(value, int)]
-        width_s = width_of(where, *steps.values(), *moments)
-        if width_s is None:
+        widths = widths_of(kind, where, step_ns)
+        if not widths:
             return super().ask_entries(question, kind, where, step_ns, *fixed, **bound)
-        width = {"width_s": width_s}
+        steps = {} if step_ns is None else {"step_ns": step_ns}
         prepared, values = prepare(
-            _of_cells, where, (question, kind, *fixed), {**width, **steps, **bound}, of_cells=True
+            _of_cells, where, (question, kind, *fixed), {**steps, **bound}, of_cells=True
         )
-        rows, _ = prepare(_as_cells, where, (kind,), width)
+        rows, _ = prepare(entries, where, (kind,), {})
+        moments = [value for value in bound.values() if isinstance(value, int)]
+        cuts = (where.since_ns, where.until_ns, *moments)
 
         def answer(cursor: duckdb.DuckDBPyConnection, files: list[str]) -> list[dict[str, Any]]:
-            beside = {path: cells_path(Path(path)) for path in files}
-            added = [path for path, cells in beside.items() if self._is_there(cells)]
-            bare = [path for path in files if path not in set(added)]
-            sources: list[str] = []
             given: dict[str, list[str]] = {}
-            if added:
-                sources.append(f"FROM read_parquet(${_CELLS})")
-                given[_CELLS] = [str(beside[path]) for path in added]
-            if bare or not added:
-                sources.append(rows.of(_READ.format(f"${_FILES}") if bare else _NOTHING))
-                given |= {_FILES: bare} if bare else {}
+            for file in files:
+                path = Path(file)
+                width_s = width_within(hour_of(path.parent.name), widths, *cuts)
+                cells = cells_path(path)
+                if width_s is not None and self._is_there(cells):
+                    given.setdefault(f"{_CELLS}_{width_s}", []).append(str(cells))
+                else:
+                    given.setdefault(_FILES, []).append(file)
+            sources = [
+                _READ_CELLS.format(width_s) for width_s in widths if f"{_CELLS}_{width_s}" in given
+            ]
+            if _FILES in given or not sources:
+                sources.append(rows.of(_READ.format(f"${_FILES}") if _FILES in given else _NOTHING))
             source = f"({' UNION ALL BY NAME '.join(f'({each})' for each in sources)})"
             cursor.execute(prepared.of(source), {**values, **given})
             return _dicts(cursor)
@@ -318,14 +343,9 @@ def _dicts(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 
 
 def _of_cells(
-    cells: ir.Table, question: Question, kind: str, *fixed: Hashable, width_s: int, **bound: Any
+    cells: ir.Table, question: Question, kind: str, *fixed: Hashable, **bound: Any
 ) -> ir.Table:
-    cells = cells.filter(cells.kind == kind, cells.width_s == width_s)
-    return question(cells, *fixed, **bound)
-
-
-def _as_cells(kept: ir.Table, kind: str, *, width_s: int) -> ir.Table:
-    return entries(kept, kind).mutate(width_s=ibis.literal(width_s, "int64"))
+    return question(cells.filter(cells.kind == kind), *fixed, **bound)
 
 
 def _first(answer: duckdb.DuckDBPyRelation | None, limit: int) -> pa.Table:

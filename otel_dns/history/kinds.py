@@ -10,6 +10,9 @@ KINDS: Final = ("server", "own", "outside", "plugin", "upstream")
 a lookup's time for each query that is neither at a server nor at its upstream, nor a timeout, by
 the server that was asked first; a plugin's own time of a query; an exchange with an upstream."""
 
+CLIENT_KINDS: Final = ("asker", "client")
+"""Who asked: the Pod and address of each lookup; the server and address of each query."""
+
 FAILURES: Final = ("SERVFAIL", "REFUSED", "FORMERR", "NOTIMP", "")
 """Response codes of a query that a server failed; none: it did not answer."""
 

@@ -21,7 +21,7 @@ from otel_dns.history.where import Where
 _KEPT: Final = 512
 _TOKEN: Final = f"q{secrets.token_hex(8)}"
 _LOOKUPS: Final = ibis.table(ibis.Schema.from_pyarrow(SCHEMA), name=_TOKEN)
-_CELLS: Final = ibis.table(ibis.Schema.from_pyarrow(cells.SCHEMA), name=_TOKEN)
+_CELLS: Final = ibis.table(ibis.Schema.from_pyarrow(cells.SCHEMA.remove(0)), name=_TOKEN)
 _PARAMETER: Final = re.compile(r"\$([a-z_]+)")
 
 Values = Mapping[str, str | int]

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from otel_dns.history.cells import Adding, cells_path
+from otel_dns.history.cells import Adding, cells_path, forget_cells
 from otel_dns.history.files import (
     DAMAGED,
     HOUR_NS,
@@ -153,7 +153,7 @@ class Store:
         aside.mkdir(exist_ok=True)
         to = aside / f"{path.parent.name}-{path.name}"
         path.rename(to)
-        cells_path(path).unlink(missing_ok=True)
+        forget_cells(path)
         self.counts["files_set_aside"] += 1
         _log.warning("history: %s cannot be read (%s); set aside as %s", path.name, why, to)
 
@@ -183,6 +183,7 @@ class Store:
             except _DamagedError as error:
                 self.set_aside(error.path, str(error))
                 continue
+            forget_cells(file.path)  # an older kind
             with self._appearing(beside) as temporary:
                 adding.write(temporary)
             return True
@@ -209,7 +210,7 @@ class Store:
             by = next(each for each in counting if each.first <= file.first <= each.last)
             if now_ns - by.path.stat().st_mtime_ns >= self._grace_ns:
                 file.path.unlink()
-                cells_path(file.path).unlink(missing_ok=True)
+                forget_cells(file.path)
 
     # -- retention ----------------------------------------------------------------------------
 

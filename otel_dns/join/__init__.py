@@ -4,7 +4,9 @@ Pure: no sockets, files, threads or clock; time is an argument. :class:`Joiner` 
 """
 
 from otel_dns.join.breakdown import break_down
-from otel_dns.join.joiner import Joiner, JoinSettings, Late, Outcome, Released
+from otel_dns.join.joiner import Joiner
+from otel_dns.join.leaving import Late, Outcome, Released
+from otel_dns.join.settings import JoinSettings
 from otel_dns.join.timeline import timeline
 
 __all__ = [

@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from otel_dns import semconv
 from otel_dns.join.exchange import is_made
-from otel_dns.join.joiner import Late, Outcome, Released
+from otel_dns.join.leaving import Late, Outcome, Released
 from otel_dns.join.search_keys import name_key, search_keys, server_key
 from otel_dns.model import ROUNDING_NS, JoinedTrace, Lookup, Origin, Resolution, Span
 from otel_dns.wire.otlp import (

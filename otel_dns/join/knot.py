@@ -11,32 +11,26 @@ The sum of these odds is the confidence, and near-even odds make two lookups int
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import combinations
-from math import exp, log, log1p
+from math import exp, log
 from typing import Final, NamedTuple
 
+from otel_dns.join import retries
 from otel_dns.join.chain import Chain
+from otel_dns.join.likelihood import UNEXPECTED, Likelihood
 from otel_dns.join.member import (
-    MAX_ATTEMPTS,
-    RETRY_REACH_NS,
     Column,
     Member,
     Place,
     alike,
-    answered_at,
-    asks_again,
     columns_of,
-    contradicted,
-    exchanged,
     give,
-    known_until,
-    one_by_one,
-    sent_again,
-    twin_of,
-    twins_of,
+    ready_at,
+    suits,
     unite,
     was_found,
 )
+from otel_dns.join.rebuild import Rebuild
+from otel_dns.join.swap import exchanges
 from otel_dns.join.timing import Gap, Timing
 from otel_dns.join.waiting import Slot, SlotKey, WaitingLookup, WaitingTrace
 
@@ -51,34 +45,16 @@ _ENOUGH_DOUBT: Final = 20.0
 _SPARES: Final = 5
 """Server traces before and after one that are looked at as what could be instead of it."""
 _IMPROVEMENTS: Final = 4
+_REBUILDS: Final = 3
+_ODDITY: Final = 1e-4
+"""How often a lookup's queries are others' in a way that no exchange shows."""
 _LIKELIER: Final = 0.05
 _NEGLIGIBLE: Final = -10.0
-_NEVER: Final = -1_000.0
-_UNEXPECTED: Final = log(0.02)
-"""A query for a candidate after one that had an answer."""
-_OTHER_PORT: Final = log(0.02)
-_UNSEEN_NS: Final = 50_000_000
-_UNKNOWN: Final = log(1 / _UNSEEN_NS)
-"""Density of a moment whose forerunner was not seen: somewhere in 50 ms."""
-_RETRY_DOUBT: Final = 0.008
-"""Odds that a query sent again was another lookup's, where no other is likely to have asked.
-
-Measured (seeds 1 to 3, 2% loss): of lookups with one such query 2 of 88 were wrong, with two 2 of
-19: one leaves a join sure, two do not."""
-_DISPUTE_ODDS: Final = 0.5
-_EARLY_NS: Final = 20_000_000
-_HALF_SECOND_NS: Final = 500_000_000
-_SPARE_DOUBT: Final = 1.0
-"""Odds that a second query is a stranger's when the first did not call for it."""
-_DISPUTE_DOUBT: Final = 1.0
-"""Odds that a query is this lookup's, when several may have sent it again: it is nobody's then."""
 _CROWD: Final = 4
 _CROWD_NS: Final = 1_000_000
 """So many lookups of the same that start so close to each other are a crowd."""
 _CROWD_DOUBT: Final = 0.1
 """Odds that one of a crowd has another's, beside the odds that its own exchanges show."""
-_LONG_NS: Final = 900_000_000
-"""A lookup of this length has nearly always waited for a timeout."""
 _SECOND_NS: Final = 1_000_000_000
 _TIMEOUTS: Final = 4
 """Timeouts of a second in a row after which a missing query is still looked for."""
@@ -98,12 +74,9 @@ class Knot:
             seen: how likely the server trace of a query is to be there.
             tolerance_ns: how far the clocks may be apart.
         """
-        self.members = [Member(one) for one in lookups]
-        self._timing = timing
-        self._seen = log(seen)
-        self._missed = log(1 - seen)
+        self.members = [Member(one, tolerance_ns=tolerance_ns) for one in lookups]
+        self._likelihood = Likelihood(timing, seen)
         self._strangers: dict[Slot, float] = {}
-        self._tolerance_ns = tolerance_ns
         self.odds: dict[tuple[Member, Member], float] = {}
         """How likely an exchange between two lookups is, beside what was found."""
         self._columns: dict[Slot, list[Column]] = {}
@@ -125,7 +98,7 @@ class Knot:
                 kind = member.waiting.lookup.types.index(key[2])
                 self._rows[by_key[key]] += [(member, (one, kind)) for one in candidates]
         for slot, (traces, strangers_hz) in slots.items():
-            self._columns[slot] = self._chained(slot, columns_of(traces))
+            self._columns[slot] = retries.put_behind(columns_of(traces), self._rows[slot])
             self._strangers[slot] = log(strangers_hz / 1e9)
         self._see_crowds()
         for slot in slots:
@@ -136,10 +109,28 @@ class Knot:
             settled = not self._weigh(improve=True)
             if settled:
                 break
+        rebuild = Rebuild(self._likelihood, self._columns_of, self._stranger)
+        for _ in range(_REBUILDS):
+            if not rebuild.all(self.members):
+                break
+            settled = not self._weigh(improve=True)
         for slot in slots:
-            self._retries(slot)
+            retries.give(self._columns[slot], self._rows[slot], self._likelihood.timing)
         if not settled or any(one.retries or one.retry_doubt for one in self.members):
             self._weigh(improve=False)
+        for member in self.members:
+            member.doubt += _ODDITY * self._likelihood.oddity(member)
+
+    def _columns_of(self, member: Member, place: Place) -> list[Column]:
+        lookup = member.waiting.lookup
+        return self._columns[
+            self._slots[lookup.client, lookup.candidates[place[0]], lookup.types[place[1]]]
+        ]
+
+    def _stranger(self, column: Column) -> float:
+        slot = column.trace.slot
+        assert slot is not None
+        return self._strangers[slot]
 
     def _see_crowds(self) -> None:
         """Mark lookups that start together: the order of their queries says nothing at all."""
@@ -164,17 +155,17 @@ class Knot:
         rows = []
         for member, place in self._rows[slot]:
             if place not in member.edges:
-                rows.append((self._ready(member, place), member, place))
+                rows.append((ready_at(member, place), member, place))
         rows.sort(key=_row_order)
         starts = [column.start_ns for column in columns]
         best = Chain(len(columns))
         for ready_ns, member, place in rows:
-            first = bisect_left(starts, member.start_ns - self._tolerance_ns)
-            last = bisect_right(starts, member.end_ns + self._tolerance_ns)
+            first = bisect_left(starts, member.from_ns)
+            last = bisect_right(starts, member.until_ns)
             base = self._base(slot, member, place)
             pairs = []
             for at in range(first, last):
-                gain = base + self._fit(member, place, columns[at], ready_ns)
+                gain = base + self._likelihood.fit(member, place, columns[at], ready_ns)
                 if gain > 0:
                     pairs.append((gain, at))
             if len(pairs) > MAX_PAIRS:
@@ -193,10 +184,10 @@ class Knot:
         for row, (member, place) in enumerate(self._rows[slot]):
             if place in member.edges:
                 continue
-            base, ready_ns = self._base(slot, member, place), self._ready(member, place)
+            base, ready_ns = self._base(slot, member, place), ready_at(member, place)
             for at, column in enumerate(left):
-                if self._possible(member, {place: column}):
-                    gain = base + self._fit(member, place, column, ready_ns)
+                if suits(member, column):
+                    gain = base + self._likelihood.fit(member, place, column, ready_ns)
                     if gain > 0:
                         pairs.append((gain, row, at))
         pairs.sort(key=lambda pair: (-pair[0], *pair[1:]))
@@ -207,157 +198,17 @@ class Knot:
 
     def _base(self, slot: Slot, member: Member, place: Place) -> float:
         """What any server trace gains by being a lookup's rather than a stranger's."""
-        base = self._seen - self._missed - self._strangers[slot]
-        return base + _UNEXPECTED if self._stopped(member, place[0]) else base
-
-    def _ready(self, member: Member, place: Place) -> int | None:
-        """When a lookup was ready to ask for a candidate; nothing if that was not seen."""
-        if place[0] == 0:
-            return member.start_ns
-        return answered_at(member, place[0] - 1)
+        base = self._likelihood.seen - self._likelihood.missed - self._strangers[slot]
+        return base + UNEXPECTED if self._stopped(member, place[0]) else base
 
     def _stopped(self, member: Member, candidate: int) -> bool:
         return candidate > 0 and was_found(member, candidate - 1)
 
-    def _fit(self, member: Member, place: Place, column: Column, ready_ns: int | None) -> float:
-        """How well a server trace fits, by what is known so far of the lookup: a log density."""
-        if member.waiting.excludes(column.trace):
-            return _NEVER
-        candidate, kind = place
-        timing = self._timing
-        other = next(
-            (
-                edge
-                for (number, one), edge in member.edges.items()
-                if number == candidate and one != kind
-            ),
-            None,
-        )
-        if other is not None:
-            gap_ns = column.start_ns - other.start_ns
-            fit = timing.pair.log_late(gap_ns if kind else -gap_ns)
-            fit = max(fit, timing.next.log(column.start_ns - other.answer_ns) - 3)
-            ports = column.header.client_port, other.header.client_port
-            if all(ports) and ports[0] != ports[1]:
-                fit += _OTHER_PORT
-            elif all(ports):
-                fit -= _OTHER_PORT
-        elif ready_ns is None:
-            fit = self._unready(column.start_ns - known_until(member, candidate))
-        else:
-            gap = timing.first if candidate == 0 else timing.next
-            fit = gap.log_late(column.start_ns - ready_ns)
-        return fit
-
-    def _unready(self, gap_ns: int) -> float:
-        """Return the log density of a query so long after the last that was seen before it."""
-        if 0 <= gap_ns <= _UNSEEN_NS:
-            return _UNKNOWN
-        return min(self._timing.next.log_late(gap_ns), _UNKNOWN)
-
     # -- how likely it is, beside what could be instead ----------------------------------------
-
-    def _score(self, member: Member, edges: dict[Place, Column]) -> float:
-        """Return the log-likelihood of a lookup having just these server traces."""
-        timing, lookup = self._timing, member.waiting.lookup
-        kinds, candidates = len(lookup.types), len(lookup.candidates)
-        seen, missed, place_of = self._seen, self._missed, edges.get
-        score, calm, jam = 0.0, timing.log_calm, timing.log_jam
-        ready_ns: int | None = member.start_ns
-        known_ns = member.start_ns
-        last = max(edges)[0] if edges else -1
-        found = False
-        gap = timing.first
-        for candidate in range(candidates):
-            one = place_of((candidate, 0))
-            other = place_of((candidate, 1)) if kinds > 1 else None
-            if one is None:
-                one, other = other, None
-            if one is None:
-                if candidate > last and found:
-                    break
-                score += missed * kinds
-                ready_ns = None
-                if candidate > last:
-                    break
-                gap = timing.next
-                continue
-            if found:
-                score += _UNEXPECTED
-            start_ns = one.start_ns
-            if other is not None and other.start_ns < start_ns:
-                start_ns = other.start_ns
-            if ready_ns is None:
-                score += self._unready(start_ns - known_ns)
-            else:
-                in_calm, in_jam, _ = gap.logs_late(start_ns - ready_ns)
-                calm += in_calm
-                jam += in_jam
-            ready_ns, found = one.answer_ns, one.found
-            if other is None:
-                score += seen + missed * (kinds - 1)
-            else:
-                score += seen * 2 + missed * (kinds - 2)
-                in_calm, in_jam, _ = timing.pair.logs_late(other.start_ns - one.start_ns)
-                one_by_one = (
-                    timing.next.log(
-                        max(one.start_ns, other.start_ns) - min(ready_ns, other.answer_ns)
-                    )
-                    - 3
-                )
-                calm += max(in_calm, one_by_one)
-                jam += max(in_jam, one_by_one)
-                if one.port and other.port and one.port != other.port:
-                    score += _OTHER_PORT
-                ready_ns = max(ready_ns, other.answer_ns)
-                found = found or other.found
-            known_ns = ready_ns
-            gap = timing.next
-        if ready_ns is not None and last >= 0 and (found or last == candidates - 1):
-            in_calm, in_jam, _ = timing.end.logs_late(member.end_ns - ready_ns)
-            calm += in_calm
-            jam += in_jam
-        else:
-            score += _UNKNOWN
-        apart = jam - calm
-        return score + (calm + log1p(exp(apart)) if apart < 0 else jam + log1p(exp(-apart)))
-
-    def _alternatives(
-        self, one: Member, other: Member
-    ) -> Iterable[tuple[dict[Place, Column], dict[Place, Column]]]:
-        """Go through the exchanges between two lookups that could be instead."""
-        shared = [
-            (place, twin)
-            for place in dict.fromkeys((*one.edges, *twins_of(one, other)))
-            if (twin := twin_of(one, other, place)) is not None
-            and (place in one.edges or twin in other.edges)
-        ]
-        if not shared:
-            return
-        shared.sort()
-        if max(one.end_ns - one.start_ns, other.end_ns - other.start_ns) > _LONG_NS or (
-            len(shared) > 1 and one_by_one(one) and one_by_one(other)
-        ):
-            # After a timeout a stub may ask one by one: any stretch may be another's.
-            for first, last in combinations(range(len(shared) + 1), 2):
-                yield exchanged(one, other, shared[first:last])
-            return
-        yield exchanged(one, other, shared)
-        if len(shared) > 1:
-            rounds = sorted({place[0] for place, _ in shared})
-            for number in rounds:
-                here = [pair for pair in shared if pair[0][0] == number]
-                if len(rounds) > 1:
-                    yield exchanged(one, other, here)
-                    if number not in {rounds[0], rounds[-1]}:
-                        yield exchanged(one, other, [p for p in shared if p[0][0] >= number])
-                        yield exchanged(one, other, [p for p in shared if p[0][0] <= number])
-                if len(here) > 1:
-                    for pair in here:
-                        yield exchanged(one, other, [pair])
 
     def _rivals(self) -> set[tuple[int, int]]:
         """Find the pairs of lookups between which exchanges are weighed."""
+        timing, fit = self._likelihood.timing, self._likelihood.fit
         numbers = {id(member): at for at, member in enumerate(self.members)}
         pairs: set[tuple[int, int]] = set()
         for slot, rows in self._rows.items():
@@ -367,7 +218,7 @@ class Knot:
                 (self._row(member, place, numbers[id(member)]) for member, place in rows),
                 key=_row_start,
             )
-            gap = self._timing.first if rows[0][1][0] == 0 else self._timing.next
+            gap = timing.first if rows[0][1][0] == 0 else timing.next
             for at, one in enumerate(order):
                 for other in order[at + 1 : at + 1 + _NEIGHBOURS]:
                     if one.number != other.number and _close(one, other, gap):
@@ -375,11 +226,11 @@ class Knot:
                         pairs.add(pair if pair[0] < pair[1] else pair[::-1])
         for number, member in enumerate(self.members):
             for place, near in self._holes(member):
-                ready_ns = self._ready(member, place)
+                ready_ns = ready_at(member, place)
                 owned = [
-                    (self._fit(member, place, column, ready_ns), numbers[id(column.owner)])
+                    (fit(member, place, column, ready_ns), numbers[id(column.owner)])
                     for column in near
-                    if column.owner is not None and self._possible(member, {place: column})
+                    if column.owner is not None and suits(member, column)
                 ]
                 owned.sort(reverse=True)
                 for _, other_number in owned[:_NEIGHBOURS]:
@@ -426,7 +277,7 @@ class Knot:
         return [columns[at] for at in found]
 
     def _row(self, member: Member, place: Place, number: int) -> "_Row":
-        edge, ready_ns = member.edges.get(place), self._ready(member, place)
+        edge, ready_ns = member.edges.get(place), ready_at(member, place)
         if edge is not None:
             return _Row(edge.start_ns, ready_ns, number, there=True)
         return _Row(member.start_ns + 200_000, ready_ns, number, there=False)
@@ -437,8 +288,8 @@ class Knot:
         Returns:
             Whether an exchange was made: the odds are then to be added up again.
         """
-        members = self.members
-        scores = [self._score(member, member.edges) for member in members]
+        members, likely = self.members, self._likelihood.of
+        scores = [likely(member, member.edges) for member in members]
         self.odds.clear()
         for member in members:
             member.doubt = member.waiting.inherited_doubt + member.retry_doubt
@@ -449,14 +300,12 @@ class Knot:
             first, second = members[one], members[other]
             here = scores[one] + scores[other]
             odds = 0.0
-            for mine, yours in self._alternatives(first, second):
-                if not (self._possible(first, mine) and self._possible(second, yours)):
-                    continue
-                there = self._score(first, mine) + self._score(second, yours)
+            for mine, yours in exchanges(first, second):
+                there = likely(first, mine) + likely(second, yours)
                 if improve and there > here + _LIKELIER:
                     first.edges, second.edges = mine, yours
-                    scores[one] = self._score(first, mine)
-                    scores[other] = self._score(second, yours)
+                    scores[one] = likely(first, mine)
+                    scores[other] = likely(second, yours)
                     changed = True
                     break
                 odds += exp(min(there - here, _MAX_EXPONENT))
@@ -487,13 +336,8 @@ class Knot:
         for member in self.members:
             for place, column in member.edges.items():
                 give(member, place, column)
-
-    def _possible(self, member: Member, edges: dict[Place, Column]) -> bool:
-        """Whether a lookup ran when these were sent, and the wire does not contradict it."""
-        low, high = member.start_ns - self._tolerance_ns, member.end_ns + self._tolerance_ns
-        return not contradicted(member, edges) and all(
-            low <= column.start_ns and column.last_start_ns() <= high for column in edges.values()
-        )
+            for column, place in member.retries:
+                column.owner, column.place = member, place
 
     def _weigh_strangers(self, member: Member, here: float, *, improve: bool) -> bool:
         """Weigh what a lookup could have instead without a rival's loss.
@@ -502,7 +346,7 @@ class Knot:
             Whether it was likelier, and is now so.
         """
         for edges, gain in self._without_rivals(member):
-            there = self._score(member, edges) + gain
+            there = self._likelihood.of(member, edges) + gain
             loses = len(edges) < len(member.edges)  # which is doubted, but not done
             if improve and not loses and there > here + _LIKELIER:
                 for column in member.edges.values():
@@ -519,26 +363,27 @@ class Knot:
 
         Each with what it gains where strangers are concerned: a log-likelihood.
         """
+        fit, missed = self._likelihood.fit, self._likelihood.missed
         for place, column in member.edges.items():
             slot = column.trace.slot
             assert slot is not None
-            ready_ns = self._ready(member, place)
-            fit = self._fit(member, place, column, ready_ns)
+            ready_ns = ready_at(member, place)
+            here = fit(member, place, column, ready_ns)
             # What is far less likely already by its own gap is not worked out in full.
-            if self._missed + self._strangers[slot] - fit > _NEGLIGIBLE:
+            if missed + self._strangers[slot] - here > _NEGLIGIBLE:
                 without = dict(member.edges)
                 del without[place]
                 yield without, self._strangers[slot]
             for spare in self._near(slot, column):
                 if (
                     spare.owner is None
-                    and self._fit(member, place, spare, ready_ns) - fit > _NEGLIGIBLE
-                    and self._possible(member, {place: spare})
+                    and fit(member, place, spare, ready_ns) - here > _NEGLIGIBLE
+                    and suits(member, spare)
                 ):
                     yield {**member.edges, place: spare}, 0.0
         for place, near in self._holes(member):
             for spare in near:
-                if spare.owner is None and self._possible(member, {place: spare}):
+                if spare.owner is None and suits(member, spare):
                     slot = spare.trace.slot
                     assert slot is not None
                     yield {**member.edges, place: spare}, -self._strangers[slot]
@@ -547,92 +392,6 @@ class Knot:
         columns = self._columns[slot]
         at = bisect_left(columns, column.start_ns, key=_column_start)
         return columns[max(at - _SPARES, 0) : at + _SPARES + 1]
-
-    # -- queries sent again --------------------------------------------------------------------
-
-    def _chained(self, slot: Slot, columns: list[Column]) -> list[Column]:
-        """Put queries that one stub sent again behind the first: they keep the message id.
-
-        One of the lookups has to have run all the while: an id comes again by chance, too.
-        """
-        by_id: dict[int, Column] = {}
-        heads = []
-        for column in columns:
-            dns_id = column.header.dns_id
-            first = by_id.get(dns_id) if dns_id is not None else None
-            if first is not None and sent_again(first, column):
-                edges = {(0, 0): first, (0, 1): column}
-                if any(self._possible(member, edges) for member, _ in self._rows[slot]):
-                    first.again.append(column)
-                    if first.again[0].start_ns - first.start_ns > RETRY_REACH_NS:
-                        first.answer_ns = max(first.answer_ns, column.answer_ns)
-                    continue
-            heads.append(column)
-            if dns_id is not None:
-                by_id[dns_id] = column
-        return heads
-
-    def _retries(self, slot: Slot) -> None:
-        """Give what is left over to the lookups that asked again, the likeliest first."""
-        asked_again: list[tuple[Column, list[tuple[float, int]], list[tuple[Member, Place]]]] = []
-        for column in self._columns[slot]:
-            if column.owner is not None:
-                continue
-            running = [
-                (member, place)
-                for member, place in self._rows[slot]
-                if place in member.edges and self._possible(member, {place: column})
-            ]
-            fits = [
-                (-self._again_fit(member, place, column), at)
-                for at, (member, place) in enumerate(running)
-                if asks_again(member, place, column, self._ready(member, place))
-            ]
-            if fits:
-                asked_again.append((column, sorted(fits), running))
-            elif len(running) == 1 and not column.trace.disputed:
-                self._ask_again(*running[0], column, _SPARE_DOUBT)
-            elif running:
-                column.trace.disputed = True
-        asked_again.sort(key=lambda found: found[1][0])
-        for column, fits, running in asked_again:
-            best, at = fits[0]
-            odds = [exp(best - fit) for fit, _ in fits]
-            doubt = sum(odds) - 1
-            if column.trace.disputed or doubt > _DISPUTE_ODDS:
-                column.trace.disputed = True
-                odds = [_DISPUTE_DOUBT] * len(fits)
-            else:
-                odds[0] = doubt + _RETRY_DOUBT if len(running) > 1 else 0.0
-                self._ask_again(*running[at], column)
-            for (_, rival), doubt in zip(fits, odds, strict=True):
-                running[rival][0].retry_doubt += doubt
-
-    def _again_fit(self, member: Member, place: Place, column: Column) -> float:
-        """How well a query sent again fits between what a lookup has: a log density."""
-        timing, edge = self._timing, member.edges[place]
-        first_ns = min(edge.start_ns, column.start_ns)
-        again_ns = max(edge.start_ns, column.start_ns)
-        over_ns = (again_ns - first_ns + _EARLY_NS) % _HALF_SECOND_NS - _EARLY_NS
-        fit = timing.first.log(over_ns)
-        before_ns, after_ns = member.start_ns, member.end_ns
-        others = [*member.edges.values(), *(retry for retry, _ in member.retries)]
-        for other in others:
-            if other.start_ns > column.start_ns:
-                after_ns = min(after_ns, other.start_ns)
-            else:
-                before_ns = max(before_ns, other.answer_ns)
-        fit = max(fit, timing.next.log(column.start_ns - before_ns))
-        # It has to be waited for: what comes next comes after its answer, not after the last one.
-        waited = timing.next.log(after_ns - column.answer_ns)
-        return fit + waited - timing.next.log_late(after_ns - before_ns)
-
-    @staticmethod
-    def _ask_again(member: Member, place: Place, column: Column, doubt: float = 0.0) -> None:
-        if len(member.retries) < MAX_ATTEMPTS:
-            member.retries.append((column, place))
-            column.owner, column.place = member, place
-            member.retry_doubt += doubt
 
 
 class _Row(NamedTuple):

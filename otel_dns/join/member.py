@@ -1,7 +1,7 @@
 """What a knot is made of: lookups, server traces, and what one says of another."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Final
 
 from otel_dns.join.ladder import ID_REACH_NS
@@ -15,7 +15,6 @@ _EARLY_NS: Final = 2_000_000
 """A query sent again may start so much too early: the first took longer to reach the server."""
 _SAME_ID_EARLY_NS: Final = 20_000_000
 _SAME_ID_LATE_NS: Final = 180_000_000
-_APART_NS: Final = 500_000
 _KEEPS_ID: Final = frozenset({"glibc", "musl"})
 """Stub resolvers that send a query again under the same message id."""
 MAX_ATTEMPTS: Final = 16
@@ -42,12 +41,12 @@ class Column:
     found: bool = False
     """Whether its answer ends the search."""
 
+    last_ns: int = field(init=False)
+    """When it was sent for the last time."""
+
     def __post_init__(self) -> None:
         self.port, self.found = self.header.client_port, self.header.rcode == "NOERROR"
-
-    def last_start_ns(self) -> int:
-        """When it was sent for the last time."""
-        return self.again[-1].start_ns if self.again else self.start_ns
+        self.last_ns = self.start_ns
 
 
 @dataclass(slots=True, eq=False)
@@ -61,11 +60,18 @@ class Member:
     doubt: float = 0.0
     """Sum of the odds of all that could be instead."""
     group: "Member | None" = None
-    start_ns: int = 0
-    end_ns: int = 0
+    tolerance_ns: InitVar[int] = 0
+    """How far the clocks may be apart."""
+    start_ns: int = field(init=False)
+    end_ns: int = field(init=False)
+    from_ns: int = field(init=False)
+    """From when on its queries may have been sent, as clocks are apart ..."""
+    until_ns: int = field(init=False)
+    """... and until when."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, tolerance_ns: int) -> None:
         self.start_ns, self.end_ns = self.waiting.lookup.start_ns, self.waiting.lookup.end_ns
+        self.from_ns, self.until_ns = self.start_ns - tolerance_ns, self.end_ns + tolerance_ns
 
     @property
     def confidence(self) -> float:
@@ -95,6 +101,12 @@ class Member:
 def give(member: Member, place: Place, column: Column) -> None:
     """Give a lookup a server trace."""
     member.edges[place] = column
+    column.owner, column.place = member, place
+
+
+def take(member: Member, place: Place, column: Column) -> None:
+    """Give a lookup a server trace of a query that it sent again."""
+    member.retries.append((column, place))
     column.owner, column.place = member, place
 
 
@@ -135,23 +147,16 @@ def answered_at(member: Member, candidate: int) -> int | None:
     )
 
 
+def ready_at(member: Member, place: Place) -> int | None:
+    """When a lookup was ready to ask for a candidate; nothing if that was not seen."""
+    return member.start_ns if place[0] == 0 else answered_at(member, place[0] - 1)
+
+
 def known_until(member: Member, candidate: int) -> int:
     """When something was last seen of a lookup before it asked for a candidate."""
     return max(
         (edge.answer_ns for (number, _), edge in member.edges.items() if number < candidate),
         default=member.start_ns,
-    )
-
-
-def one_by_one(member: Member) -> bool:
-    """Whether a lookup asked for a second type only after the answer for the first."""
-    edges = member.edges
-    return any(
-        (other := edges.get((number, 1))) is not None
-        and max(one.start_ns, other.start_ns) >= min(one.answer_ns, other.answer_ns)
-        and abs(one.start_ns - other.start_ns) > _APART_NS
-        for (number, kind), one in edges.items()
-        if kind == 0
     )
 
 
@@ -162,36 +167,6 @@ def was_found(member: Member, candidate: int) -> bool:
         for (number, _), edge in member.edges.items()
         if number == candidate
     )
-
-
-def twin_of(one: Member, other: Member, place: Place) -> Place | None:
-    """Return which place of another lookup is in the same slot."""
-    mine, yours = one.waiting.lookup, other.waiting.lookup
-    if mine.candidates == yours.candidates and mine.types == yours.types:
-        return place
-    name, type_ = mine.candidates[place[0]], mine.types[place[1]]
-    if name not in yours.candidates or type_ not in yours.types or mine.client != yours.client:
-        return None
-    return yours.candidates.index(name), yours.types.index(type_)
-
-
-def twins_of(one: Member, other: Member) -> list[Place]:
-    """Return the places of one lookup in whose slots another has a query."""
-    return [place for edge in other.edges if (place := twin_of(other, one, edge)) is not None]
-
-
-def exchanged(
-    one: Member, other: Member, places: Iterable[tuple[Place, Place]]
-) -> tuple[dict[Place, Column], dict[Place, Column]]:
-    """Return what two lookups would have with what they have in some places exchanged."""
-    mine, yours = dict(one.edges), dict(other.edges)
-    for place, twin in places:
-        here, there = mine.pop(place, None), yours.pop(twin, None)
-        if there is not None:
-            mine[place] = there
-        if here is not None:
-            yours[twin] = here
-    return mine, yours
 
 
 def tempered(doubt: float) -> float:
@@ -210,12 +185,13 @@ def alike(one: Member, other: Member) -> bool:
     return mine.candidates == yours.candidates and mine.types == yours.types
 
 
-def contradicted(member: Member, edges: dict[Place, Column]) -> bool:
-    """Whether the wire says that a lookup did not have these server traces."""
+def suits(member: Member, column: Column) -> bool:
+    """Whether a lookup ran when a query was sent, and the wire does not contradict it."""
+    if column.start_ns < member.from_ns or column.last_ns > member.until_ns:
+        return False
     waiting = member.waiting
-    return bool(waiting.lookup.marked or waiting.queries) and any(
-        waiting.excludes(column.trace) for column in edges.values()
-    )
+    told = waiting.lookup.marked or waiting.queries
+    return not (told and waiting.excludes(column.trace))
 
 
 def unite(one: Member, other: Member) -> None:

@@ -9,7 +9,9 @@ long but for what the server does around the plugin that told: to some microseco
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from otel_dns.join.waiting import WaitingTrace
+from otel_dns.join.held import Held
+from otel_dns.join.unseen import Unseen
+from otel_dns.join.waiting import Slot, WaitingLookup, WaitingTrace
 from otel_dns.model import ServerTrace
 
 _EARLY_NS: Final = 2_000_000
@@ -20,6 +22,54 @@ _AROUND_NS: Final = 5_000_000
 """So much longer than a message says a span lasts, at most: the answer's way out is in it."""
 _CLEARLY: Final = 4
 _ALIKE_NS: Final = 20_000
+
+
+class Ties:
+    """Ties what waits, where there have ever been both messages without trace ids and spans."""
+
+    def __init__(self, held: Held, unseen: Unseen) -> None:
+        self._held = held
+        self._unseen = unseen
+        self.messages_came = False
+        """Messages that do not say of which trace they are."""
+        self.spans_came = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there can be anything to tie."""
+        return self.messages_came and self.spans_came
+
+    def tie(self, slot: Slot) -> None:
+        """Put a slot's messages to the spans of their query, or leave them out."""
+        if len(slot.traces) < 2:
+            return
+        untied = [one for one in slot.traces if self._is_untied(one)]
+        bare = [one for one in slot.traces if is_bare(one)]
+        if not untied or not bare:
+            return
+        for told, trace in list(ties(untied, bare)):
+            if trace is None:
+                self._held.release(told, "ambiguous")
+            else:
+                self._merge(told, trace)
+
+    def tie_to_claimed(self, waiting: WaitingLookup) -> None:
+        """Put the messages that are a lookup's for sure to the spans of their query."""
+        for told in [one for one in waiting.claimed if self._is_untied(one)]:
+            header = told.header
+            slot = header and self._held.slots.get((header.client, header.name, header.type))
+            if slot:
+                for _, trace in list(ties([told], [one for one in slot.traces if is_bare(one)])):
+                    if trace is not None:
+                        self._merge(told, trace)
+
+    def _merge(self, told: WaitingTrace, trace: WaitingTrace) -> None:
+        self._held.counts["messages_tied"] += len(told.messages)
+        self._held.merge(told, trace)
+
+    def _is_untied(self, trace: WaitingTrace) -> bool:
+        # A server that gives ids leaves them out where it did not trace: there are no spans then.
+        return is_untied(trace) and not self._unseen.is_traced(trace.messages[0].server)
 
 
 def is_untied(trace: WaitingTrace) -> bool:

@@ -52,8 +52,8 @@ from opentelemetry.trace.span import TraceState
 
 import otel_dns.client
 from otel_dns import semconv
-from otel_dns.client import fast_path
 from otel_dns.client.api_path import ApiDurations, ApiSpans
+from otel_dns.client.fast_path import genuine
 from otel_dns.client.recorder import Recorder
 
 HERE = socket.getaddrinfo("localhost", 80)
@@ -383,7 +383,7 @@ def test_switched_off() -> None:
 
 
 def test_not_taken_with_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast_path, "KNOWN_SDKS", frozenset({"0.0.0"}))
+    monkeypatch.setattr(genuine, "KNOWN_SDKS", frozenset({"0.0.0"}))
     assert ways() == ("ApiSpans", "ApiDurations")
 
 

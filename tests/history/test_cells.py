@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from otel_dns.history import cells
-from otel_dns.history.cells import cells_path, width_of
+from otel_dns.history.cells import cells_path, width_within, widths_of
 from otel_dns.history.files import HOUR_NS, files_of
 from otel_dns.history.history import History
 from otel_dns.history.kinds import KINDS
@@ -22,6 +22,12 @@ from tests.web import rows
 
 END = 490_019 * HOUR_NS + HOUR_NS // 2
 PERIOD = Where(since_ns=END - HOUR_NS, until_ns=END)
+PERIODS = {
+    "whole hours": Where(),
+    "five minutes": PERIOD,
+    "ten seconds": Where(since_ns=END - HOUR_NS + 70 * SECOND, until_ns=END - 130 * SECOND),
+    "cut anywhere": Where(since_ns=END - HOUR_NS + 70 * SECOND + 1, until_ns=END),
+}
 NOW = END - HOUR_NS // 4
 MINUTE = 60 * SECOND
 SLOW = "192.0.2.54:53"
@@ -31,7 +37,11 @@ QUESTIONS: dict[str, Callable[[History, Where], Any]] = {
     "totals": lambda ask, where: ask.totals(where),
     "over time": lambda ask, where: ask.over_time(5 * MINUTE, where),
     "strains": lambda ask, where: ask.strains(MINUTE, NOW, where),
+    "reach": lambda ask, where: ask.reach(where),
     "plugin sums": lambda ask, where: ask.plugin_sums(where),
+    "servers": lambda ask, where: ask.servers(where),
+    "plugins": lambda ask, where: ask.plugins(where),
+    "upstreams": lambda ask, where: ask.upstreams(where),
     **{
         f"{kind} over time": lambda ask, where, kind=kind: ask.subjects_over_time(
             kind, MINUTE, NOW, where
@@ -75,8 +85,10 @@ def test_cells_answer_as_rows_do(kept: tuple[Path, Path], name: str) -> None:
     answers = []
     for directory in kept:
         with History(directory) as history:
-            answers.append([QUESTIONS[name](history, where) for where in (PERIOD, Where())])
-    assert answers[0][0]
+            answers.append(
+                {period: QUESTIONS[name](history, where) for period, where in PERIODS.items()}
+            )
+    assert all(answers[0].values())
     assert answers[0] == answers[1]
 
 
@@ -132,20 +144,41 @@ def test_percentiles_are_within_the_error_that_is_stated(kept: tuple[Path, Path]
 
 
 @pytest.mark.parametrize(
-    ("where", "times", "expected"),
+    ("kind", "where", "step_s", "expected"),
     [
-        (Where(), (), 300),
-        (Where(since_ns=600 * SECOND, until_ns=1200 * SECOND), (300 * SECOND,), 300),
-        (Where(since_ns=600 * SECOND, until_ns=1210 * SECOND), (), 10),
-        (Where(since_ns=600 * SECOND), (60 * SECOND,), 10),
-        (Where(since_ns=601 * SECOND), (), None),
-        (Where(since_ns=600 * SECOND), (15 * SECOND,), None),
-        (Where(pod="cart-1"), (), None),
-        (Where(namespaces=frozenset({"shop"})), (), None),
-        (Where(failed=False), (), None),
+        ("lookup", Where(), None, [10, 300, 3600]),
+        ("server", PERIOD, 7200, [10, 300, 3600]),
+        ("server", PERIOD, 600, [10, 300]),
+        ("lookup", PERIOD, 60, [10]),
+        ("lookup", PERIOD, 15, []),
+        ("client", PERIOD, None, [3600]),
+        ("lookup", Where(pod="cart-1"), None, []),
+        ("lookup", Where(namespaces=frozenset({"shop"})), None, []),
+        ("lookup", Where(failed=False), None, []),
     ],
 )
-def test_cells_answer_for_whole_times_and_for_everybody_only(
-    where: Where, times: tuple[int, ...], expected: int | None
+def test_cells_answer_for_everybody_and_whole_steps_only(
+    kind: str, where: Where, step_s: int | None, expected: list[int]
 ) -> None:
-    assert width_of(where, *times) == expected
+    step_ns = None if step_s is None else step_s * SECOND
+    assert list(widths_of(kind, where, step_ns)) == expected
+
+
+@pytest.mark.parametrize(
+    ("cuts_s", "expected"),
+    [
+        ((None, None), 3600),
+        ((-1, 3600), 3600),
+        ((0, 3601), 3600),
+        ((600, None), 300),
+        ((600, 1210), 10),
+        ((600, 601), None),
+    ],
+)
+def test_no_cell_reaches_beyond_what_is_asked_about(
+    cuts_s: tuple[int | None, ...], expected: int | None
+) -> None:
+    hour_ns = END // HOUR_NS * HOUR_NS
+    cuts = [None if cut is None else hour_ns + cut * SECOND for cut in cuts_s]
+    assert width_within(hour_ns, (10, 300, 3600), *cuts) == expected
+    assert width_within(hour_ns, (3600,), *cuts) == (3600 if expected == 3600 else None)

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from otel_dns.join import Joiner, JoinSettings, Outcome, Released
 from otel_dns.join.exchange import is_made
-from otel_dns.join.joiner import Late
+from otel_dns.join.leaving import Late
 from otel_dns.model import ClientQuery, Lookup, Message, Resolution, Span
 from tests.support.spans import MS, SECOND, exchange, lookup, nested, query, servedns
 
@@ -137,8 +137,8 @@ def at_once(things: Iterable[Thing]) -> list[Outcome]:
 
 def assert_empty(joiner: Joiner) -> None:
     assert joiner.waiting_lookups == joiner.waiting_server_spans == joiner.waiting_bytes == 0
-    assert not len(joiner._slots)
-    assert joiner._ladder.empty
+    assert not len(joiner._held.slots)
+    assert joiner._held.ladder.empty
 
 
 @given(st.data(), scenes())
@@ -207,7 +207,7 @@ def accounted(joiner: Joiner) -> int:
         for what in ("server_spans", "messages", "queries")
         for way in ways
     )
-    left += sum(len(one.queries) for one in joiner._lookups.values()) + joiner.waiting_queries
+    left += sum(len(one.queries) for one in joiner._held.lookups.values()) + joiner.waiting_queries
     left += joiner.counts["lookups_joined"] + joiner.counts["lookups_unjoined"]
     left += joiner.counts["duplicate"]
     return left + joiner.waiting_lookups + joiner.waiting_server_spans

@@ -7,8 +7,10 @@ import pytest
 
 from otel_dns.join import Joiner, JoinSettings, Outcome
 from otel_dns.join.knot import Knot
-from otel_dns.join.member import Member, asks_again
+from otel_dns.join.member import Member, asks_again, give
+from otel_dns.join.rebuild import Rebuild
 from otel_dns.join.skew import NodeClocks
+from otel_dns.join.swap import exchanges
 from otel_dns.join.timing import Timing
 from otel_dns.join.waiting import Slots, WaitingLookup, WaitingTrace
 from otel_dns.model import Lookup, Message, Resolution, Span
@@ -117,6 +119,55 @@ def test_a_query_that_a_rival_has_leaves_who_lacks_it_unsure_too() -> None:
 
     assert sorted(len(starts(found[one])) for one in asked) == [1, 2]
     assert all(one.join.certainty != "sure" for one in found.values())
+
+
+def test_the_other_family_is_asked_again_after_the_answer_for_the_first() -> None:
+    # A is lost; a second later the stub asks for A, and then for AAAA again, though it had that.
+    types = ("A", "AAAA")
+    asked = lookup(0, 1090 * MS, types=types)
+    other = lookup(500 * MS, 560 * MS, types=types)
+    roots = [
+        first_of(0.3, 40, type_="AAAA"), first_of(1000.2, 1040),
+        first_of(1040.1, 1089.9, type_="AAAA"),
+        first_of(500.2, 559.8), first_of(500.3, 559.9, type_="AAAA"),
+    ]  # fmt: skip
+
+    found = resolved([asked, other, *roots])
+
+    assert starts(found[asked]) == [0, 1000, 1040]
+    assert starts(found[other]) == [500, 500]
+
+
+def test_a_query_that_comes_at_no_time_it_was_due_leaves_a_lookup_unsure() -> None:
+    # Neither right after the answer before it, nor a timeout later, nor right before the end.
+    asked = lookup(0, 1090 * MS, candidates=NAMES)
+    other = lookup(300 * MS, 800 * MS, candidates=NAMES[1:])
+    roots = [
+        first_of(0.2, name=NAMES[0], rcode=NXDOMAIN), first_of(450, name=NAMES[1]),
+        first_of(300.2, 799.9, name=NAMES[1]),
+    ]  # fmt: skip
+
+    found = resolved([asked, other, *roots])
+
+    assert starts(found[asked]) == [0, 450]
+    assert found[asked].join.certainty == "unsure"
+
+
+def test_rings_of_queries_sent_again_are_undone() -> None:
+    # Each lost its first query, and its second is near another's start: in turn, three of them.
+    asked = [lookup(at * MS, (at + 1040) * MS) for at in (0, 980, 1960)]
+    roots = [first_of(at + 1000.2, at + 1039.9) for at in (0, 980, 1960)]
+    knot = knot_of(asked, roots)
+    columns = sorted(knot._columns_of(knot.members[0], (0, 0)), key=lambda one: one.start_ns)
+    for member in knot.members:
+        member.edges, member.retries = {}, []
+    give(knot.members[1], (0, 0), columns[0])
+    give(knot.members[2], (0, 0), columns[1])
+    columns[2].owner = None
+
+    assert Rebuild(knot._likelihood, knot._columns_of, knot._stranger).all(knot.members)
+
+    assert [given_ms(member) for member in knot.members] == [[1000.2], [1980.2], [2960.2]]
 
 
 @pytest.mark.parametrize(("many", "certainty"), [(3, "sure"), (4, "unsure")])
@@ -239,7 +290,7 @@ def test_of_a_lookup_with_a_timeout_any_stretch_may_be_anothers() -> None:
 
     moved = {
         frozenset(place for place, column in mine.items() if column is not one.edges[place])
-        for mine, _ in knot._alternatives(one, other)
+        for mine, _ in exchanges(one, other)
     }
 
     assert frozenset({(1, 1), (2, 0)}) in moved  # the end of one candidate and the next's start

@@ -10,7 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from otel_dns.join import Joiner, JoinSettings, Outcome, Released
 from otel_dns.join.annotate import encode
-from otel_dns.join.joiner import Late
+from otel_dns.join.leaving import Late
 from otel_dns.model import Lookup, Resolution, Span
 from tests.support.spans import (
     EXTERNAL,
@@ -41,7 +41,7 @@ def settled(things: Iterable[Lookup | Span], settings: JoinSettings = SETTINGS) 
     feed(joiner, things)
     outcomes = joiner.advance(settings.settle_ns) + joiner.advance(settings.trace_wait_ns)
     assert joiner.waiting_lookups == joiner.waiting_server_spans == 0
-    assert not len(joiner._slots)
+    assert not len(joiner._held.slots)
     return outcomes
 
 
@@ -395,7 +395,7 @@ def test_bounds_hold_and_all_that_went_in_comes_out_once(data, things, lookups, 
 
     expected = [thing.span if isinstance(thing, Lookup) else thing for thing in things]
     assert out(outcomes) == sorted(span.span_id for span in expected)
-    assert not len(joiner._slots)
+    assert not len(joiner._held.slots)
     counts = joiner.counts
     assert counts["lookups_joined"] + counts["lookups_unjoined"] == len(resolutions(outcomes))
     left = ("joined", "unmatched", "no_root", "evicted", "late")
@@ -411,7 +411,7 @@ def test_what_is_remembered_is_bounded() -> None:
         feed(joiner, [lookup(0, MS), servedns(0, MS, name="x.")])
         joiner.advance(1)
 
-    assert len(joiner._left) == len(joiner._resolved) == 3
+    assert joiner._held.leaving.remembered == (3, 3)
 
 
 def test_ten_thousand_in_one_slot_are_each_given_their_own() -> None:

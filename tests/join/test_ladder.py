@@ -41,8 +41,8 @@ def settled(things: Iterable[Thing]) -> list[Outcome]:
     feed(joiner, things)
     outcomes = joiner.advance(7 * SECOND) + joiner.advance(60 * SECOND)
     assert joiner.waiting_lookups == joiner.waiting_server_spans == joiner.waiting_bytes == 0
-    assert joiner._ladder.empty
-    assert not len(joiner._slots)
+    assert joiner._held.ladder.empty
+    assert not len(joiner._held.slots)
     return outcomes
 
 

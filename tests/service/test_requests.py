@@ -32,9 +32,9 @@ def request(number: int, things: list[Thing]) -> Incoming:
 
 def held(joiner: Joiner) -> Iterator[int]:
     """What waits in a join, by identity."""
-    for waiting in joiner._lookups.values():
+    for waiting in joiner._held.lookups.values():
         yield id(waiting.lookup.span)
-    for trace in joiner._traces.values():
+    for trace in joiner._held.traces.values():
         yield from map(id, (*trace.spans.values(), *trace.messages))
 
 

@@ -129,6 +129,21 @@ def test_a_phone(browser: Browser, page: Page, view: str, scheme: str) -> None:
         assert background == {"dark": "rgb(15, 19, 23)", "light": "rgb(255, 255, 255)"}[scheme]
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("view", ["", "lookups", "servers", "pods"])
+def test_no_column_is_cut_off(browser: Browser, page: Page, view: str, width: int) -> None:
+    """However long names are: those of Pods, servers and upstreams come in as the test's do not."""
+    cut = """
+        for (const at of document.querySelectorAll(".tight td:first-child a, td.pod a, .facets a"))
+            at.textContent += "-recommendation-engine-canary-7d4b9c";
+        return [document.documentElement, ...document.querySelectorAll(".scroll")]
+            .some((at) => at.scrollWidth > at.clientWidth);
+    """
+    with tab(browser, page.url, viewport={"width": width, "height": 900}) as seen:
+        seen.open(f"#/{view}?{hour(page)}")
+        assert not seen.page.evaluate(f"() => {{{cut}}}")
+
+
 def test_the_theme_is_kept(browser: Browser, page: Page) -> None:
     with tab(browser, page.url, color_scheme="light") as seen:
         seen.open(f"#/?{hour(page)}")

@@ -381,7 +381,7 @@ def test_spans_of_known_encoders_are_rewritten_at_their_offsets(encoder, monkeyp
         "ours": lambda: [span.raw for span in ours],
         "rewritten": lambda: [otlp.rewrite(span, bytes(16), bytes(8)) for span in ours],
     }[encoder]()
-    monkeypatch.setattr(otlp, "_fields", None)
+    monkeypatch.setattr("otel_dns.wire.otlp.spans.fields", None)
 
     for raw in raws:
         span = otlp.read_span(raw, NOWHERE)

@@ -8,7 +8,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from otel_dns.history.answers import Latency
-from otel_dns.history.kinds import FAILURES, QUANTILES
+from otel_dns.history.kinds import QUANTILES
 from otel_dns.history.questions.entries import entries, read_bins
 from otel_dns.history.schema import SEGMENT_COLUMNS
 from otel_dns.history.where import Where
@@ -97,11 +97,6 @@ def step_of(start_ns: ir.IntegerColumn, step_ns: int) -> ir.IntegerColumn:
     """Give where the step begins that a time is in."""
     # Not by division: a float has no room for nanoseconds since the epoch.
     return start_ns - start_ns % step_ns
-
-
-def failed_queries(rcode: ir.StringColumn) -> ir.IntegerScalar:
-    """Count the queries that a server failed."""
-    return rcode.isin(FAILURES).sum()
 
 
 def quantiles_of(spent: ir.NumericColumn, where: ir.BooleanValue | None = None) -> ir.Value:

@@ -16,7 +16,7 @@ from otel_dns.history.questions.asking import (
     segments,
     step_of,
 )
-from otel_dns.history.questions.entries import LOOKUP, summed, waited_of
+from otel_dns.history.questions.entries import ASKER, LOOKUP, summed
 from otel_dns.history.where import Where
 
 _CERTAINTIES: Final = {
@@ -48,7 +48,7 @@ class Course(Asking):
 
     def reach(self, where: Where = EVERYTHING) -> Reach:
         """Count those who ask."""
-        (row,) = self.ask(_reach, where)
+        (row,) = self.ask_entries(_reach, ASKER, where)
         return Reach(**row)
 
     def over_time(self, step_ns: int, where: Where = EVERYTHING) -> list[Point]:
@@ -115,12 +115,12 @@ def _totals(cells: ir.Table) -> ir.Table:
     )
 
 
-def _reach(kept: ir.Table) -> ir.Table:
-    return kept.aggregate(
-        pods=kept.pod.nunique(where=kept.pod != ""),
-        clients=kept.client.nunique(),
-        clients_told=kept.client.nunique(where=~kept.inferred),
-        clients_waited=kept.client.nunique(where=waited_of(kept)),
+def _reach(cells: ir.Table) -> ir.Table:
+    return cells.aggregate(
+        pods=cells.name.nunique(where=cells.name != ""),
+        clients=cells.client.nunique(),
+        clients_told=cells.client.nunique(where=~cells.inferred),
+        clients_waited=cells.client.nunique(where=cells.waited > 0),
     )
 
 

@@ -13,6 +13,7 @@ import ibis.expr.types as ir
 from otel_dns import semconv
 from otel_dns.history.cells import BINS_PER_DECADE, ENDS, KEYS, LOOKUP_SUMS, SUMS
 from otel_dns.history.kinds import (
+    CLIENT_KINDS,
     EXACT_METHODS,
     FAILURES,
     OUTSIDE_COLUMNS,
@@ -23,8 +24,7 @@ from otel_dns.history.schema import SEGMENT_COLUMNS
 from otel_dns.history.where import failed_of, is_joined
 
 LOOKUP: Final = "lookup"
-AT: Final = "at"
-"""A plugin at a server: ``name`` and ``server``; no durations, only sums."""
+ASKER, CLIENT = CLIENT_KINDS
 _PERCENTS: Final = (50, 95, 99)
 _KEPT_OF_LOOKUPS: Final = (
     "queries", "waste_queries", "waste_ns", "retries", *SEGMENT_COLUMNS.values(),
@@ -36,31 +36,13 @@ def entries(kept: ir.Table, kind: str) -> ir.Table:
 
     Args:
         kept: lookups.
-        kind: one of :data:`otel_dns.history.kinds.KINDS`, :data:`LOOKUP` or :data:`AT`.
+        kind: one of :data:`otel_dns.history.kinds.KINDS`, :data:`LOOKUP`, :data:`ASKER` or
+            :data:`CLIENT`.
     """
-    if kind == LOOKUP:
-        return _lookups(kept)
-    if kind in {"plugin", AT}:
-        return _plugins(kept, kind)
-    if kind == "outside":
-        return _outside(kept)
-    if kind == "upstream":
-        spent = unnested(kept, "exchanges", "upstream", "duration_ns", "rcode")
-        return _filled(
-            spent, kind, name=spent.upstream, ns=spent.duration_ns, total_ns=spent.duration_ns,
-            failed=spent.rcode.isin(FAILURES),
-        )  # fmt: skip
-    spent = unnested(kept, "hops", "server", "duration_ns", "upstream_ns", "rcode", "source")
-    ns = spent.duration_ns
-    if kind == "own":
-        ns = ibis.greatest(ns - spent.upstream_ns, 0)
-    return _filled(
-        spent, kind, name=spent.server, ns=ns, total_ns=ns, failed=spent.rcode.isin(FAILURES),
-        traced=spent.source == semconv.SOURCE_TRACE,
-    )  # fmt: skip
+    return _ENTRIES[kind](kept)
 
 
-def bin_of(ns: ir.IntegerColumn) -> ir.IntegerColumn:
+def _bin_of(ns: ir.IntegerColumn) -> ir.IntegerColumn:
     """Give the class of a duration."""
     return (ibis.greatest(ns, 1).cast("float64").log10() * BINS_PER_DECADE).floor().cast("int32")
 
@@ -71,9 +53,10 @@ def waited_of(lookups: ir.Table) -> ir.BooleanValue:
     return (lookups.waiting_ns > 0) | (lookups.outcome == semconv.OUTCOME_TIMEOUT) | repeated
 
 
-def unnested(kept: ir.Table, column: str, *wanted: str) -> ir.Table:
+def _unnested(kept: ir.Table, column: str, *wanted: str) -> ir.Table:
     """Give the structs of a list as rows, with when and whose lookup."""
-    item = kept.select("start_ns", "client", item=kept[column]).unnest("item")
+    # Not Table.unnest: a join of the list with its own elements, which DuckDB may really do.
+    item = kept.select("start_ns", "client", item=kept[column].unnest())
     return item.select("start_ns", "client", **{field: item.item[field] for field in wanted})
 
 
@@ -149,33 +132,81 @@ def _lookups(kept: ir.Table) -> ir.Table:
     )
 
 
-def _plugins(kept: ir.Table, kind: str) -> ir.Table:
-    spent = unnested(kept, "plugins", "plugin", "server", "own_ns", "queries")
-    spent = spent.filter(spent.plugin != semconv.CONNECT_SPAN)
-    more = {"server": spent.server} if kind == AT else {"ns": by_query(spent.own_ns, spent)}
+def _askers(kept: ir.Table) -> ir.Table:
     return _filled(
-        spent, kind, name=spent.plugin, number=spent.queries, total_ns=spent.own_ns, **more
-    )
+        kept, ASKER, name=kept.pod, client=kept.client, inferred=kept.inferred,
+        waited=waited_of(kept),
+    )  # fmt: skip
+
+
+def _clients(kept: ir.Table) -> ir.Table:
+    hops = _unnested(kept, "hops", "server")
+    return _filled(hops, CLIENT, name=hops.server, client=hops.client)
+
+
+def _queries(kept: ir.Table) -> ir.Table:
+    spent = _unnested(kept, "hops", "server", "duration_ns", "rcode", "source")
+    ends = {"first_at": spent.start_ns, "last_at": spent.start_ns}
+    return _at_server(spent, "server", spent.duration_ns, **ends)
+
+
+def _own(kept: ir.Table) -> ir.Table:
+    spent = _unnested(kept, "hops", "server", "duration_ns", "upstream_ns", "rcode", "source")
+    return _at_server(spent, "own", ibis.greatest(spent.duration_ns - spent.upstream_ns, 0))
+
+
+def _at_server(spent: ir.Table, kind: str, ns: ir.IntegerColumn, **ends: ir.Value) -> ir.Table:
+    return _subject(
+        spent, kind, ns, name=spent.server, failed=spent.rcode.isin(FAILURES),
+        traced=spent.source == semconv.SOURCE_TRACE, **ends,
+    )  # fmt: skip
 
 
 def _outside(kept: ir.Table) -> ir.Table:
     kept = kept.filter(kept.hops.length() > 0, ~kept.inferred)
     columns = [kept[column].fill_null(0) for column in OUTSIDE_COLUMNS]
-    ns = by_query(sum(columns[1:], columns[0]), kept)
-    return _filled(kept, "outside", name=kept.hops[0].server, ns=ns, total_ns=ns)
+    ns = _by_query(sum(columns[1:], columns[0]), kept)
+    return _subject(kept, "outside", ns, name=kept.hops[0].server)
 
 
-def by_query(spent_ns: ir.IntegerColumn, of: ir.Table) -> ir.IntegerColumn:
+def _plugins(kept: ir.Table) -> ir.Table:
+    spent = _unnested(kept, "plugins", "plugin", "server", "own_ns", "queries")
+    spent = spent.filter(spent.plugin != semconv.CONNECT_SPAN)
+    return _subject(
+        spent, "plugin", _by_query(spent.own_ns, spent), name=spent.plugin, server=spent.server,
+        number=spent.queries, total_ns=spent.own_ns,
+    )  # fmt: skip
+
+
+def _exchanges(kept: ir.Table) -> ir.Table:
+    spent = _unnested(kept, "exchanges", "upstream", "server", "duration_ns", "rcode")
+    return _subject(
+        spent, "upstream", spent.duration_ns, name=spent.upstream, server=spent.server,
+        failed=spent.rcode.isin(FAILURES),
+    )  # fmt: skip
+
+
+_ENTRIES: Final = {
+    LOOKUP: _lookups, ASKER: _askers, CLIENT: _clients, "server": _queries, "own": _own,
+    "outside": _outside, "plugin": _plugins, "upstream": _exchanges,
+}  # fmt: skip
+
+
+def _by_query(spent_ns: ir.IntegerColumn, of: ir.Table) -> ir.IntegerColumn:
     """Give time for each of so many queries."""
     return spent_ns // ibis.greatest(of.queries, 1)
+
+
+def _subject(of: ir.Table, kind: str, ns: ir.IntegerColumn, **given: Any) -> ir.Table:
+    return _filled(of, kind, **{"ns": ns, "total_ns": ns, "max_ns": ns, **given})
 
 
 def _filled(of: ir.Table, kind: str, **given: Any) -> ir.Table:
     """Columns as cells have them; what a kind has none of is zero, empty or false."""
     ns = given.pop("ns", None)
     values: dict[str, Any] = {
-        "kind": kind, "name": "", "server": "", "inferred": False, "joined": False,
-        "bin": 0 if ns is None else bin_of(ns), "number": 1, **given,
+        "kind": kind, "name": "", "server": "", "client": "", "inferred": False, "joined": False,
+        "bin": 0 if ns is None else _bin_of(ns), "number": 1, **given,
     }  # fmt: skip
     columns = {}
     for name, type_ in _columns():

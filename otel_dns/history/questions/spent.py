@@ -1,6 +1,6 @@
 """Where time is spent: servers, plugins and upstreams."""
 
-from typing import Final
+from typing import Any, Final
 
 import ibis
 import ibis.expr.types as ir
@@ -14,18 +14,17 @@ from otel_dns.history.answers import (
     SubjectPoint,
     UpstreamTime,
 )
-from otel_dns.history.cells import BINS_PER_DECADE
+from otel_dns.history.cells import BINS_PER_DECADE, ENDS
 from otel_dns.history.kinds import KINDS
 from otel_dns.history.questions.asking import (
     EVERYTHING,
     MAX_ROWS,
     Asking,
     bounded,
-    failed_queries,
     given,
     step_of,
 )
-from otel_dns.history.questions.entries import AT, bin_of, by_query, read_bins, summed, unnested
+from otel_dns.history.questions.entries import CLIENT, read_bins, summed
 from otel_dns.history.where import Where
 
 PER_DECADE: Final = 4
@@ -40,22 +39,50 @@ class Spent(Asking):
     def plugins(self, where: Where = EVERYTHING, *, limit: int = 200) -> list[PluginTime]:
         """Own time by plugin and server, the one that took most in sum first.
 
-        ``connect`` is the wait for upstreams. With ``where.plugin`` or ``where.server`` only those.
+        With ``where.plugin`` or ``where.server`` only those. ``connect``, the wait for upstreams,
+        is no plugin: :meth:`upstreams`.
         """
-        of = given(of_plugin=where.plugin, of_server=where.server)
-        rows = self.ask(_plugins, where, bounded(limit), **of)
-        return [PluginTime(**read_bins(row)) for row in rows]
+        only = given(name=where.plugin, server=where.server)
+        return [
+            PluginTime(
+                plugin=row.pop("name"), queries=row.pop("number"), total_ns=row.pop("total_ns"),
+                **_without(row, "failed", "first_at", "last_at"),
+            )
+            for row in self._by_server("plugin", where, "total_ns", limit, **only)
+        ]  # fmt: skip
 
     def servers(self, where: Where = EVERYTHING, *, limit: int = 200) -> list[ServerTime]:
         """Queries by server instance: how many, how many failed, how long they took there."""
-        rows = self.ask(_servers, where, bounded(limit), **given(of_server=where.server))
-        return [ServerTime(**read_bins(row)) for row in rows]
+        only = given(name=where.server)
+        rows = self._by_server("server", where, "number", limit, **only)
+        clients = {
+            row["name"]: row["clients"]
+            for row in self.ask_entries(_clients, CLIENT, where, None, **only)
+        }
+        return [
+            ServerTime(
+                server=row["name"], queries=row["number"], clients=clients[row["name"]],
+                **_without(row, "name", "server", "number", "total_ns"),
+            )
+            for row in rows
+        ]  # fmt: skip
 
     def upstreams(self, where: Where = EVERYTHING, *, limit: int = 200) -> list[UpstreamTime]:
         """Exchanges by upstream and the server that asked it, the slowest at p95 first."""
-        of = given(of_upstream=where.upstream, of_server=where.server)
-        rows = self.ask(_upstreams, where, bounded(limit), **of)
-        return [UpstreamTime(**read_bins(row)) for row in rows]
+        only = given(name=where.upstream, server=where.server)
+        return [
+            UpstreamTime(
+                upstream=row["name"], exchanges=row["number"],
+                **_without(row, "name", "number", "total_ns", "first_at", "last_at"),
+            )
+            for row in self._by_server("upstream", where, "p95_ns", limit, **only)
+        ]  # fmt: skip
+
+    def _by_server(
+        self, kind: str, where: Where, order: str, limit: int, **only: str
+    ) -> list[dict[str, Any]]:
+        rows = self.ask_entries(_by_server, kind, where, None, order, bounded(limit), **only)
+        return [read_bins(row) for row in rows]
 
     def plugin_sums(self, where: Where = EVERYTHING) -> list[PluginSum]:
         """Own time by plugin and server, summed up; ``connect``, no plugin, is left out."""
@@ -66,7 +93,7 @@ class Spent(Asking):
                 queries=row["queries"],
                 own_ns=row["total_ns"],
             )
-            for row in self.ask_entries(_sums, AT, where)
+            for row in self.ask_entries(_sums, "plugin", where)
         ]
 
     # -- subjects: any of these, by name alone ------------------------------------------------
@@ -131,62 +158,33 @@ def _known(kind: str) -> str:
     return kind
 
 
-def _only(spent: ir.Table, **wanted: str) -> ir.Table:
+def _without(row: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in names}
+
+
+# -- by what and where ----------------------------------------------------------------------------
+
+
+def _only(cells: ir.Table, **wanted: str) -> ir.Table:
     for name, value in wanted.items():
-        spent = spent.filter(spent[name.removeprefix("of_")] == value)
-    return spent
+        cells = cells.filter(cells[name] == value)
+    return cells
 
 
-# -- by what and where, of rows -------------------------------------------------------------------
+def _by_server(cells: ir.Table, order: str, limit: int, **only: str) -> ir.Table:
+    cells = _only(cells, **only)
+    sums = {name: cells[name].sum() for name in ("number", "failed", "total_ns")}
+    ends = {name: getattr(cells[name], how)() for name, how in ENDS.items()}
+    answer = summed(cells, "name", "server", **sums, **ends)
+    return answer.order_by(ibis.desc(order), "name", "server").limit(limit)
 
 
-def _plugins(kept: ir.Table, limit: int, **only: str) -> ir.Table:
-    spent = _only(unnested(kept, "plugins", "plugin", "server", "own_ns", "queries"), **only)
-    spent = spent.mutate(ns=by_query(spent.own_ns, spent), number=spent.queries)
-    spent = spent.mutate(bin=bin_of(spent.ns))
-    answer = summed(
-        spent,
-        "plugin",
-        "server",
-        lookups=spent.count(),
-        queries=spent.queries.sum(),
-        total_ns=spent.own_ns.sum(),
-        max_ns=spent.ns.max(),
-    )
-    return answer.order_by(ibis.desc("total_ns"), "plugin", "server").limit(limit)
+def _clients(cells: ir.Table, **only: str) -> ir.Table:
+    cells = _only(cells, **only)
+    return cells.group_by("name").aggregate(clients=cells.client.nunique()).order_by("name")
 
 
-def _servers(kept: ir.Table, limit: int, **only: str) -> ir.Table:
-    hops = _only(unnested(kept, "hops", "server", "rcode", "duration_ns"), **only)
-    clients = hops.group_by("server").aggregate(clients=hops.client.nunique())
-    hops = hops.mutate(bin=bin_of(hops.duration_ns), number=1)
-    answer = summed(
-        hops,
-        "server",
-        queries=hops.count(),
-        failed=failed_queries(hops.rcode),
-        first_at=hops.start_ns.min(),
-        last_at=hops.start_ns.max(),
-        max_ns=hops.duration_ns.max(),
-    )
-    return answer.join(clients, "server").order_by(ibis.desc("queries"), "server").limit(limit)
-
-
-def _upstreams(kept: ir.Table, limit: int, **only: str) -> ir.Table:
-    spent = _only(unnested(kept, "exchanges", "upstream", "server", "duration_ns", "rcode"), **only)
-    spent = spent.mutate(bin=bin_of(spent.duration_ns), number=1)
-    answer = summed(
-        spent,
-        "upstream",
-        "server",
-        exchanges=spent.count(),
-        failed=failed_queries(spent.rcode),
-        max_ns=spent.duration_ns.max(),
-    )
-    return answer.order_by(ibis.desc("p95_ns"), "upstream", "server").limit(limit)
-
-
-# -- subjects, of cells ---------------------------------------------------------------------------
+# -- subjects -------------------------------------------------------------------------------------
 
 
 def _figures(cells: ir.Table) -> dict[str, ir.Value]:

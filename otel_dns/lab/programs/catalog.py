@@ -58,6 +58,8 @@ class Program:
     version_arguments: tuple[str, ...]
     usable: Callable[[str], bool]
     """Whether that call's output shows the right program in a version that will do."""
+    optional: bool = False
+    """Whether only a few tests want it: where it cannot be had, all else goes on."""
 
     @property
     def override(self) -> str:
@@ -201,6 +203,20 @@ PROGRAMS: Final = {
             about_seconds=40,
             version_arguments=("--version",),
             usable=_at_least(r"promtool, version (\d+\.\d+\.\d+)", "2.42.0"),
+        ),
+        Program(
+            name="telemetrygen",
+            version=versions.TELEMETRYGEN,
+            purpose="makes traffic that is not about DNS",
+            recipe=GoInstall(
+                "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen",
+                f"v{versions.TELEMETRYGEN}",
+            ),
+            about_seconds=40,
+            # It does not tell its version: what our tests use must be there.
+            version_arguments=("traces", "--help"),
+            usable=lambda output: "--span-links" in output and "--allow-export-failures" in output,
+            optional=True,
         ),
     )
 }

@@ -38,11 +38,11 @@ function findings(state) {
 function sufferers(state, about) {
   if (!state.sufferers.length) return h("section", null, h("h2", null, "Who suffers"), h("p.quiet", null, "No Pod stands out."));
   return h("section", null, h("h2", null, "Who suffers"),
-    h("div.scroll", null, h("table", null,
+    h("div.scroll", null, h("table.tight", null,
       h("thead", null, h("tr", null, h("th", null, "Pod"), h("th.num", null, "lookups"), h("th.num", null, "failed"), h("th.num", null, "p95"), h("th", null, "most of it"), h("th", null, "since"))),
       h("tbody", null, state.sufferers.map((one) => h("tr", { "data-row": true },
         h("td", null, h("a", { href: link("lookups", { namespace: one.namespace, pod: one.pod }) }, one.pod || "(no Pod)"),
-          h("span.quiet", null, ` ${[one.namespace, one.node].filter(Boolean).join(" · ")}`)),
+          h("span.quiet.below", null, `${[one.namespace, one.node].filter(Boolean).join(" · ")}`)),
         h("td.num", null, count(one.lookups)),
         h("td.num", { class: one.failed ? "num bad" : "num" }, count(one.failed)),
         h("td.num", null, duration(one.p95_ns)),

@@ -17,7 +17,7 @@ export async function show({ ask, about, query }) {
         h("a", { href: here({ order: name }), "aria-current": name === order ? "true" : null }, label))),
       h("div.switch", { role: "group", "aria-label": "By" }, [["pod", "Pods"], ["node", "Nodes"], ["namespace", "Namespaces"]].map(([name, label]) =>
         h("a", { href: here({ by: name }), "aria-current": name === by ? "true" : null }, label)))),
-    h("div.scroll", null, h("table.rows", null,
+    h("div.scroll", null, h("table.rows.tight", null,
       h("thead", null, h("tr", null, h("th", null, words(by)), h("th.num", null, "lookups"), h("th.num", null, "failed"), h("th.num", null, "p50"), h("th.num", null, "p95"), h("th.num", null, "p99"),
         h("th", null, "where it went"), h("th", null, "most of it"), h("th.num", null, "queries/s"), h("th.num", null, "waste"))),
       h("tbody", null, found.rows.map((one) => podRow(one, by, about))))),
@@ -29,7 +29,7 @@ function podRow(one, by, about) {
   const narrowed = { pod: { pod: one.pod, namespace: one.namespace }, node: { node: one.node }, namespace: { namespace: one.namespace } }[by];
   return h("tr", { "data-row": true },
     h("td", null, h("a", { href: link("lookups", narrowed) }, one[by] || "(not told)"),
-      by === "pod" ? h("span.quiet", null, ` ${[one.namespace, one.node].filter(Boolean).join(" · ")}`) : null),
+      by === "pod" ? h("span.quiet.below", null, `${[one.namespace, one.node].filter(Boolean).join(" · ")}`) : null),
     h("td.num", null, count(one.lookups)),
     h("td", { class: one.failed ? "num bad" : "num" }, one.failed ? `${count(one.failed)} (${percent(one.failed / one.lookups)})` : "0"),
     h("td.num", null, duration(one.p50_ns)), h("td.num", null, duration(one.p95_ns)), h("td.num", null, duration(one.p99_ns)),

@@ -14,17 +14,18 @@ export async function show({ ask, about, query, onRange }) {
     ? await Promise.all([ask("latency", { of: subject }), ask("comparison", { of: subject, versus: versus || "before" })])
     : [null, null];
   return h("div.servers", null,
-    h("div.columns.three", null,
-      group("DNS servers", "server", found.servers, subject, "A query, from arrival to answer."),
+    h("div.columns", null,
+      h("div", null,
+        group("DNS servers", "server", found.servers, subject, "A query, from arrival to answer."),
+        group("Upstreams", "upstream", found.upstreams, subject, "One exchange.")),
       group("Plugins", "plugin", found.plugins, subject, found.traced < 1 && found.plugins.length
-        ? `Own time in one query: an estimate, from the ${percent(found.traced)} that CoreDNS traced.` : "Own time in one query."),
-      group("Upstreams", "upstream", found.upstreams, subject, "One exchange.")),
+        ? `Own time in one query: an estimate, from the ${percent(found.traced)} that CoreDNS traced.` : "Own time in one query.")),
     map ? detail(map, comparison, every, subject, versus, onRange) : h("p.quiet.empty", null, "No server trace in this time."));
 }
 
 function group(title, kind, rows, subject, note) {
   return h("section", null, h("h2", null, title, h("span.quiet", null, note)),
-    rows.length ? h("div.scroll", null, h("table", null,
+    rows.length ? h("div.scroll", null, h("table.tight", null,
       h("thead", null, h("tr", null, h("th", null, ""), h("th.num", null, "queries"), h("th.num", null, "p50"), h("th.num", null, "p95"), h("th.num", null, "p99"),
         kind === "plugin" ? null : h("th.num", null, "failed"))),
       h("tbody", null, rows.map((one) => h("tr", { "data-row": true, "aria-selected": one.subject === subject ? "true" : null },

@@ -1,0 +1,136 @@
+"""Attributes: cut out and decoded, each once as long as it comes again, and encoded."""
+
+import struct
+import sys
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+
+from otel_dns.wire import MalformedError
+from otel_dns.wire.otlp.protobuf import varint
+from otel_dns.wire.otlp.schema import WITH_ATTRIBUTES
+
+AttributeValue: TypeAlias = str | bool | int | float | bytes | tuple[Any, ...] | None
+
+_MAX_DEPTH: Final = 4
+_MAX_REMEMBERED: Final = 256
+"""Bytes of an attribute that is decoded only once."""
+
+_Key = TypeVar("_Key", str, bytes)
+_Value = TypeVar("_Value")
+
+
+def cached(function: Callable[[_Key], _Value]) -> Callable[[_Key], _Value]:
+    """Remember a function's latest results, but not of long keys: they would fill the memory."""
+    remembered = lru_cache(maxsize=4096)(function)
+
+    @wraps(function)
+    def result(key: _Key) -> _Value:
+        return remembered(key) if len(key) <= 4096 else function(key)
+
+    return result
+
+
+def attributes_of(raw: bytes, field: int = 9) -> dict[str, AttributeValue]:
+    """Decode the attributes of an encoded span.
+
+    Args:
+        raw: an encoded message that holds ``repeated KeyValue``.
+        field: number of that field: 9 in a span, 1 in a resource, 3 in a scope.
+
+    Raises:
+        MalformedError: broken fields.
+    """
+    try:
+        holder = WITH_ATTRIBUTES[field].FromString(raw)
+    except DecodeError as error:
+        raise MalformedError(f"no attributes: {error}") from None
+    return dict(
+        [
+            _remembered(raw) if len(raw) <= _MAX_REMEMBERED else attribute_of(raw)
+            for raw in holder.attributes
+        ]
+    )
+
+
+def attribute_of(raw: bytes) -> tuple[str, AttributeValue]:
+    """Decode one attribute.
+
+    Raises:
+        MalformedError: broken fields.
+    """
+    try:
+        attribute = KeyValue.FromString(raw)
+    except DecodeError as error:
+        raise MalformedError(f"not an attribute: {error}") from None
+    return sys.intern(attribute.key), _plain(attribute.value)
+
+
+_remembered: Final = lru_cache(maxsize=1 << 13)(attribute_of)
+
+
+def _plain(value: AnyValue, depth: int = 0) -> AttributeValue:
+    """Decode a value; maps and what lies too deep are given as their bytes."""
+    kind = value.WhichOneof("value")
+    if kind is None:
+        return None
+    if kind == "array_value" and depth < _MAX_DEPTH:
+        return tuple(_plain(each, depth + 1) for each in value.array_value.values)
+    plain: Any = getattr(value, kind)
+    if kind in {"array_value", "kvlist_value"}:
+        plain = plain.SerializeToString()
+    return cast("AttributeValue", plain)
+
+
+def string_attribute(key: str, value: str, field: int = 9) -> bytes:
+    """Encode one string attribute as a field of a span (9) or a resource (1)."""
+    text = value.encode("utf-8", "replace")
+    return _key_value(key, field, b"\x0a" + varint(len(text)) + text)
+
+
+@lru_cache(maxsize=1 << 12)
+def word_attribute(key: str, word: str) -> bytes:
+    """Encode one string attribute of a span whose values are few: it is remembered."""
+    return string_attribute(key, word)
+
+
+def hex_attribute(key: str, value: bytes) -> bytes:
+    """Encode one string attribute of a span: an id of up to 16 bytes, in hexadecimal."""
+    return _hex_prefix(key, len(value)) + value.hex().encode()
+
+
+@lru_cache(maxsize=64)
+def _hex_prefix(key: str, size: int) -> bytes:
+    return string_attribute(key, "0" * (2 * size))[: -2 * size or None]
+
+
+def double_attribute(key: str, value: float, field: int = 9) -> bytes:
+    """Encode one floating-point attribute as a field of a span (9) or a resource (1)."""
+    return _key_value(key, field, b"\x21" + struct.pack("<d", value))
+
+
+@lru_cache(maxsize=1 << 14)
+def int_attribute(key: str, value: int, field: int = 9) -> bytes:
+    """Encode one integer attribute as a field of a span (9) or a resource (1).
+
+    The latest are remembered: CoreDNS's times are whole microseconds, so they come again and again.
+    """
+    return _key_value(key, field, b"\x18" + varint(value & 0xFFFF_FFFF_FFFF_FFFF))
+
+
+def _key_value(key: str, field: int, any_value: bytes) -> bytes:
+    encoded_key = _encoded_key(key)
+    size = len(encoded_key) + 1 + len(any_value)
+    if size <= 0x7F:
+        return b"%c%c%b%c%b" % (field << 3 | 2, size, encoded_key, len(any_value), any_value)
+    inner = encoded_key + varint(len(any_value)) + any_value
+    return bytes((field << 3 | 2,)) + varint(len(inner)) + inner
+
+
+@cached
+def _encoded_key(key: str) -> bytes:
+    text = key.encode("utf-8", "replace")
+    return b"\x0a" + varint(len(text)) + text + b"\x12"
