@@ -31,7 +31,12 @@ class Assembler:
     def __init__(self, held: Held, silence: Silence) -> None:
         self._held = held
         self._silence = silence
-        self._hops = Hops(held.slots, held.settings.tolerance_ns)
+        self._hops = Hops(
+            held.slots,
+            held.settings.tolerance_ns,
+            held.traces.values(),
+            follow_clocks=held.settings.follow_clocks,
+        )
         self.now_ns = 0
         """The time, when it last passed."""
 
@@ -65,11 +70,11 @@ class Assembler:
         owner.traces.append(self._with_hops(owner, joined, waiting.messages))
 
     def join_own_trace(self, owner: WaitingLookup) -> None:
-        """Give a lookup what servers wrote into its own trace."""
+        """Give a lookup what servers wrote into its own trace, of which something is held."""
         held, trace_id = self._held, owner.lookup.span.trace_id
-        shared = held.traces.get(trace_id)
-        if shared is None or trace_id[:8] == OWN_TRACE:
+        if trace_id[:8] == OWN_TRACE:
             return
+        shared = held.traces[trace_id]
         for served in context.servers_of(owner, shared.spans):
             trace, query, spans = served
             told = self._told_of(served)
@@ -103,17 +108,18 @@ class Assembler:
         if joined.hop >= MAX_HOPS:
             return joined
         line: Sequence[Slice] | None = None
-        skew_ns = joined.skew_ns
-        for connect, waiting, confidence, known in self._hops.below(
-            joined.trace, skew_ns, messages
+        for connect, waiting, skew_ns, confidence, known in self._hops.below(
+            joined.trace, joined.skew_ns, messages, owner.behind
         ):
+            carried = waiting in owner.behind
             trace = moved(waiting.complete(), skew_ns)
             self._held.counts["server_spans_made"] += len(trace.spans) - len(waiting.spans)
             self._send_along(owner, waiting, connect.span_id, skew_ns)
             below = self._with_hops(
                 owner,
                 JoinedTrace(
-                    trace, joined.candidate, timeline(trace), semconv.METHOD_TIME,
+                    trace, joined.candidate, timeline(trace),
+                    semconv.METHOD_EDNS if carried else semconv.METHOD_TIME,
                     connect.span_id, joined.hop + 1, skew_ns,
                 ),
                 waiting.messages,
@@ -134,6 +140,7 @@ class Assembler:
         self, owner: WaitingLookup, waiting: WaitingTrace, parent: bytes, skew_ns: int
     ) -> None:
         """Let a server trace leave with a lookup."""
+        owner.behind.pop(waiting, None)
         lookup, counts = owner.lookup, self._held.counts
         spans, messages = _INFERRED if lookup.inferred else _JOINED
         counts[spans] += len(waiting.spans)

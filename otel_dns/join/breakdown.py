@@ -13,9 +13,13 @@ it. Without either the next round cannot start before the answer was there, and 
 end before: what a trace has beyond is time after the answer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import pairwise
-from typing import Final, NamedTuple
+from operator import eq, itemgetter
+from typing import Final, NamedTuple, TypeVar
+
+from msgspec import Struct
 
 from otel_dns import semconv
 from otel_dns.model import Breakdown, Join, JoinedTrace, Lookup, Span, Timeline
@@ -28,6 +32,8 @@ server's time before the loss takes a part of the first."""
 _MAX_PLUGINS: Final = 64
 """Plugins told apart: a name becomes an attribute, and hostile spans may have any."""
 _OTHER_PLUGINS: Final = "other"
+_CONNECT: Final = semconv.CONNECT_SPAN
+_Own = TypeVar("_Own", str, int)
 
 
 class _Account:
@@ -76,7 +82,7 @@ class _Account:
         if timeline.line is None:
             spans = timeline.spans
             if start_ns <= spans[0].start_ns and spans[-1].end_ns <= end_ns:
-                self._called(spans, timeline.own_ns, end_ns)
+                self._called(timeline, end_ns)
                 return
         for piece in timeline.slices:
             # Not min and max: this runs for every span.
@@ -85,30 +91,31 @@ class _Account:
             if until_ns > since_ns:
                 self._own(piece.span.name, until_ns - since_ns)
 
-    def _called(self, spans: Sequence[Span], own: Sequence[int], end_ns: int) -> None:
+    def _called(self, timeline: Timeline, end_ns: int) -> None:
         """Spans each of which is called by the one before, from the start of the first.
 
         What they own after ``end_ns``, when the last is over, is left out.
         """
+        spans, names, own = timeline.spans, timeline.names, timeline.own_ns
+        if spans[0].end_ns > end_ns:
+            own = _until(spans, own, end_ns)
+        starts = [span.start_ns for span in spans]
+        in_turn = _in_turn(tuple(map(eq, starts, starts[1:])))
+        if in_turn is not None:
+            names, own = in_turn(names), in_turn(own)
         plugins = self.plugins
-        late: list[tuple[str, int]] = []
+        if not plugins and len(set(names)) == len(names) <= _MAX_PLUGINS and _CONNECT not in names:
+            self.plugins = {name: own_ns for name, own_ns in zip(names, own, strict=True) if own_ns}
+            self.segments[semconv.SEGMENT_SERVER] += sum(own)
+            return
         server_ns = 0
-        for span, inner, spent_ns in zip(spans, (*spans[1:], None), own, strict=True):
-            name, own_ns = span.name, spent_ns
-            if inner is not None:
-                if span.end_ns > end_ns:
-                    own_ns -= span.end_ns - max(inner.end_ns, end_ns)
-                if inner.start_ns == span.start_ns:
-                    late.append((name, own_ns))  # its time is all after its inner span
-                    continue
-            if name in plugins or name == semconv.CONNECT_SPAN or len(plugins) >= _MAX_PLUGINS:
-                self._own(name, own_ns)
-            elif own_ns:
-                plugins[name] = own_ns
+        for name, own_ns in zip(names, own, strict=True):
+            if name in plugins:
+                plugins[name] += own_ns
                 server_ns += own_ns
+            else:
+                self._own(name, own_ns)
         self.segments[semconv.SEGMENT_SERVER] += server_ns
-        for name, own_ns in reversed(late):
-            self._own(name, own_ns)
 
     def _own(self, name: str, nanoseconds: int) -> None:
         plugins = self.plugins
@@ -116,7 +123,7 @@ class _Account:
             return
         if name in plugins:
             plugins[name] += nanoseconds
-        elif name == semconv.CONNECT_SPAN:
+        elif name == _CONNECT:
             self.segments[semconv.SEGMENT_UPSTREAM] += nanoseconds
             return
         else:
@@ -126,44 +133,74 @@ class _Account:
         self.segments[semconv.SEGMENT_SERVER] += nanoseconds
 
 
+def _until(spans: Sequence[Span], own: Sequence[int], end_ns: int) -> tuple[int, ...]:
+    """Return what spans own up to a time, when the last of them is over."""
+    return tuple(
+        own_ns - span.end_ns + max(inner.end_ns, end_ns) if span.end_ns > end_ns else own_ns
+        for span, inner, own_ns in zip(spans, (*spans[1:], spans[-1]), own, strict=True)
+    )
+
+
+@lru_cache(maxsize=1024)
+def _in_turn(together: tuple[bool, ...]) -> Callable[[tuple[_Own, ...]], tuple[_Own, ...]] | None:
+    """Make what puts spans, each of which calls the next, in the order in which they own time.
+
+    Args:
+        together: of each but the last, whether it starts together with the next: all its own time
+            is after that.
+
+    Returns:
+        Nothing where they are in order.
+    """
+    if True not in together:
+        return None
+    numbers = range(len(together) + 1)
+    after = [number for number in numbers[:-1] if together[number]]
+    return itemgetter(*(number for number in numbers if number not in after), *reversed(after))
+
+
 def break_down(lookup: Lookup, join: Join) -> Breakdown:
     """Break a lookup's time down by what was joined to it."""
     account = _Account(_sent(lookup, join))
     after_answer = 0
-    position, end = lookup.start_ns, max(lookup.end_ns, lookup.start_ns)
+    position = lookup.span.start_ns
+    end = max(lookup.span.end_ns, position)
     rounds = _rounds(join.traces)
     gaps = _Gaps(lookup, rounds)
-    starts = [min([joined.trace.root.start_ns for joined in traces]) for traces in rounds]
-    starts.append(end)
-    for number, traces in enumerate(rounds):
-        limit = min(end, starts[number + 1])
-        for joined in traces:
-            root = joined.trace.root
-            answered = max(min(limit, _answer(joined)), root.start_ns)
-            if root.end_ns > answered:
-                after_answer += root.end_ns - answered
+    starts = [min([one.start_ns for one in asked]) for asked in rounds[1:]]
+    for number, (asked, following) in enumerate(zip(rounds, (*starts, end), strict=False)):
+        limit = min(end, following)
+        for one in asked:
+            answered = max(min(limit, one.answer_ns), one.start_ns)
+            root_end_ns = one.joined.trace.root.end_ns
+            if root_end_ns > answered:
+                after_answer += root_end_ns - answered
         entered = False
-        awaited = _awaited(traces) if lookup.kind == "musl" and len(traces) > 1 else traces
-        for trace, start_ns, end_ns in _critical_path(awaited, position, limit):
+        awaited = _awaited(asked) if lookup.kind == "musl" and len(asked) > 1 else asked
+        for joined, start_ns, end_ns in _critical_path(awaited, position, limit):
             if start_ns > position:
                 gap_ns = start_ns - position
                 explained = entered or gaps.explained_before(number, gap_ns)
                 account.gap(position, start_ns, explained=explained)
-            account.server(trace.timeline, start_ns, end_ns)
+            account.server(joined.timeline, start_ns, end_ns)
             position, entered = end_ns, True
     if end > position:
         account.gap(position, end, explained=gaps.explained_at_end(end - position))
-    asked = [joined for traces in rounds for joined in traces]
-    waste_queries, waste_ns = _waste(lookup, asked)
+    several = [one for asked in rounds for one in asked] if len(join.traces) > 1 else ()
+    waste_queries, waste_ns = _waste(lookup, several) if several else (0, 0)
     return Breakdown(
-        segments=account.segments,
-        plugins=account.plugins,
-        after_answer_ns=after_answer,
-        bottleneck=_bottleneck(account),
-        waste_queries=waste_queries,
-        waste_ns=waste_ns,
-        retries=_retries(asked),
-    )
+        account.segments, account.plugins, after_answer, _bottleneck(account),
+        waste_queries, waste_ns, _retries(several) if several else 0,
+    )  # fmt: skip
+
+
+class _Asked(Struct, frozen=True, gc=False):
+    """A server trace of the server that the client asked."""
+
+    joined: JoinedTrace
+    start_ns: int
+    answer_ns: int
+    """When the answer was out, as near as server and client tell."""
 
 
 class _Gaps:
@@ -173,31 +210,38 @@ class _Gaps:
     seen: the other family's server trace then ran in it, and nobody knows for how long.
     """
 
-    def __init__(self, lookup: Lookup, rounds: Sequence[Sequence[JoinedTrace]]) -> None:
+    def __init__(self, lookup: Lookup, rounds: Sequence[Sequence[_Asked]]) -> None:
         self._lookup = lookup
-        self._tried = [traces[0].candidate for traces in rounds]
-        seen = [{joined.trace.type for joined in traces} for traces in rounds]
-        # A stub without IPv6 asks for A only. One round alone does not tell, several do.
-        expected = set(lookup.types) if len(rounds) == 1 else set().union(*seen)
-        self._whole = [types >= expected for types in seen]
+        self._rounds = rounds
         self._last = len(lookup.candidates) - 1
+
+    def _tried(self, number: int) -> int:
+        """Return the candidate of a round."""
+        return self._rounds[number][0].joined.candidate
+
+    def _is_whole(self, number: int) -> bool:
+        """Whether all of a round was seen that is to be expected."""
+        seen = {one.joined.trace.type for one in self._rounds[number]}
+        if len(self._rounds) == 1:
+            return seen.issuperset(self._lookup.types)
+        # A stub without IPv6 asks for A only. One round alone does not tell, several do.
+        return all(one.joined.trace.type in seen for asked in self._rounds for one in asked)
 
     def explained_before(self, number: int, gap_ns: int) -> bool:
         """Whether the gap before this round is explained."""
         timed_out = gap_ns >= TIMEOUT_NS
-        previous = self._tried[number - 1] if number else -1
+        tried = self._tried(number)
+        previous = self._tried(number - 1) if number else -1
         # After a timeout glibc leaves the rest of the search list out.
-        follows = self._tried[number] == previous + 1 or (
-            timed_out and self._tried[number] == self._last
-        )
-        return follows and (timed_out or number == 0 or self._whole[number - 1])
+        follows = tried == previous + 1 or (timed_out and tried == self._last)
+        return follows and (timed_out or number == 0 or self._is_whole(number - 1))
 
     def explained_at_end(self, gap_ns: int) -> bool:
         """Whether the gap after the last round is explained."""
-        if not self._tried:
+        if not self._rounds:
             return False
         timed_out = gap_ns >= TIMEOUT_NS
-        return (timed_out or self._whole[-1]) and self._ended_there(timed_out)
+        return (timed_out or self._is_whole(-1)) and self._ended_there(timed_out)
 
     def _ended_there(self, timed_out: bool) -> bool:
         """Tell whether the lookup can have ended with the last round seen.
@@ -206,7 +250,7 @@ class _Gaps:
         dnspython, a name without records of the type.
         """
         error_type = self._lookup.error_type
-        if not error_type or self._tried[-1] == self._last:
+        if not error_type or self._tried(-1) == self._last:
             return True
         if error_type == semconv.ERROR_TRY_AGAIN:
             return timed_out
@@ -215,67 +259,71 @@ class _Gaps:
         return error_type == semconv.ERROR_TIMEOUT
 
 
-def _rounds(traces: Sequence[JoinedTrace]) -> list[list[JoinedTrace]]:
+def _rounds(traces: Sequence[JoinedTrace]) -> list[list[_Asked]]:
     """Group the asked server's traces by candidate, in the resolver's order.
 
     What lies behind it is in its timeline.
     """
-    rounds: dict[int, list[JoinedTrace]] = {}
+    rounds: dict[int, list[_Asked]] = {}
     for joined in traces:
         if not joined.hop:
-            rounds.setdefault(joined.candidate, []).append(joined)
+            asked = _Asked(joined, joined.trace.root.start_ns, _answer(joined))
+            rounds.setdefault(joined.candidate, []).append(asked)
     return [rounds[candidate] for candidate in sorted(rounds)]
 
 
-def _awaited(traces: Sequence[JoinedTrace]) -> list[JoinedTrace]:
+def _answer(joined: JoinedTrace) -> int:
+    """When the answer was out, as near as server and client tell."""
+    trace, query = joined.trace, joined.query
+    root = trace.root
+    answer_ns = min(trace.sent_ns, root.end_ns) if trace.sent_ns else root.end_ns
+    if query is not None and root.start_ns < query.end_ns < answer_ns:
+        return query.end_ns
+    return answer_ns
+
+
+def _awaited(asked: Sequence[_Asked]) -> list[_Asked]:
     """Leave out what musl did not wait for: it asks all nameservers, and the first answer counts.
 
     NOERROR and NXDOMAIN are answers to it, anything else is not.
     """
     first: dict[str, int] = {}
-    for joined in traces:
-        trace = joined.trace
+    for one in asked:
+        trace, answer_ns = one.joined.trace, one.answer_ns
         if trace.rcode in {"NOERROR", "NXDOMAIN"}:
-            first[trace.type] = min(first.get(trace.type, _answer(joined)), _answer(joined))
-    return [one for one in traces if _answer(one) <= first.get(one.trace.type, _answer(one))]
+            first[trace.type] = min(first.get(trace.type, answer_ns), answer_ns)
+    return [
+        one for one in asked if one.answer_ns <= first.get(one.joined.trace.type, one.answer_ns)
+    ]
 
 
 def _critical_path(
-    traces: Sequence[JoinedTrace], start_ns: int, end_ns: int
+    asked: Sequence[_Asked], start_ns: int, end_ns: int
 ) -> list[tuple[JoinedTrace, int, int]]:
     """Find, backwards from the end, the server trace that each moment of a round waited for.
 
     Returns:
         Stretches that do not overlap, in order of time, all within ``start_ns`` to ``end_ns``.
     """
-    if len(traces) == 1:
-        (only,) = traces
-        start, end = max(_start(only), start_ns), min(_answer(only), end_ns)
-        return [(only, start, end)] if end > start else []
+    if len(asked) == 1:
+        (only,) = asked
+        start, end = max(only.start_ns, start_ns), min(only.answer_ns, end_ns)
+        return [(only.joined, start, end)] if end > start else []
     path = []
     limit = end_ns
-    left = [joined for joined in traces if joined.trace.root.start_ns < limit]
+    left = [one for one in asked if one.start_ns < limit]
     while left:
-        last = max(left, key=lambda joined: (min(_answer(joined), limit), -_start(joined)))
-        start, end = max(_start(last), start_ns), min(_answer(last), limit)
+        last, latest = left[0], (min(left[0].answer_ns, limit), -left[0].start_ns)
+        for one in left[1:]:
+            place = min(one.answer_ns, limit), -one.start_ns
+            if place > latest:
+                last, latest = one, place
+        start, end = max(last.start_ns, start_ns), latest[0]
         if end > start:
-            path.append((last, start, end))
+            path.append((last.joined, start, end))
             limit = start
-        left = [joined for joined in left if joined is not last and _start(joined) < limit]
+        left = [one for one in left if one is not last and one.start_ns < limit]
     return path[::-1]
-
-
-def _start(joined: JoinedTrace) -> int:
-    return joined.trace.root.start_ns
-
-
-def _answer(joined: JoinedTrace) -> int:
-    """When the answer was out, as near as server and client tell."""
-    root, query = joined.trace.root, joined.query
-    answer_ns = min(joined.trace.answer_ns, root.end_ns)
-    if query is not None and root.start_ns < query.end_ns < answer_ns:
-        return query.end_ns
-    return answer_ns
 
 
 class _Sent(NamedTuple):
@@ -296,29 +344,28 @@ def _sent(lookup: Lookup, join: Join) -> list[_Sent]:
     return told if len(seen) <= sum(one.seen for one in told) else []
 
 
-def _waste(lookup: Lookup, asked: Sequence[JoinedTrace]) -> tuple[int, int]:
+def _waste(lookup: Lookup, asked: Sequence[_Asked]) -> tuple[int, int]:
     """Count the queries for candidates before the last one tried, and the time until that."""
-    if lookup.error_type or len(asked) < 2:
+    if lookup.error_type:
         return 0, 0  # nothing was found: no query was less useful than another
-    last = max([joined.candidate for joined in asked])
-    wasted = sum([joined.candidate < last for joined in asked])
+    last = max([one.joined.candidate for one in asked])
+    wasted = sum([one.joined.candidate < last for one in asked])
     if not wasted:
         return 0, 0
-    began = min([_start(joined) for joined in asked if joined.candidate == last])
+    began = min([one.start_ns for one in asked if one.joined.candidate == last])
     return wasted, max(min(began, lookup.end_ns) - lookup.start_ns, 0)
 
 
-def _retries(asked: Sequence[JoinedTrace]) -> int:
+def _retries(asked: Sequence[_Asked]) -> int:
     """Count queries that came again: for one candidate and type, beside the first of each way.
 
     TCP after truncation is no repetition, and neither are nameservers asked side by side.
     """
-    if len(asked) < 2:
-        return 0
     ways = {
-        (joined.candidate, joined.trace.type, joined.trace.proto, joined.trace.server)
-        for joined in asked
-    }
+        (one.joined.candidate, one.joined.trace.type, one.joined.trace.proto,
+         one.joined.trace.server)
+        for one in asked
+    }  # fmt: skip
     return len(asked) - len(ways)
 
 

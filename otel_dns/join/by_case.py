@@ -89,6 +89,8 @@ class ByCase:
 
     def remove_lookup(self, waiting: WaitingLookup) -> None:
         """Let a lookup leave."""
+        if not self._marks:
+            return
         lookup = waiting.lookup
         keys = {(lookup.client, type_, lookup.marked) for type_ in lookup.types}
         keys |= {

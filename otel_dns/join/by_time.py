@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from otel_dns.join import first_in
 from otel_dns.join.completeness import Completeness
@@ -40,7 +42,7 @@ _Rival = tuple[WaitingLookup, float, bool]
 """Who could have what a lookup has, with which odds, and whether it does not matter who has it."""
 
 
-class Decision(NamedTuple):
+class Decision(Struct, frozen=True):
     """What one lookup is given."""
 
     lookup: WaitingLookup
@@ -93,11 +95,11 @@ class ByTime:
 
     def _alone(self, waiting: WaitingLookup) -> Decision | None:
         """Decide about a lookup without a competitor; nothing if it has one."""
-        lookup = waiting.lookup
-        start_ns = lookup.start_ns - self._tolerance_ns
-        end_ns = lookup.end_ns + self._tolerance_ns
         if waiting.claimed or waiting.inherited_doubt:
             return None
+        span = waiting.lookup.span
+        start_ns = span.start_ns - self._tolerance_ns
+        end_ns = span.end_ns + self._tolerance_ns
         given: list[tuple[WaitingTrace, int]] = []
         contested = False
         for key, candidates in waiting.candidates.items():
@@ -119,7 +121,7 @@ class ByTime:
         if contested:
             return None
         if given:
-            first_ns = min([trace.at_ns for trace, _ in given]) - lookup.start_ns
+            first_ns = min([trace.at_ns for trace, _ in given]) - span.start_ns
             if first_ns > _PLAUSIBLE_NS or self._completeness.seen < 0.5 or _disordered(given):
                 return None
         waiting.clocks.judge(0, len(given))

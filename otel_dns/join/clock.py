@@ -75,6 +75,7 @@ class Clock:
         "_news",
         "_one_of",
         "_pending",
+        "_sampled_ns",
         "_samples",
         "_seen",
         "_straight_ns",
@@ -95,7 +96,8 @@ class Clock:
         self._one_of = 1
         self._until_held = 1
         self._news = 0
-        self._samples: deque[tuple[int, int]] = deque(maxlen=_SAMPLES)
+        self._samples: deque[int] = deque(maxlen=_SAMPLES)
+        self._sampled_ns: deque[int] = deque(maxlen=_SAMPLES)
         self._jumping = 0
         self._straight_ns: float = inf
         self._seen = 0.9
@@ -242,7 +244,7 @@ class Clock:
     def _lose(self) -> None:
         self.known = False
         self._suspicion = 0.0
-        self._samples.clear()
+        self._forget_samples()
         self._add(self.pieces[-1]._replace(since_ns=self._matched_ns, known=False))
 
     def _find(self, piece: Piece) -> bool:
@@ -252,7 +254,7 @@ class Clock:
         first_ns = pending[first].start_ns
         self._let_go()
         self.known = True
-        self._samples.clear()
+        self._forget_samples()
         self._jumping = 0
         self._straight_ns = first_ns
         if before.since_ns == -inf:
@@ -276,11 +278,12 @@ class Clock:
         if start_ns - self._exact_ns < _EXACT_NS:
             return False
         samples, piece = self._samples, self.pieces[-1]
-        samples.append((start_ns, offset_ns - piece.at(start_ns)))
+        samples.append(offset_ns - piece.at(start_ns))
+        self._sampled_ns.append(start_ns)
         if len(samples) < _SAMPLES:
             return False
         # What comes early says more than what comes late: only the way out can have been quick.
-        off_ns = sorted([one for _, one in samples])[_SAMPLES * 3 // 4 - 1]
+        off_ns = sorted(samples)[_SAMPLES * 3 // 4 - 1]
         agrees = not piece.offset_ns and not piece.rate
         if abs(off_ns) <= (EARLY_NS if agrees else _FOLLOW_NS):
             self._jumping = 0
@@ -290,16 +293,20 @@ class Clock:
         if jumps and self._jumping < _PERSISTENT:
             return False
         self._jumping = 0
-        at_ns = samples[_SAMPLES // 2][0]
+        at_ns = self._sampled_ns[_SAMPLES // 2]
         there = piece.at(at_ns) + off_ns
         if jumps:
             self._straight_ns = at_ns
         rate = self._rate(at_ns, there)
         if not rate and abs(there) < EARLY_NS // 2:
             there = 0
-        self._samples.clear()
+        self._forget_samples()
         self._add(Piece(at_ns, True, at_ns, there, rate))
         return True
+
+    def _forget_samples(self) -> None:
+        self._samples.clear()
+        self._sampled_ns.clear()
 
     def _rate(self, at_ns: int, offset_ns: int) -> float:
         """How fast the offset grows, by where it was two seconds ago or more."""
@@ -344,7 +351,7 @@ class Clock:
         self.known = True
         self._suspicion = 0.0
         self._let_go()
-        self._samples.clear()
+        self._forget_samples()
         self._matched_ns = self._straight_ns = at_ns
         piece = Piece(agreed[-1].at_ns, True, at_ns, offset_ns)
         if before.since_ns == -inf and not before.known:

@@ -30,12 +30,9 @@ class Completeness:
         self._present = _PRIOR * _PRIOR_SEEN
         self._missing = _PRIOR * (1 - _PRIOR_SEEN)
         self._families: OrderedDict[str, set[str]] = OrderedDict()
-
-    @property
-    def seen(self) -> float:
+        self.seen = 0.0
         """How likely the server trace of a query is to be there."""
-        share = self._present / (self._present + self._missing)
-        return min(max(share, 0.02), 0.995)
+        self._count(0, 0)
 
     def strangers_hz(self, slot: Slot, until_ns: int) -> float:
         """Estimate how many queries a second in a slot come from lookups that are not known.
@@ -85,3 +82,5 @@ class Completeness:
         if total > _REMEMBERED:
             self._present *= 0.5
             self._missing *= 0.5
+        share = self._present / (self._present + self._missing)
+        self.seen = min(max(share, 0.02), 0.995)

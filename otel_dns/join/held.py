@@ -64,19 +64,22 @@ class Held:
     def add_lookup(self, waiting: WaitingLookup) -> None:
         """Let a lookup wait."""
         self.lookups[waiting.identity] = waiting
+        slots = len(waiting.candidates)
+        waiting.size = len(waiting.lookup.span.raw) + _LOOKUP_BYTES + _SLOT_BYTES * slots
         waiting.requests = self.came_with.more(())
-        self.bytes += _size_of(waiting)
+        self.bytes += waiting.size
         waiting.clocks.add(waiting)
         self.slots.add_lookup(waiting)
         self.ladder.add_lookup(waiting)
 
     def remove_lookup(self, waiting: WaitingLookup) -> None:
         """Let a lookup leave; its slots it has left already, when it was decided."""
-        del self.lookups[waiting.identity]
+        identity = waiting.identity
+        del self.lookups[identity]
         self.came_with.let_go(waiting.requests)
-        self.leaving.resolved(*waiting.identity, self.settings.max_remembered)
+        self.leaving.resolved(identity, self.settings.max_remembered)
         self.ladder.remove_lookup(waiting)
-        self.bytes -= _size_of(waiting)
+        self.bytes -= waiting.size
 
     # -- server traces ---------------------------------------------------------------------------
 
@@ -121,7 +124,7 @@ class Held:
         """Take a server's spans out of a client's own trace: they leave with its lookup."""
         self.grew(shared, -len(spans), -shared.take(spans))
         for span in spans:
-            self.leaving.served(span.trace_id, span.span_id, self.settings.max_remembered)
+            self.leaving.served(span, self.settings.max_remembered)
 
     def leave_rest(self, shared: WaitingTrace) -> None:
         """Let what is left of a client's own trace wait on; more of it may come."""
@@ -169,7 +172,3 @@ class Held:
             self.add_message(trace, message)
         if trace.claim is not None:
             self.slots.remove_trace(trace)
-
-
-def _size_of(waiting: WaitingLookup) -> int:
-    return len(waiting.lookup.span.raw) + _LOOKUP_BYTES + _SLOT_BYTES * len(waiting.candidates)

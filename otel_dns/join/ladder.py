@@ -280,8 +280,6 @@ def _contexts(trace: WaitingTrace) -> list[tuple[bytes, bytes]]:
 
 
 def _drop(table: dict[_Key, list[_Value]], key: _Key, value: _Value) -> None:
-    left = [one for one in table.get(key, ()) if one is not value]
+    left = [one for one in table.pop(key, ()) if one is not value]
     if left:
         table[key] = left
-    else:
-        table.pop(key, None)

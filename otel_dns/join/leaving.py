@@ -6,6 +6,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from msgspec import Struct
+
 from otel_dns import semconv
 from otel_dns.join.recognise import server_trace_of
 from otel_dns.model import Resolution, ServerTrace, Span
@@ -38,8 +40,7 @@ class Late:
 Outcome: TypeAlias = Resolution | Released | Late
 
 
-@dataclass(slots=True)
-class Destination:
+class Destination(Struct, frozen=True, gc=False):
     """Where a server trace went."""
 
     trace_id: bytes
@@ -70,15 +71,12 @@ class Leaving:
 
     # -- lookups, and server spans in a lookup's own trace ---------------------------------------
 
-    def resolved(self, trace_id: bytes, span_id: bytes, max_remembered: int) -> None:
-        """Remember a lookup that was sent on: it is not sent a second time."""
-        self._remember((trace_id, span_id), max_remembered)
-
-    def served(self, trace_id: bytes, span_id: bytes, max_remembered: int) -> None:
+    def served(self, span: Span, max_remembered: int) -> None:
         """Remember a server's span that was sent on in its lookup's own trace."""
-        self._remember((trace_id, span_id, _SERVED), max_remembered)
+        self.resolved((span.trace_id, span.span_id, _SERVED), max_remembered)
 
-    def _remember(self, identity: tuple[bytes, ...], max_remembered: int) -> None:
+    def resolved(self, identity: tuple[bytes, ...], max_remembered: int) -> None:
+        """Remember a lookup that was sent on: it is not sent a second time."""
         self._spans[identity] = None
         if len(self._spans) > max_remembered:
             self._spans.popitem(last=False)

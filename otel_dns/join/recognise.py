@@ -13,6 +13,13 @@ from otel_dns.wire import MalformedError, otlp
 _TYPES_OF_FAMILY: Final = {"any": ("A", "AAAA"), "inet": ("A",), "inet6": ("AAAA",)}
 _TELL_QUERIES: Final = frozenset({"dnspython"})
 """Kinds of resolvers whose clients see their own queries."""
+_TOLD_OF_A_QUERY: Final = (
+    semconv.COREDNS_REMOTE,
+    semconv.COREDNS_NAME,
+    semconv.COREDNS_TYPE,
+    semconv.COREDNS_RCODE,
+    semconv.COREDNS_PROTO,
+)
 _MAX_SEARCH: Final = 32
 """Domains of a search list that are looked at, Kubernetes' own bound: each costs memory."""
 _MAX_NAME: Final = 1024
@@ -201,18 +208,8 @@ def server_trace_of(root: Span) -> ServerTrace:
         MalformedError: the root's attributes are broken.
     """
     attributes = otlp.attributes_of(root.raw)
-
-    def text(key: str) -> str:
-        value = attributes.get(key)
-        return value if isinstance(value, str) else ""
-
-    return ServerTrace(
-        root=root,
-        spans=(root,),
-        client=text(semconv.COREDNS_REMOTE),
-        name=names.normalise(text(semconv.COREDNS_NAME)),
-        type=text(semconv.COREDNS_TYPE),
-        rcode=text(semconv.COREDNS_RCODE),
-        proto=text(semconv.COREDNS_PROTO),
-        server=otlp.server_instance(root.origin.resource),
-    )
+    client, name, type_, rcode, proto = [
+        value if isinstance(value, str) else "" for value in map(attributes.get, _TOLD_OF_A_QUERY)
+    ]
+    server = otlp.server_instance(root.origin.resource)
+    return ServerTrace(root, (root,), client, names.normalise(name), type_, rcode, proto, server)

@@ -31,24 +31,28 @@ class Settler:
 
     def settle(self, due: list[WaitingLookup]) -> None:
         """Resolve lookups: first what is sure, then what time tells; they share slots fairly."""
+        held, ties_wanted = self._held, self._ties.wanted
         for waiting in due:
-            if self._ties.wanted:
+            if ties_wanted:
                 self._ties.tie_to_claimed(waiting)
-                for slot in self._held.slots.of(waiting):
+                for slot in held.slots.of(waiting):
                     self._ties.tie(slot)
-            self._assembler.join_own_trace(waiting)
+            if waiting.lookup.span.trace_id in held.traces:
+                self._assembler.join_own_trace(waiting)
             if waiting.claimed:
                 self._join_claimed(waiting)
-        _follow_clocks(due, self._held)
+        _follow_clocks(due, held)
         decisions = []
         for decision in self._by_time.decide(due):
             decisions.append(decision)
             self._join_given(decision)
         decisions.sort(key=_end_order)
         for decision in decisions:
+            self._join_behind(decision.lookup)
             self._resolve(decision)
 
     def _join_claimed(self, waiting: WaitingLookup) -> None:
+        _set_apart(waiting)
         for trace, claim in sorted(waiting.claimed.items(), key=_claim_order):
             if trace.header is not None:
                 candidate = waiting.candidate_of(trace.header.name)
@@ -58,6 +62,13 @@ class Settler:
                         waiting.claims_confidence, self._held.by_case.confidence(trace)
                     )
                 self._assembler.join(waiting, trace, candidate, claim.method, claim.query)
+
+    def _join_behind(self, waiting: WaitingLookup) -> None:
+        """Give a lookup what was behind a server that was not seen itself."""
+        for trace, query in tuple(waiting.behind.items()):
+            assert trace.header is not None
+            candidate = waiting.candidate_of(trace.header.name)
+            self._assembler.join(waiting, trace, candidate, semconv.METHOD_EDNS, query)
 
     def _join_given(self, decision: Decision) -> None:
         waiting = decision.lookup
@@ -126,13 +137,21 @@ def in_order(joined: JoinedTrace) -> tuple[int, bytes]:
 
 def _follow_clocks(due: list[WaitingLookup], held: Held) -> None:
     """Learn how the servers' clocks go, before anything is decided by time."""
-    latest: dict[int, WaitingLookup] = {}
+    latest = dict.fromkeys([waiting.clocks for waiting in due], 0)
     for waiting in due:
-        before = latest.setdefault(id(waiting.clocks), waiting)
-        if waiting.due_ns > before.due_ns:
-            latest[id(waiting.clocks)] = waiting
-    for waiting in latest.values():
-        waiting.clocks.catch_up(waiting.due_ns, held.slots)
+        latest[waiting.clocks] = max(waiting.due_ns, latest[waiting.clocks])
+    for clocks, due_ns in latest.items():
+        clocks.catch_up(due_ns, held.slots)
+
+
+def _set_apart(waiting: WaitingLookup) -> None:
+    """Set apart what other servers asked: they pass on the context that a query carries."""
+    for trace, claim in tuple(waiting.claimed.items()):
+        if claim.method == semconv.METHOD_EDNS and claim.query and trace.header is not None:
+            own = claim.query.client or waiting.lookup.client
+            if own and trace.header.client != own:
+                trace.give(None)
+                waiting.behind[trace] = claim.query
 
 
 def _claim_order(item: tuple[WaitingTrace, Claim]) -> int:

@@ -32,7 +32,8 @@ def add_up(spans: tuple[Span, ...], slices: Sequence[Slice]) -> Timeline:
     for piece in slices:
         span_id = piece.span.span_id
         own[span_id] = own.get(span_id, 0) + piece.end_ns - piece.start_ns
-    return Timeline(spans, tuple([own.get(span.span_id, 0) for span in spans]), slices)
+    names = tuple([span.name for span in spans])
+    return Timeline(spans, names, tuple([own.get(span.span_id, 0) for span in spans]), slices)
 
 
 def _slices(trace: ServerTrace) -> list[Slice]:
@@ -98,4 +99,4 @@ def _nested(spans: tuple[Span, ...]) -> Timeline | None:
             own.append(start_ns - outer_start_ns + outer_end_ns - end_ns)
         parent_id, outer_start_ns, outer_end_ns = span.span_id, start_ns, end_ns
     own.append(max(outer_end_ns - outer_start_ns, 0))
-    return Timeline(spans, tuple(own))
+    return Timeline(spans, tuple([span.name for span in spans]), tuple(own))

@@ -115,7 +115,7 @@ class _Density:
     """A density that begins with what was measured before, and follows the data."""
 
     def __init__(self, prior: Sequence[float]) -> None:
-        self._prior = prior
+        self._prior = [_PRIOR_WEIGHT * share for share in prior]
         self._counts = [0.0] * (2 * _STEPS)
         self.total = 0.0
 
@@ -129,20 +129,15 @@ class _Density:
             fade = _REMEMBERED / 2 / self.total
             self._counts = [count * fade for count in self._counts]
             self.total *= fade
-        counts, prior = self._counts, self._prior
-        last = len(counts) - 1
+        counts = self._counts
         weight = self.total + _PRIOR_WEIGHT
         return [
-            (1 - _TAIL)
-            * (
-                (counts[max(at - 1, 0)] + 2 * counts[at] + counts[min(at + 1, last)]) / 4
-                + _PRIOR_WEIGHT * prior[at]
+            (1 - _TAIL) * ((before + 2 * here + after) / 4 + prior) / weight / width + tail
+            for before, here, after, prior, width, tail in zip(
+                (counts[0], *counts), counts, (*counts[1:], counts[-1]),
+                self._prior, _WIDTHS, _TAILS, strict=False,
             )
-            / weight
-            / _width(at)
-            + _tail(at)
-            for at in range(len(counts))
-        ]
+        ]  # fmt: skip
 
 
 class Timing:
@@ -246,3 +241,5 @@ def _spread(quantiles: Sequence[tuple[float, int]]) -> list[float]:
 
 
 _LOG_TIMEOUT: Final = log(_TIMEOUT_TAIL)
+_WIDTHS: Final = [_width(at) for at in range(2 * _STEPS)]
+_TAILS: Final = [_tail(at) for at in range(2 * _STEPS)]

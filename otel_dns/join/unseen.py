@@ -74,11 +74,12 @@ class Unseen:
             return self._without_traces(lookup, seen)
         _remember(self._clients, lookup.client)
         self._learn(told=True)
-        if self._all_is_told(seen) and _first_never_came(lookup, join):
+        if _first_never_came(lookup, join) and self._all_is_told(seen):
             return semconv.UNSEEN_NOT_ARRIVED
         asked = [one.trace for one in join.traces if not one.hop]
-        if semconv.SOURCE_TRACE in [trace.source for trace in asked]:
-            return ""
+        for trace in asked:
+            if trace.source == semconv.SOURCE_TRACE:
+                return ""
         if spans_lost:
             return semconv.UNSEEN_LOST
         if any(trace.server in self._tracing for trace in asked):
@@ -153,8 +154,7 @@ def _timed_out(lookup: Lookup) -> bool:
 
 def _first_never_came(lookup: Lookup, join: Join) -> bool:
     """Whether the lookup waited for its timeout before a server saw anything of it."""
-    first_ns = min([one.trace.root.start_ns for one in join.traces])
-    return first_ns - lookup.start_ns >= TIMEOUT_NS
+    return join.traces[0].trace.root.start_ns - lookup.span.start_ns >= TIMEOUT_NS
 
 
 def _remember(known: OrderedDict[str, None], one: str) -> None:

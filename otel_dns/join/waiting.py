@@ -6,10 +6,10 @@ A lookup asks each of its candidates once for each type. Each (client address, n
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Final, NamedTuple
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from otel_dns import semconv
@@ -25,8 +25,7 @@ SlotKey = tuple[str, str, str]
 _SPAN_ORDER: Final = attrgetter("start_ns", "span_id")
 
 
-@dataclass(slots=True, eq=False)
-class WaitingLookup:
+class WaitingLookup(Struct, eq=False):
     """A lookup that waits for its server traces to arrive."""
 
     lookup: Lookup
@@ -40,6 +39,8 @@ class WaitingLookup:
     """What the client saw of its queries itself, by span id."""
     claimed: dict["WaitingTrace", "Claim"] = field(default_factory=dict)
     """Server traces that are its own for sure."""
+    behind: dict["WaitingTrace", ClientQuery | None] = field(default_factory=dict)
+    """Of these, those of servers that were asked by others, each with its own query."""
     traces: list[JoinedTrace] = field(default_factory=list)
     explained: bool = False
     """Its first query was at a server just when it should have been."""
@@ -59,6 +60,8 @@ class WaitingLookup:
     """Several lookups of the same started with it."""
     inherited_partners: int = 0
     """Rivals that have left and with which it is interchangeable."""
+    size: int = 0
+    """Bytes held, about."""
     requests: tuple[int, ...] = ()
     """Numbers of the requests that it came with."""
     found_names: list[str] = field(default_factory=list)
@@ -124,8 +127,7 @@ class Claim(NamedTuple):
     query: ClientQuery | None
 
 
-@dataclass(slots=True, eq=False)
-class WaitingTrace:
+class WaitingTrace(Struct, eq=False):
     """A server trace that waits: for the rest of its spans and messages, then for its lookup."""
 
     key: Hashable
@@ -191,7 +193,7 @@ class WaitingTrace:
     @property
     def carries_context(self) -> bool:
         """Whether the query says whose it is: then it is not for guesses, whoever that may be."""
-        return any(message.carried is not None for message in self.messages)
+        return bool(self.messages) and any(one.carried is not None for one in self.messages)
 
     @property
     def header(self) -> ServerTrace | None:
@@ -248,8 +250,7 @@ class WaitingTrace:
         return replace(header, spans=(root, *others))
 
 
-@dataclass(slots=True, eq=False)
-class Slot:
+class Slot(Struct, eq=False):
     """All that waits for one client, name and type."""
 
     key: SlotKey
@@ -388,8 +389,12 @@ class Slots:
 
     def add_trace(self, waiting: WaitingTrace) -> None:
         """Let a server trace wait in its question's slot, which may have changed."""
-        clients = (one for one in waiting.messages if one.kind in {"CQ", "CR"})
-        told = next(clients, None) or waiting.header
+        told: Message | ServerTrace | None = None
+        for message in waiting.messages:
+            if message.kind in {"CQ", "CR"}:
+                told = message
+                break
+        told = told or waiting.header
         assert told is not None
         key = (told.client, told.name, told.type)
         if waiting.slot is not None:

@@ -10,15 +10,27 @@ from types import TracebackType
 from typing import Any, Self
 
 from otel_dns.lab import addresses as plan
-from otel_dns.lab import capture_files, corefiles, dns, environment, home, launch, reach, telemetry
+from otel_dns.lab import (
+    capture_files,
+    corefiles,
+    dns,
+    environment,
+    home,
+    launch,
+    reach,
+    telemetry,
+    ways,
+)
 from otel_dns.lab.capture_files import Capture
 from otel_dns.lab.control import Control
 from otel_dns.lab.dns import DnsServer
 from otel_dns.lab.errors import LabError
-from otel_dns.lab.places import Node, Pod
+from otel_dns.lab.places import Node, Place, Pod
 from otel_dns.lab.process import LabProcess
 from otel_dns.lab.session import Progress, Session
 from otel_dns.lab.telemetry import Collector, Jaeger, Processor, Prometheus
+from otel_dns.lab.way import Rule
+from otel_dns.lab.ways import Way
 
 _DOWN_SECONDS = 60.0
 
@@ -449,6 +461,30 @@ class Lab:
             zipkin_port=zipkin_port,
             dnstap_port=dnstap_port,
         )
+
+    def way(
+        self,
+        place: Place,
+        *,
+        listen: str,
+        server: str,
+        source: str = "",
+        rules: Sequence[Rule] = (),
+    ) -> Way:
+        """Open a way to a DNS server that takes a known time, and tells what it really took.
+
+        Args:
+            place: Where: the Pod that asks, or the node.
+            listen: Address there on whose port 53 it is asked; an address of the Pod's own, or of
+                127.0.0.0/8.
+            server: Address of the DNS server.
+            source: Address that the server is asked from; empty: whichever leads there.
+            rules: What happens to which queries; the first that fits counts, and none is none.
+
+        Raises:
+            ProgramFailed: It did not start: the address is not there, or taken.
+        """
+        return ways.start(place, listen=listen, server=server, source=source, rules=rules)
 
     def web_server(self, name: str = "web-0", *, namespace: str = "shop") -> WebServer:
         """Start a Pod that answers every GET on port 80 with "hello from <host name>".

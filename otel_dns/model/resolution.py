@@ -30,8 +30,10 @@ class Timeline(Struct, frozen=True, gc=False):
 
     spans: tuple[Span, ...]
     """Whose time it is: the trace's, in its order."""
+    names: tuple[str, ...]
+    """Of these."""
     own_ns: tuple[int, ...]
-    """What each of these owns, nanoseconds."""
+    """What each of them owns, nanoseconds."""
     line: Sequence[Slice] | None = None
     """The slices, where they are not plain to see: where they are, each span is called by the one
     before, and ends within it."""

@@ -61,7 +61,7 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
     tagged = _SCOPE_AS_TAG in request
     ids: dict[bytes, bytes] = {}
     for group, parsed in _sound(request, sorted_.refused):
-        origin, spans = group
+        origin = group.origin
         scope = otlp.scope_name(origin.scope)
         rule = foreign.rule_of(scope)
         if scope == semconv.CLIENT_SCOPE or rule is not None:
@@ -72,16 +72,12 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
             another: _Group = group, parsed
             others.append(_without_tagged(another, sorted_) if tagged and not scope else another)
             continue
-        for read, raw in zip(parsed, spans, strict=True):
-            try:
-                span = otlp.span_of(read, raw, origin, ids)
-            except MalformedError as error:
-                sorted_.refused.add(str(error))
-                continue
-            if rule is not None:
+        spans = otlp.spans_of(group, parsed, ids, sorted_.refused)
+        if rule is None:
+            ours += spans
+        else:
+            for span in spans:
                 _sort_foreign(span, rule, sorted_)
-            else:
-                ours.append(span)
     mixed = bool(sorted_.lookups or sorted_.server_spans or sorted_.refused)
     for another in others:
         sorted_.others.append(_acceptable(another, sorted_.refused) if mixed else another[0])

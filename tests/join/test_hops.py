@@ -1,5 +1,8 @@
 """From a cache on the node to the cluster's DNS and on, in one trace."""
 
+import random
+
+import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from otel_dns import semconv
@@ -7,7 +10,7 @@ from otel_dns.join import Joiner, JoinSettings
 from otel_dns.join.annotate import encode
 from otel_dns.model import Message, Resolution, Span
 from otel_dns.wire import otlp
-from tests.support.spans import MS, SECOND, exchange, lookup, message, servedns, span
+from tests.support.spans import MS, SECOND, exchange, lookup, message, new_id, query, servedns, span
 
 NODE = "10.0.0.1"
 CLUSTER = "10.0.1.1"
@@ -86,16 +89,149 @@ def test_two_that_fit_are_not_called_sure() -> None:
     assert resolution.join.certainty == "unsure"
 
 
-def test_a_hop_whose_clock_differs_from_the_first_servers_is_left_out() -> None:
-    """Its time is the upstream's then: clocks of servers are taken to agree among each other."""
-    first, one, _, _, _ = chain(0)
-    ahead = servedns(23 * MS, 38 * MS, client=NODE, proto="tcp")
+def test_of_three_servers_in_a_row_the_first_does_not_ask_the_last() -> None:
+    """The last one's time is within the first one's exchange as well."""
+    joiner = Joiner(JoinSettings())
+    found = [resolve(joiner, at * SECOND, *chain(at * SECOND)) for at in range(20)]
+    assert [one.hop for one in found[-1].join.traces] == [0, 1, 2]
+    assert found[-1].join.certainty == "sure"
 
-    resolution = resolve(Joiner(JoinSettings()), 0, first, one, ahead)
 
-    assert [each.trace.root for each in resolution.join.traces] == [first]
-    assert resolution.breakdown.segments["upstream"] == 17 * MS
-    assert resolution.breakdown.total_ns == 21 * MS
+def apart(at: int, second_ns: int, third_ns: int, spent_ns: int) -> tuple[Span, ...]:
+    """Three servers in a row; the second's clock is ahead of the first's, the third's too."""
+    first = servedns(at + MS, at + 6 * MS + spent_ns, origin=FIRST)
+    one = connect(first, at + 2 * MS, at + 5 * MS + spent_ns, "10.96.0.10:53")
+    begun = at + 5 * MS // 2
+    second = servedns(
+        begun + second_ns, begun + 2 * MS + spent_ns + second_ns, client=NODE, origin=SECOND_SERVER
+    )
+    sent = begun + second_ns + MS // 2
+    other = connect(second, sent, sent + MS + spent_ns, "192.0.2.53:53")
+    begun += 3 * MS // 4
+    third = servedns(
+        begun + third_ns, begun + MS // 2 + spent_ns + third_ns, client=CLUSTER, origin=THIRD
+    )
+    return first, one, second, other, third
+
+
+FIRST, SECOND_SERVER, THIRD = map(otlp.origin_of, ("node-cache", "coredns", "upstream"))
+
+
+def shape(resolution: Resolution) -> tuple[list[int], int, int]:
+    """Hops, time upstream (the ways between the servers), time in servers."""
+    segments = resolution.breakdown.segments
+    hops = [one.hop for one in resolution.join.traces]
+    return hops, segments["upstream"], segments["server"]
+
+
+@pytest.mark.parametrize("third_ns", [0, -7 * MS, 150 * MS])
+@pytest.mark.parametrize("second_ns", [0, 5 * MS, -20 * MS, 200 * MS, -200 * MS])
+def test_clocks_of_servers_that_differ_change_nothing(second_ns, third_ns) -> None:
+    spread = random.Random(second_ns + third_ns)
+    plain, joiner = Joiner(JoinSettings()), Joiner(JoinSettings())
+    at = 0
+    for _ in range(20):
+        at += spread.randrange(SECOND // 20, SECOND)
+        spent_ns = spread.randrange(0, 30 * MS)
+        for where, ahead in ((plain, (0, 0)), (joiner, (second_ns, third_ns))):
+            where.add_lookup(lookup(at, at + 7 * MS + spent_ns), 0)
+            things = list(apart(at, *ahead, spent_ns))
+            spread.shuffle(things)
+            for thing in things:
+                where.add_server_span(thing, 0)
+    expected, found = (
+        [one for one in each.drain() if isinstance(one, Resolution)] for each in (plain, joiner)
+    )
+    assert len(found) == 20
+    for one, other in zip(expected, found, strict=True):
+        assert shape(one)[0] == [0, 1, 2]
+        assert shape(one) == shape(other)
+        skews = [each.skew_ns for each in other.join.traces]
+        assert skews[0] == 0
+        for skew_ns, ahead_ns in zip(skews[1:], (second_ns, third_ns), strict=True):
+            assert abs(skew_ns + ahead_ns) < MS
+
+
+def test_clocks_of_servers_are_found_in_a_stream_and_followed() -> None:
+    """From the first lookups' exchanges, and again after a step; between them hops are missed."""
+    joiner = Joiner(JoinSettings())
+    found: list[Resolution] = []
+    at = 0
+    spread = random.Random(3)
+    for number in range(120):
+        at += spread.randrange(SECOND, 3 * SECOND)
+        ahead_ns = 30 * MS + number * MS // 10 if number < 60 else -80 * MS
+        joiner.add_lookup(lookup(at, at + 9 * MS), at)
+        for thing in apart(at, ahead_ns, ahead_ns, 2 * MS):
+            joiner.add_server_span(thing, at)
+        found += [one for one in joiner.advance(at) if isinstance(one, Resolution)]
+    found += [one for one in joiner.drain() if isinstance(one, Resolution)]
+    missed = [number for number, one in enumerate(found) if len(one.join.traces) < 3]
+    assert len(missed) <= 16
+    assert not [number for number in missed if 8 <= number < 60 or number >= 68]
+
+
+def test_strangers_make_no_clock() -> None:
+    """Others ask the second server the same, at any time; the first server's own are not there."""
+    joiner = Joiner(JoinSettings())
+    spread = random.Random(7)
+    for number in range(60):
+        at = number * SECOND
+        first, one, *_ = apart(at, 0, 0, 20 * MS)
+        joiner.add_lookup(lookup(at, at + 28 * MS), 0)
+        joiner.add_server_span(first, 0)
+        joiner.add_server_span(one, 0)
+        for _ in range(spread.randrange(8)):
+            asked = at + spread.randrange(-SECOND // 2, SECOND // 2)
+            for client in ("10.0.0.50", "10.0.0.51"):
+                root = servedns(asked, asked + MS, client=client, origin=SECOND_SERVER)
+                joiner.add_server_span(root, 0)
+    found = [one for one in joiner.drain() if isinstance(one, Resolution)]
+    assert all(not each.skew_ns for one in found for each in one.join.traces)
+    wrong = [one for one in found if len(one.join.traces) > 1]
+    assert len(wrong) <= 12
+    assert not [one for one in wrong if one.join.certainty == "sure"]
+
+
+def test_where_all_clocks_are_one_nothing_is_moved() -> None:
+    joiner = Joiner(JoinSettings(follow_clocks=False))
+    for number in range(12):
+        at = number * SECOND
+        joiner.add_lookup(lookup(at, at + 9 * MS), 0)
+        for thing in apart(at, 30 * MS, 30 * MS, 2 * MS):
+            joiner.add_server_span(thing, 0)
+    found = [one for one in joiner.drain() if isinstance(one, Resolution)]
+    # What is behind is not found: its time is the upstream's.
+    assert all([each.hop for each in one.join.traces] == [0] for one in found)
+    assert all(one.breakdown.segments["upstream"] == 5 * MS for one in found)
+
+
+@pytest.mark.parametrize("ahead_ns", [0, 200 * MS])
+def test_the_context_that_a_query_carries_is_passed_on(ahead_ns) -> None:
+    """dnstap of the second server shows it; the stock cache before it has no dnstap."""
+
+    def joined(*above: Span) -> Resolution:
+        joiner = Joiner(JoinSettings())
+        asked = query(0, 21 * MS)
+        trace_id = new_id(16)
+        asking = lookup(0, 21 * MS, queries=[asked], kind="dnspython", trace_id=trace_id)
+        joiner.add_lookup(asking, 0)
+        times = 3 * MS + ahead_ns, 18 * MS + ahead_ns
+        about = {"client": NODE, "port": 50_000, "dns_id": 9, "context": (trace_id, asked.span_id)}
+        for told in exchange(*times, **about):
+            joiner.add_message(told, 0)
+        for one in above:
+            joiner.add_server_span(one, 0)
+        (resolution,) = [one for one in joiner.drain() if isinstance(one, Resolution)]
+        return resolution
+
+    first, one, *_ = chain(0)
+    whole = joined(first, one)
+    assert [(each.hop, each.method, each.parent) for each in whole.join.traces] == [
+        (0, "time", b""), (1, "edns", one.span_id),
+    ]  # fmt: skip
+    assert whole.breakdown.segments["upstream"] == (2 * MS if not ahead_ns else 17 * MS)
+    assert [(each.hop, each.method) for each in joined().join.traces] == [(0, "edns")]
 
 
 def test_a_hop_is_found_under_the_name_that_it_was_asked() -> None:

@@ -119,6 +119,7 @@ def servedns(
     proto: str = "udp",
     trace_id: bytes | None = None,
     parent_id: bytes = b"",
+    origin: Origin = COREDNS,
 ) -> Span:
     """CoreDNS's root span of one query, with the ids it gives: the trace's, padded, is its own.
 
@@ -137,7 +138,7 @@ def servedns(
     return span(
         semconv.SERVEDNS_SPAN, start_ns, end_ns, kind=2, tail=tail,
         trace_id=trace_id if trace_id and parent_id else bytes(8) + span_id, span_id=span_id,
-        parent_id=parent_id,
+        parent_id=parent_id, origin=origin,
     )  # fmt: skip
 
 

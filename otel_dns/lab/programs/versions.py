@@ -15,6 +15,9 @@ PROMETHEUS: Final = "3.7.3"
 PROMETHEUS_MODULE: Final = "0.307.3"
 """Prometheus's Go module is v0.3xx of the program's 3.x."""
 
+TELEMETRYGEN: Final = "0.157.0"
+"""The newest that `go install` takes: the Go proxy has not all modules of 0.158.0."""
+
 GO_MINIMUM: Final = (1, 26)
 """The newest ``go`` line among the programs' own go.mod files (CoreDNS's)."""
 

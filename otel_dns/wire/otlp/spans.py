@@ -2,6 +2,7 @@
 
 import struct
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -9,8 +10,9 @@ from msgspec.structs import replace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from otel_dns.model import Origin, Span
-from otel_dns.wire import MalformedError
+from otel_dns.wire import MalformedError, Refusals
 from otel_dns.wire.otlp.protobuf import fields, varint
+from otel_dns.wire.otlp.requests import SpanGroup
 
 _TRACE_SPAN_IDS: Final = (b"\x0a\x10", b"\x12\x08")  # fields 1 and 2, length-delimited, 16 and 8
 _PARENT_ID: Final = b"\x22\x08"  # field 4, 8 bytes
@@ -34,31 +36,47 @@ def read_span(raw: bytes, origin: Origin) -> Span:
     return span_of(read, raw, origin)
 
 
-def span_of(
-    read: ProtoSpan, raw: bytes, origin: Origin, ids: dict[bytes, bytes] | None = None
-) -> Span:
+def span_of(read: ProtoSpan, raw: bytes, origin: Origin) -> Span:
     """Take ids, name and times from a span that protobuf has read.
-
-    Args:
-        read: the span as protobuf read it.
-        raw: its bytes.
-        origin: under what it came.
-        ids: those of the request's other spans so far: one that comes again is held once.
 
     Raises:
         MalformedError: a backend would refuse this span for ids of a wrong length.
     """
-    trace_id, span_id, parent_id = read.trace_id, read.span_id, read.parent_span_id
-    if len(trace_id) != 16 or len(span_id) != 8 or len(parent_id) not in _PARENT_SIZES:
-        raise MalformedError(wrong_ids(read))
-    if ids is not None:
-        trace_id = ids.setdefault(trace_id, trace_id)
-        span_id = ids.setdefault(span_id, span_id)
-        parent_id = ids.setdefault(parent_id, parent_id)
+    wrong = wrong_ids(read)
+    if wrong:
+        raise MalformedError(wrong)
     return Span(
-        trace_id, span_id, parent_id, sys.intern(read.name),
+        read.trace_id, read.span_id, read.parent_span_id, sys.intern(read.name),
         read.start_time_unix_nano, read.end_time_unix_nano, raw, origin,
     )  # fmt: skip
+
+
+def spans_of(
+    group: SpanGroup, parsed: Sequence[ProtoSpan], ids: dict[bytes, bytes], refused: Refusals
+) -> list[Span]:
+    """Take ids, names and times from the spans of a group.
+
+    Args:
+        group: the spans' bytes, and under what they came.
+        parsed: the same spans as protobuf read them.
+        ids: those of the request's other spans so far: one that comes again is held once.
+        refused: told of those that are left out: a backend would refuse them for their ids.
+    """
+    spans = []
+    origin, raws = group
+    once, intern = ids.setdefault, sys.intern
+    for read, raw in zip(parsed, raws, strict=True):
+        trace_id, span_id, parent_id = read.trace_id, read.span_id, read.parent_span_id
+        if len(trace_id) != 16 or len(span_id) != 8 or len(parent_id) not in _PARENT_SIZES:
+            refused.add(wrong_ids(read))
+            continue
+        spans.append(
+            Span(
+                once(trace_id, trace_id), once(span_id, span_id), once(parent_id, parent_id),
+                intern(read.name), read.start_time_unix_nano, read.end_time_unix_nano, raw, origin,
+            )
+        )  # fmt: skip
+    return spans
 
 
 def wrong_ids(read: ProtoSpan) -> str:
