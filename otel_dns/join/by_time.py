@@ -52,7 +52,7 @@ class Decision(Struct, frozen=True):
     group_size: int = 1
 
 
-class _Plan(NamedTuple):
+class _Plan(Struct, frozen=True):
     """What was found of a lookup before it was due."""
 
     decision: Decision
