@@ -13,15 +13,15 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import click
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from otel_dns import semconv
 from otel_dns.cli.directories import default_history
-from otel_dns.cli.waterfall import duration, printable
+from otel_dns.cli.remote import Remote
+from otel_dns.cli.tables import Column, cell, field, table
 from otel_dns.history.history import History, HistoryError
 from otel_dns.history.where import DIMENSIONS, Where
 from otel_dns.service.quantities import Duration
@@ -73,12 +73,19 @@ class Nanoseconds(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
+def _place(value: str | Path) -> Path | str:
+    """Where a history is: a directory, or the address of a page that serves one."""
+    is_url = isinstance(value, str) and value.startswith(("http://", "https://"))
+    return value if is_url else Path(value)
+
+
 def history_option(command: Command) -> Command:
     """Add ``--history``."""
     return click.option(
-        "--history", "directory", metavar="DIR", default=default_history,
-        type=click.Path(file_okay=False, path_type=Path),
-        show_default="where `otel-dns serve` writes it", help="Directory of the history.",
+        "--history", "place", metavar="DIR|URL", default=default_history, type=_place,
+        show_default="where `otel-dns serve` writes it",
+        help="Directory of the history, or the address of a running service's page"
+        " (http://otel-dns:8053; its token in OTEL_DNS_TOKEN).",
     )(command)  # fmt: skip
 
 
@@ -103,7 +110,24 @@ def period_options(since: str = "1h") -> Callable[[Command], Command]:
     return add
 
 
-_FILTERS: Final = ("namespace", "pod", "node", "service", "name", "outcome", "bottleneck")
+_OUTCOMES: Final = (
+    semconv.OUTCOME_OK, semconv.OUTCOME_NOT_FOUND, semconv.OUTCOME_TIMEOUT,
+    semconv.OUTCOME_SERVER_FAILURE, semconv.OUTCOME_ERROR,
+)  # fmt: skip
+_FILTERS: Final = {
+    "namespace": "Only of this one.",
+    "pod": "Only of this one.",
+    "node": "Only of this one.",
+    "service": "Only of this one.",
+    "name": "Only of this name, as the application asked for it; * for any characters.",
+    "outcome": f"How it ended: {', '.join(_OUTCOMES)}.",
+    "bottleneck": "What took most: upstream, stub_network, waiting, plugin:cache, ...",
+    "plugin": "A plugin that one of its queries went through.",
+    "server": "An instance that answered one of its queries.",
+    "upstream": "An upstream of one of its queries: address:port, or the address.",
+    "method": f"How it was joined: {', '.join(semconv.METHODS)}.",
+    "type": "Of the questions: A+AAAA, MX, ...",
+}
 
 
 def where_options(command: Command) -> Command:
@@ -125,10 +149,7 @@ def where_options(command: Command) -> Command:
     wrapped = click.option(
         "--min", "min_ns", metavar="TIME", type=Nanoseconds(), help="Only those that took so long."
     )(wrapped)
-    for key in (*_BEYOND, "method", "type"):
-        wrapped = click.option(f"--{key}", metavar="TEXT", help=f"Only of this {key}.")(wrapped)
-    for key in reversed(_FILTERS):
-        text = "Only of this name; * for any characters." if key == "name" else "Only of this one."
+    for key, text in reversed(_FILTERS.items()):
         wrapped = click.option(f"--{key}", metavar="TEXT", help=text)(wrapped)
     result: Command = wrapped
     return result
@@ -154,17 +175,21 @@ def asks(command: Command) -> Command:
     return result
 
 
-def open_history(directory: Path, **limits: Any) -> History:
-    """Open a history that must be there.
+def open_history(place: Path | str, **limits: Any) -> History:
+    """Open a history that must be there: its files, or the service that has it.
 
     Raises:
         click.ClickException: it is not; the message says what to do.
     """
-    if not directory.is_dir():
+    if isinstance(place, str):
+        # All that commands ask; the service has its own limits.
+        return cast(History, Remote(place))
+    if not place.is_dir():
         raise click.ClickException(
-            f"no history in {directory}: `otel-dns serve` writes one; another place: --history DIR"
+            f"no history in {place}: `otel-dns serve` writes one; another place: --history DIR,"
+            " or the address of its page"
         )
-    return History(directory, **limits)
+    return History(place, **limits)
 
 
 # -- how answers look -------------------------------------------------------------------------
@@ -198,10 +223,6 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(jsonable(value), ensure_ascii=False, indent=2))
 
 
-Column = tuple[str, str, Callable[[Any], Any]]
-"""Heading, how its values are written (see ``_WRITE``), and how to get one from an item."""
-
-
 def show(
     items: Iterable[Any], columns: Sequence[Column], *, as_json: bool, title: str = ""
 ) -> None:
@@ -211,68 +232,11 @@ def show(
         print_json(items)
         return
     if console().is_terminal:
-        console().print(table(items, columns, title))
+        console().print(table(items, columns, title, width=console().width))
         return
     click.echo("\t".join(heading for heading, _, _ in columns))
     for item in items:
-        click.echo("\t".join(_cell(kind, get(item)) for _, kind, get in columns))
-
-
-def table(items: Iterable[Any], columns: Sequence[Column], title: str = "") -> Table:
-    """Draw an answer as a table."""
-    drawn = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", title=title or None,
-                  title_justify="left")  # fmt: skip
-    for heading, kind, _ in columns:
-        right = kind in {"duration", "count", "share"}
-        drawn.add_column(heading, justify="right" if right else "left", no_wrap=True,
-                         overflow="ellipsis")  # fmt: skip
-    for item in items:
-        drawn.add_row(
-            *(
-                Text(_short(kind, _cell(kind, get(item))), _style(get(item)))
-                for _, kind, get in columns
-            )
-        )
-    return drawn
-
-
-def _short(kind: str, cell: str) -> str:
-    """A table has little room: `show` takes the beginning of an id as well."""
-    longest = {"id": 16, "name": 36}.get(kind, 200)
-    return cell if len(cell) <= longest else cell[:16] if kind == "id" else f"{cell[:35]}…"
-
-
-def when(at_ns: int | None) -> str:
-    """Write a time, to the millisecond, UTC."""
-    if at_ns is None:
-        return "-"
-    at = datetime.datetime.fromtimestamp(at_ns // _SECOND, datetime.UTC)
-    return f"{at:%Y-%m-%d %H:%M:%S}.{at_ns % _SECOND // 1_000_000:03d}"
-
-
-def _cell(kind: str, value: Any) -> str:
-    if value is None:
-        return "-"
-    if kind == "duration":
-        return duration(value)
-    if kind == "when":
-        return when(value)
-    if kind == "count":
-        return str(value)
-    if kind == "share":
-        return f"{value:.1%}"
-    return printable(str(value), 200) or "-"
-
-
-def _style(value: Any) -> str:
-    if value in {"timeout", "server_failure", "error"}:
-        return "red"
-    return "green" if value == "ok" else ""
-
-
-def field(heading: str, kind: str, name: str) -> Column:
-    """Describe a column that shows a field of an item."""
-    return heading, kind, lambda item: getattr(item, name)
+        click.echo("\t".join(cell(kind, get(item)) for _, kind, get in columns))
 
 
 LOOKUPS: Final = (

@@ -33,7 +33,7 @@ from otel_dns.history.where import Where
 )  # fmt: skip
 @history_option
 @asks
-def export(where: Where, kind: str, output: Path | None, directory: Path) -> None:
+def export(where: Where, kind: str, output: Path | None, place: Path | str) -> None:
     """Write the lookups of a period, with everything that was kept, as they lie in the history.
 
     \b
@@ -42,7 +42,7 @@ def export(where: Where, kind: str, output: Path | None, directory: Path) -> Non
     """
     if kind == "parquet" and output is None:
         raise click.UsageError("parquet goes into a file: -o FILE")
-    with open_history(directory) as history:
+    with open_history(place) as history:
         batches = history.batches(where)
         written = 0
         if kind == "parquet":

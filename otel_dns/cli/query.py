@@ -29,7 +29,7 @@ from otel_dns.history.where import Where
 @asks
 def query(
     sql: str | None, since_ns: int | None, until_ns: int | None, limit: int, threads: int,
-    memory: str, directory: Path, *, as_json: bool,
+    memory: str, place: Path | str, *, as_json: bool,
 ) -> None:  # fmt: skip
     """Ask the history in SQL (DuckDB's); from standard input without SQL.
 
@@ -43,7 +43,7 @@ def query(
       otel-dns query "DESCRIBE lookups"
     """
     text = sql if sql is not None else sys.stdin.read()
-    with open_history(directory, threads=threads, memory=memory) as history:
+    with open_history(place, threads=threads, memory=memory) as history:
         answer = history.sql(text, Where(since_ns=since_ns, until_ns=until_ns), limit)
     rows = answer.to_pylist()
     if as_json:

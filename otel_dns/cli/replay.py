@@ -20,6 +20,7 @@ from otel_dns.service.settings import Receivers
 from otel_dns.wire.otlp import decode
 
 _SECOND: Final = 1_000_000_000
+_OF_SERVERS: Final = "server_spans_", "messages_"
 _MANY: Final = 10_000_000
 """Lookups, server spans and messages that are held: a recording is on a disk, and has an end."""
 
@@ -176,7 +177,16 @@ def _report(reading: Reading, joined: Counter[str], shown: int) -> None:
             say(f"{seen} {what.replace('_', ' ')} are of lookups that no client told of: inferred")
         if left := joined[f"{what}_unmatched"] + joined[f"{what}_no_root"]:
             say(f"{left} {what.replace('_', ' ')} belong to no lookup that is here")
-    if not shown:
-        say("no lookups: is there a file with the applications' spans (scope otel_dns.client)?")
     for line in reading.damaged:
         say(f"damaged: {line}")
+    for service in sorted(filter(None, reading.other_servers)):
+        say(f"spans of {service} look like CoreDNS's: --coredns-service {service} takes them so")
+    if not reading.files:
+        return
+    if not shown:
+        say("no lookups: is there a file with the applications' spans (scope otel_dns.client)?")
+    elif not any(count for name, count in joined.items() if name.startswith(_OF_SERVERS)):
+        say(
+            "nothing of any server: is there a file with CoreDNS's spans, its dnstap frames or "
+            "its log with times?"
+        )

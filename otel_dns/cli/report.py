@@ -17,16 +17,14 @@ from otel_dns.cli.asking import (
     LOOKUPS,
     asks,
     console,
-    field,
     history_option,
     jsonable,
     open_history,
     period_options,
     print_json,
-    table,
-    when,
 )
 from otel_dns.cli.joined import kept_lookup
+from otel_dns.cli.tables import field, table, when
 from otel_dns.cli.waterfall import duration, legend, meaning, printable, waterfall
 from otel_dns.history.history import History
 from otel_dns.history.where import Where
@@ -64,8 +62,8 @@ _TIMES: Final = (
 @history_option
 @asks
 def report(
-    since_ns: int | None, until_ns: int | None, kind: str, output: Path | None, directory: Path, *,
-    as_json: bool,
+    since_ns: int | None, until_ns: int | None, kind: str, output: Path | None,
+    place: Path | str, *, as_json: bool,
 ) -> None:  # fmt: skip
     """Report a period: what is wrong and since when, who suffers, where the time goes, advice.
 
@@ -74,7 +72,7 @@ def report(
       otel-dns report --since 1d --format html -o dns.html
     """
     kind = "json" if as_json else kind
-    with open_history(directory) as history:
+    with open_history(place) as history:
         made = Report(history, since_ns, until_ns)
         if kind == "json" and output is None:
             print_json(made.data())
@@ -158,12 +156,12 @@ class Report:
             if one.advice:
                 yield Padding(Text(printable(one.advice, 1000), "bright_black"), (0, 0, 0, 2))
         yield from self._segments()
-        yield from self._tables()
+        yield from self._tables(width)
         yield from self._advice()
         slowest = self._history.slowest(self._where, limit=10)
         if slowest:
             yield Text("")
-            yield table(slowest, LOOKUPS[:7] + LOOKUPS[10:], "The slowest lookups")
+            yield table(slowest, LOOKUPS[:7] + LOOKUPS[10:], "The slowest lookups", width=width)
             first = slowest[0]
             for kept in self._history.lookup(first.trace_id, first.span_id, self._where, limit=1):
                 yield Text("")
@@ -184,13 +182,13 @@ class Report:
                     f"  {meaning(segment):18} {duration(spent):>10} {spent / total:6.1%} {bar}"
                 )
 
-    def _tables(self) -> Iterator[RenderableType]:
+    def _tables(self, width: int) -> Iterator[RenderableType]:
         history, where = self._history, self._where
         for by, title in (("pod", "Pods"), ("node", "Nodes"), ("name", "Names")):
             groups = [group for group in history.by(by, where, limit=10) if group.key]
             if groups:
                 yield Text("")
-                yield table(groups, (field(by, "name", "key"), *_GROUPS), title)
+                yield table(groups, (field(by, "name", "key"), *_GROUPS), title, width=width)
         servers = history.servers(where, limit=20)
         if servers:
             columns = (
@@ -198,7 +196,7 @@ class Report:
                 field("failed", "count", "failed"), *_TIMES,
             )  # fmt: skip
             yield Text("")
-            yield table(servers, columns, "DNS servers")
+            yield table(servers, columns, "DNS servers", width=width)
         upstreams = history.upstreams(where, limit=20)
         if upstreams:
             of_upstreams = (
@@ -207,7 +205,7 @@ class Report:
                 *_TIMES,
             )  # fmt: skip
             yield Text("")
-            yield table(upstreams, of_upstreams, "Upstreams")
+            yield table(upstreams, of_upstreams, "Upstreams", width=width)
 
     def _advice(self) -> Iterator[RenderableType]:
         for one in self._advised.advice:

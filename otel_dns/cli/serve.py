@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -17,11 +18,14 @@ import msgspec
 
 from otel_dns.cli.directories import default_history
 from otel_dns.cli.page_child import page_of
-from otel_dns.service import ServeSettings, Service, configuration, own_log
+from otel_dns.service import configuration, own_log
 from otel_dns.service.memory import collect_seldom
 from otel_dns.service.secrets import SecretError
+from otel_dns.service.service import Service
+from otel_dns.service.settings import ServeSettings
 
 _LOOK_S = 0.5
+_MANY_FILES: Final = 1 << 16
 _DEFAULTS = ServeSettings()
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -216,6 +220,7 @@ def _run(load: Callable[[], ServeSettings]) -> None:
     except OSError as error:  # a file of certificates, a token or a key
         raise click.ClickException(str(error)) from None
     collect_seldom()
+    _allow_many_files()
     signals: SimpleQueue[int] = SimpleQueue()
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -252,6 +257,14 @@ def _run(load: Callable[[], ServeSettings]) -> None:
     log.info("ended: %s", counts or "nothing came")
     if not healthy:
         sys.exit(1)
+
+
+def _allow_many_files() -> None:
+    """Let the listeners' connections fit: the limit is often 1024 files, which nobody meant so."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, _MANY_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _reload(service: Service, load: Callable[[], ServeSettings]) -> None:

@@ -19,7 +19,7 @@ _HEX = frozenset("0123456789abcdef")
 @history_option
 @json_option
 @asks
-def show(trace: str, span: str, directory: Path, *, as_json: bool) -> None:
+def show(trace: str, span: str, place: Path | str, *, as_json: bool) -> None:
     """Draw the lookups of a trace: queries as bars, plugins' own times, the breakdown, evidence.
 
     TRACE is a trace id (32 hex digits, or the first 8 and more), or `last`: the latest lookup.
@@ -28,7 +28,7 @@ def show(trace: str, span: str, directory: Path, *, as_json: bool) -> None:
       otel-dns show last
       otel-dns show 4bf92f3577b34da6a3ce929d0e0e4736
     """
-    with open_history(directory) as history:
+    with open_history(place) as history:
         kept = _find(history, trace, span)
     if as_json:
         print_json([{**one.row, "hops": one.hops, "plugins": one.plugins} for one in kept])

@@ -24,7 +24,7 @@ from otel_dns.history.where import Where
 @history_option
 @json_option
 @asks
-def slow(where: Where, limit: int, directory: Path, *, as_json: bool) -> None:
+def slow(where: Where, limit: int, place: Path | str, *, as_json: bool) -> None:
     """List the slowest lookups of a period.
 
     \b
@@ -32,5 +32,5 @@ def slow(where: Where, limit: int, directory: Path, *, as_json: bool) -> None:
       otel-dns slow --since 1d --namespace shop    a namespace's, of a day
       otel-dns slow --failed --name '*.example.org'
     """
-    with open_history(directory) as history:
+    with open_history(place) as history:
         show(history.slowest(where, limit=limit), LOOKUPS, as_json=as_json)

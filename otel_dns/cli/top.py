@@ -13,16 +13,14 @@ from rich.text import Text
 from otel_dns.cli.asking import (
     asks,
     console,
-    field,
     history_option,
     json_option,
     open_history,
     show,
-    table,
-    when,
     where_options,
 )
 from otel_dns.cli.asking import period_options as _period
+from otel_dns.cli.tables import field, table, when
 from otel_dns.cli.waterfall import duration
 from otel_dns.history.history import History
 from otel_dns.history.questions import ORDERS
@@ -53,7 +51,7 @@ _COLUMNS: Final = (
 @json_option
 @asks
 def top(
-    where: Where, by: str, order: str, every: float, limit: int, directory: Path, *,
+    where: Where, by: str, order: str, every: float, limit: int, place: Path | str, *,
     once: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Show who looks up most, fails most or waits longest, and keep showing it.
@@ -66,7 +64,7 @@ def top(
     """
     # What began so long ago goes along with the time.
     window_ns = time.time_ns() - where.since_ns if where.since_ns is not None else None
-    with open_history(directory) as history:
+    with open_history(place) as history:
         if once or as_json or not console().is_terminal:
             groups = history.by(by, where, order=order, limit=limit)
             heading = (by, *_COLUMNS[0][1:])
@@ -99,4 +97,4 @@ def _page(history: History, where: Where, by: str, order: str, limit: int) -> An
     )
     groups = history.by(by, where, order=order, limit=limit)
     heading = (by, *_COLUMNS[0][1:])
-    return Stack(line, Text(""), table(groups, (heading, *_COLUMNS[1:])))
+    return Stack(line, Text(""), table(groups, (heading, *_COLUMNS[1:]), width=console().width))

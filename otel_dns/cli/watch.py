@@ -10,13 +10,13 @@ import click
 
 from otel_dns.cli.asking import (
     asks,
-    field,
     history_option,
     json_option,
     open_history,
     period_options,
     show,
 )
+from otel_dns.cli.tables import field
 from otel_dns.history.where import Where
 
 ASKED: Final = 3
@@ -47,7 +47,7 @@ _COLUMNS: Final = (
 @asks
 def watch(
     names: tuple[str, ...], file: Path | None, every: float | None, since_ns: int | None,
-    until_ns: int | None, directory: Path, *, as_json: bool,
+    until_ns: int | None, place: Path | str, *, as_json: bool,
 ) -> None:  # fmt: skip
     """Tell who asked for these names: Pod, node, how often, since when.
 
@@ -62,7 +62,7 @@ def watch(
     if not wanted:
         raise click.UsageError("no names: give some, or --list FILE")
     where = Where(since_ns=since_ns, until_ns=until_ns)
-    with open_history(directory) as history:
+    with open_history(place) as history:
         while True:
             before = time.time_ns()
             askers = history.askers(wanted, where)

@@ -7,6 +7,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
@@ -23,6 +24,16 @@ _RARE: Final = 1_000
 """Spans of a backlog, and rate of sampling, that do no harm with a receiver that refuses."""
 _HANDLERS_BEFORE_TRACE: Final = frozenset({"geoip", "cancel", "nsid", "bufsize"})
 """Of those that plugin.cfg of CoreDNS 1.15 has before ``trace``: what does something to a query."""
+PLUGINS: Final = frozenset({
+    "acl", "any", "auto", "autopath", "azure", "bind", "bufsize", "cache", "cancel", "chaos",
+    "clouddns", "debug", "dns64", "dnssec", "dnstap", "dynupdate", "erratic", "errors", "etcd",
+    "file", "forward", "geoip", "grpc", "grpc_server", "header", "health", "hosts", "https",
+    "https3", "k8s_external", "kubernetes", "loadbalance", "local", "log", "loop", "metadata",
+    "minimal", "multisocket", "nomad", "nsid", "on", "pprof", "prometheus", "proxyproto",
+    "quic", "ready", "reload", "rewrite", "root", "route53", "secondary", "shed", "sign",
+    "siit", "template", "timeouts", "tls", "trace", "transfer", "tsig", "view", "whoami",
+})  # fmt: skip
+"""Those that CoreDNS 1.15 is built with (``coredns -plugins``)."""
 _METADATA_LABEL: Final = re.compile(r"\{/[^}]+\}")
 _IDS: Final = ("{>id}", "{port}")
 
@@ -350,6 +361,20 @@ def _imports(block: ServerBlock) -> Iterator[Finding]:
         )
 
 
+def _plugins(block: ServerBlock) -> Iterator[Finding]:
+    if not block.directives:
+        yield Finding("warning", block.line, "no plugin at all: every query is refused")
+    for one in block.directives:
+        if one.name not in PLUGINS and one.name != "import":
+            near = get_close_matches(one.name, PLUGINS, 1)
+            yield Finding(
+                "warning", one.line,
+                f"{one.name[:40]!r} is no plugin of CoreDNS 1.15: it refuses the whole file, and a"
+                " running one keeps what it had",
+                f"{near[0]}, perhaps" if near else "a CoreDNS that is built with it",
+            )  # fmt: skip
+
+
 def _between(blocks: Sequence[ServerBlock]) -> Iterator[Finding]:
     """Look at what some blocks have and others do not."""
     for name in ("trace", "dnstap"):
@@ -363,7 +388,7 @@ def _between(blocks: Sequence[ServerBlock]) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-_RULES: Final = (_trace, _dnstap, _log, _metadata, _debug, _order, _imports)
+_RULES: Final = (_trace, _dnstap, _log, _metadata, _debug, _order, _imports, _plugins)
 
 
 def _host(url: str) -> str:

@@ -1,5 +1,6 @@
 """A Corefile, taken apart as CoreDNS's own parser (Caddy v1's) does it."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
@@ -7,6 +8,8 @@ from typing import Final, NamedTuple
 _MAX_BYTES: Final = 1 << 20
 _MAX_IMPORTS: Final = 1_000
 """Snippets put in, however they name one another."""
+_MANIFEST: Final = re.compile(r"""^[\s{]*"?(apiVersion|kind|data)"?\s*:""", re.MULTILINE)
+_NO_TEXT: Final = re.compile("[\0-\x08\x0e-\x1f\ufffd]")
 
 
 class CorefileError(ValueError):
@@ -58,10 +61,18 @@ def parse(text: str) -> list[ServerBlock]:
     An import of a file stays, as a directive of that name: what is in the file is not known here.
 
     Raises:
-        CorefileError: braces or quotes do not match, or a block has no name.
+        CorefileError: braces or quotes do not match, a block has no name, or it is something else
+            altogether.
     """
     if len(text) > _MAX_BYTES:
         raise CorefileError(f"more than {_MAX_BYTES} characters")
+    if _NO_TEXT.search(text):
+        raise CorefileError("this is no text")
+    if _MANIFEST.match(text):
+        raise CorefileError(
+            "a Kubernetes manifest, it seems: give what is in it, kubectl get configmap ..."
+            " -o jsonpath='{.data.Corefile}'"
+        )
     lines = _lines(text)
     blocks: list[ServerBlock] = []
     snippets: dict[str, tuple[Directive, ...]] = {}
@@ -78,6 +89,13 @@ def parse(text: str) -> list[ServerBlock]:
         line = lines[at][0].line
         if opened:
             names = names[:-1]
+        if "{" in names:
+            raise CorefileError(
+                f"line {line}: what is in a block begins on the line after its '{{'"
+            )
+        if "}" in names:
+            raise CorefileError(f"line {line}: '}}' where a server block should begin")
+        if opened:
             directives, at = _directives(lines, at + 1, line)
         elif not blocks and not snippets:  # the only block of a file may go without braces
             directives, at = _rest(lines, at + 1), len(lines)

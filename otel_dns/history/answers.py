@@ -144,8 +144,6 @@ class PluginTime:
     p99_ns: int
     """Quantiles over queries; a query's time is what its lookup spent there, by query."""
     max_ns: int
-    first_at: int
-    last_at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ LOOKUP_SUMS: Final = (
 )  # fmt: skip
 """Of lookups alone."""
 ENDS: Final = {"first_at": "min", "last_at": "max", "max_ns": "max"}
-"""Of each kind, and not sums."""
+"""Not sums. Of subjects only servers tell when."""
 
 SCHEMA: Final = pa.schema(
     [
@@ -71,6 +71,10 @@ SCHEMA: Final = pa.schema(
 )  # fmt: skip
 
 
+_ALL_DIFFERENT: Final = [
+    name for name in SCHEMA.names if name.endswith(("_ns", "_at")) and name not in KEYS
+]
+"""A dictionary of them would be as large as they are."""
 _NONE: Final = {pa.string(): "", pa.bool_(): False}
 """What a kind of entries has that has nothing there; of numbers 0."""
 _OF_SUBJECTS: Final = {**dict.fromkeys(SUMS, "sum"), **ENDS}
@@ -145,7 +149,9 @@ class Adding:
     def write(self, path: Path) -> None:
         """Write the cells."""
         with pq.ParquetWriter(
-            path, SCHEMA, compression="zstd", write_page_checksum=True
+            path, SCHEMA, compression="zstd", write_page_checksum=True,
+            use_dictionary=[name for name in SCHEMA.names if name not in _ALL_DIFFERENT],
+            column_encoding=dict.fromkeys(_ALL_DIFFERENT, "BYTE_STREAM_SPLIT"),
         ) as writer:  # fmt: skip
             # Row groups of their own: who asks for subjects need not read the columns of lookups.
             for of, sums, widths in (
@@ -187,11 +193,10 @@ def _subjects(table: pa.Table) -> Iterator[pa.Table]:
     of_trace = pc.equal(hops["source"], semconv.SOURCE_TRACE)
     is_failed = pc.is_in(hops["rcode"], pa.array(FAILURES))
     own_ns = pc.max_element_wise(pc.subtract(hops["duration_ns"], hops["upstream_ns"]), 0)
-    for kind, spent_ns in (("server", hops["duration_ns"]), ("own", own_ns)):
-        yield hops.entries(
-            kind, name=hops["server"], ns=spent_ns, total_ns=spent_ns, failed=is_failed,
-            traced=of_trace,
-        )  # fmt: skip
+    of_server = {"name": hops["server"], "failed": is_failed, "traced": of_trace}
+    at = hops.of("start_ns")
+    yield hops.entries("server", ns=hops["duration_ns"], first_at=at, last_at=at, **of_server)
+    yield hops.entries("own", ns=own_ns, **of_server)
     yield _outside(table)
     plugins = _Unnested(table, "plugins")
     by_query_ns = pc.divide(plugins["own_ns"], pc.max_element_wise(plugins["queries"], 1))
@@ -203,8 +208,7 @@ def _subjects(table: pa.Table) -> Iterator[pa.Table]:
     exchanges = _Unnested(table, "exchanges")
     yield exchanges.entries(
         "upstream", name=exchanges["upstream"], server=exchanges["server"],
-        ns=exchanges["duration_ns"], total_ns=exchanges["duration_ns"],
-        failed=pc.is_in(exchanges["rcode"], pa.array(FAILURES)),
+        ns=exchanges["duration_ns"], failed=pc.is_in(exchanges["rcode"], pa.array(FAILURES)),
     )  # fmt: skip
 
 
@@ -240,8 +244,8 @@ class _Unnested:
 
 
 def _subject(start_ns: pa.Array, kind: str, *, ns: pa.Array, **columns: Any) -> pa.Table:
-    ends = {"first_at": start_ns, "last_at": start_ns, "max_ns": ns}
-    return _filled(start_ns, {"kind": kind, "ns": ns, **ends, **columns}, _OF_SUBJECTS)
+    columns = {"kind": kind, "ns": ns, "total_ns": ns, "max_ns": ns, **columns}
+    return _filled(start_ns, columns, _OF_SUBJECTS)
 
 
 def _outside(table: pa.Table) -> pa.Table:
@@ -252,7 +256,7 @@ def _outside(table: pa.Table) -> pa.Table:
         ns = pc.add(ns, table[column])
     ns = pc.divide(ns, pc.max_element_wise(table["queries"], 1))
     server = pc.struct_field(pc.list_element(table["hops"], 0), "server")
-    return _subject(table["start_ns"], "outside", name=server, ns=ns, total_ns=ns)
+    return _subject(table["start_ns"], "outside", name=server, ns=ns)
 
 
 def _lookups(table: pa.Table) -> pa.Table:

@@ -6,6 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -16,8 +17,9 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from otel_dns.history.answers import Brief
 from otel_dns.history.cells import cells_path, width_within, widths_of
-from otel_dns.history.files import files_of, hour_of, is_whole
+from otel_dns.history.files import files_of, hour_of, hours_of, is_whole
 from otel_dns.history.prepared import prepare
 from otel_dns.history.questions import EVERYTHING, Questions
 from otel_dns.history.questions.asking import Question
@@ -38,6 +40,8 @@ _READ: Final = (
 )
 """With the empty table: a column that all of the files lack, because they are older, is null."""
 _READ_CELLS: Final = "SELECT * EXCLUDE (width_s) FROM read_parquet($cells_{0}) WHERE width_s = {0}"
+_BACK_H: Final = (1, 6, 36)
+"""So many hours are looked into for the latest lookups before all are."""
 _LISTINGS: Final = 256
 """Periods whose files are remembered."""
 
@@ -153,6 +157,20 @@ class History(Questions):
                     self._listings.clear()
                 listing = self._listings[period] = (now, files_of(self.directory, *period))
             return [path for path in listing[1] if path not in self.damaged]
+
+    def latest(self, where: Where = EVERYTHING, *, limit: int = 50, offset: int = 0) -> list[Brief]:
+        """List lookups, the latest first: of the last hours, if there are enough."""
+        hours = [
+            begins for begins, _ in hours_of(self.directory)
+            if where.until_ns is None or begins < where.until_ns
+        ]  # fmt: skip
+        for begins in (hours[-back] for back in _BACK_H if back < len(hours)):
+            if where.since_ns is None or begins > where.since_ns:
+                last = replace(where, since_ns=begins)
+                found = super().latest(last, limit=limit, offset=offset)
+                if len(found) == limit:
+                    return found
+        return super().latest(where, limit=limit, offset=offset)
 
     def ask(
         self, question: Question, where: Where = EVERYTHING, *fixed: Hashable, **bound: str | int

@@ -9,19 +9,18 @@ own with bounded buffers: one that hangs, is slow or sends rubbish costs the oth
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 import ssl
-import stat
 import threading
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from otel_dns.model import Message
+from otel_dns.service import secrets
 from otel_dns.service.counts import Counts
 from otel_dns.service.intake import Offer
+from otel_dns.service.listening import Listening, listening_socket
 from otel_dns.service.log_sorting import MESSAGE_BYTES
 from otel_dns.service.settings import Limits, ServerTls
 from otel_dns.service.sorting import Incoming
@@ -62,7 +61,8 @@ class DnstapReceiver:
             listen: addresses: ``host:port``, ``tls:host:port`` or ``unix:/path``.
             offer: hands messages to the pipeline.
             tls: certificates, for addresses that begin with ``tls:``.
-            handshake_s: a sender has so long from connecting to START (CoreDNS gives up after 4 s).
+            handshake_s: a sender has so long for TLS, and from then to START (CoreDNS gives up
+                after 4 s).
             limits: of connections; a CoreDNS has one for each of its server blocks.
         """
         self._listen = listen
@@ -70,12 +70,12 @@ class DnstapReceiver:
         self._tls = tls
         self._handshake_s = handshake_s
         self._limits = limits
-        self._of_peer: Counter[str] = Counter()
         self.counts = Counts()
         self.addresses: list[str] = []
         """Where it listens, once started, with the ports that were chosen where they were 0."""
         self._loop: asyncio.AbstractEventLoop
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.AbstractServer] = []
+        self._listening: list[Listening] = []
         self._decoding = asyncio.Semaphore(_MAX_DECODING)
         self._senders: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="otel-dns-dnstap", daemon=True)
@@ -87,33 +87,50 @@ class DnstapReceiver:
         Raises:
             OSError: an address cannot be listened on; none is then.
         """
+        context = self._context()
         with contextlib.ExitStack() as opened:
-            sockets = []
-            context = None
             for address in self._listen:
-                if address.startswith("tls:") and context is None:
-                    if self._tls is None:
-                        raise OSError(f"{address} for dnstap needs a certificate and its key")
-                    context = _tls_context(self._tls)
-                sockets.append(opened.enter_context(_socket(address)))
+                listening = Listening(_open(address), self._limits, self.counts, "dnstap_senders")
+                self._listening.append(opened.enter_context(listening))
             opened.pop_all()
-        if not sockets:
+        if not self._listening:
             return
         self._loop = asyncio.new_event_loop()
-        for address, listening in zip(self._listen, sockets, strict=True):
-            secured = context if address.startswith("tls:") else None
+        for address, listening in zip(self._listen, self._listening, strict=True):
             self._servers.append(
                 self._loop.run_until_complete(
-                    asyncio.start_unix_server(self._take, sock=listening)
-                    if listening.family == socket.AF_UNIX
-                    else asyncio.start_server(self._take, sock=listening, ssl=secured)
+                    self._serve(listening, context if address.startswith("tls:") else None)
                 )
             )
         self._thread.start()
         self.addresses = [
             _named(address, listening)
-            for address, listening in zip(self._listen, sockets, strict=True)
+            for address, listening in zip(self._listen, self._listening, strict=True)
         ]
+
+    def _context(self) -> ssl.SSLContext | None:
+        secured = [address for address in self._listen if address.startswith("tls:")]
+        if not secured:
+            return None
+        if self._tls is None:
+            raise OSError(f"{secured[0]} for dnstap needs a certificate and its key")
+        return secrets.server_context(self._tls)
+
+    async def _serve(
+        self, listening: Listening, context: ssl.SSLContext | None
+    ) -> asyncio.AbstractServer:
+        async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            listening.secured(writer.transport)
+            await self._take(reader, writer)
+
+        if listening.family == socket.AF_UNIX:
+            return await asyncio.start_unix_server(take, sock=listening)
+        return await asyncio.start_server(
+            take,
+            sock=listening,
+            ssl=context,
+            ssl_handshake_timeout=self._handshake_s if context else None,
+        )
 
     def stop(self) -> None:
         """Take no more; what was read is in the pipeline."""
@@ -148,17 +165,9 @@ class DnstapReceiver:
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sender = _sender(writer)
-        if (
-            len(self._senders) >= self._limits.connections
-            or self._of_peer[sender] >= self._limits.connections_of_a_peer
-        ):
-            self.counts.add(dnstap_senders_turned_away=1)
-            writer.transport.abort()
-            return
         task = asyncio.current_task()
         assert task is not None
         self._senders.add(task)
-        self._of_peer[sender] += 1
         self.counts.add(dnstap_connections=1)
         try:
             await self._read(reader, writer, sender)
@@ -173,9 +182,6 @@ class DnstapReceiver:
             self.counts.add(dnstap_connections_broken=1)
         finally:
             self._senders.discard(task)
-            self._of_peer[sender] -= 1
-            if not self._of_peer[sender]:
-                del self._of_peer[sender]
             writer.transport.abort()
 
     async def _read(
@@ -292,69 +298,11 @@ def _sender(writer: asyncio.StreamWriter) -> str:
     return str(peer[0]) if isinstance(peer, tuple) and peer else "unix"
 
 
-def _tls_context(tls: ServerTls) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+def _open(address: str) -> socket.socket:
     try:
-        context.load_cert_chain(tls.certificate, tls.key)
-        if tls.client_ca is not None:
-            context.load_verify_locations(tls.client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except OSError as error:  # ssl.SSLError is one
-        raise OSError(
-            f"cannot load the certificate {tls.certificate} of dnstap, its key, or its clients'"
-            f" CA: {error}"
-        ) from None
-    return context
-
-
-def _socket(address: str) -> socket.socket:
-    try:
-        if address.startswith("unix:"):
-            path = address.removeprefix("unix:")
-            _remove_stale(path)
-            listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            with contextlib.ExitStack() as opened:
-                opened.enter_context(listening).bind(path)
-                opened.pop_all()
-            return listening
-        host, _, port = address.removeprefix("tls:").rpartition(":")
-        if not host or not port.isdecimal() or int(port) > 65_535:
-            raise OSError("HOST:PORT, tls:HOST:PORT or unix:/PATH is wanted")  # noqa: TRY301
-        listening = socket.create_server(
-            (host.strip("[]"), int(port)),
-            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
-        )
-        # A sender that vanished without a word is found out within minutes, and its task ends.
-        for option, value in _KEEP_ALIVE:
-            listening.setsockopt(*option, value)
+        return listening_socket(address.removeprefix("tls:"))
     except OSError as error:
         raise OSError(f"cannot listen on {address} for dnstap: {error}") from None
-    return listening
-
-
-_KEEP_ALIVE: Final = (
-    ((socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1),
-    *(
-        ((socket.IPPROTO_TCP, getattr(socket, name)), value)
-        for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3))
-        if hasattr(socket, name)
-    ),
-)
-
-
-def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on any more, as after a crash; nothing else."""
-    try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            return
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            Path(path).unlink(missing_ok=True)
 
 
 def _named(address: str, listening: socket.socket) -> str:

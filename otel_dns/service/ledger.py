@@ -136,8 +136,8 @@ def _lost(counts: Mapping[str, int]) -> Tally:
 
 def _not_taken(counts: Mapping[str, int]) -> Tally:
     ends = (
-        "_malformed", "_turned_away", "_too_large", "_unauthenticated", "_spans_refused",
-        "zipkin_spans_dropped_full", "dnstap_messages_dropped_full",
+        "_malformed", "_turned_away", "_too_large", "_cut_off", "_unauthenticated",
+        "_spans_refused", "zipkin_spans_dropped_full", "dnstap_messages_dropped_full",
     )  # fmt: skip
     kept = {
         name: value

@@ -8,13 +8,14 @@ is whole is read.
 """
 
 import gzip
+import io
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, Any, Final, cast
 
 import msgspec
 from google.protobuf.message import DecodeError
@@ -23,10 +24,20 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from otel_dns import semconv
 from otel_dns.model import Message
 from otel_dns.service.log_sorting import sort_logs
 from otel_dns.service.sorting import Incoming, sort_otlp, sort_spans
-from otel_dns.wire import MalformedError, Refusals, Unused, coredns_log, dnstap, otlp_json, zipkin
+from otel_dns.wire import (
+    MalformedError,
+    Refusals,
+    Unused,
+    coredns_log,
+    dnstap,
+    otlp,
+    otlp_json,
+    zipkin,
+)
 from otel_dns.wire.frame_streams import Data, Decoder, FrameError
 
 _CHUNK: Final = 1 << 20
@@ -35,6 +46,7 @@ _MAX_ITEM: Final = 64 << 20
 _LOOKED_AT: Final = 1 << 16
 """Bytes at the beginning by which a kind is told."""
 _BATCH: Final = 1_000
+_SERVEDNS: Final = semconv.SERVEDNS_SPAN.encode()
 
 _JSON_ROOTS: Final = {"resourceSpans": otlp_json.traces, "resourceLogs": otlp_json.logs}
 
@@ -58,6 +70,8 @@ class Reading:
     """One line for each file that could not be read, or not to its end."""
     passed_over: list[Path] = field(default_factory=list)
     """Files in a directory that are none of the kinds."""
+    other_servers: set[str] = field(default_factory=set)
+    """``service.name`` of spans that look like CoreDNS's and were not taken for such."""
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -69,12 +83,18 @@ def read(paths: list[Path], reading: Reading) -> Iterator[Incoming]:
         reading: is told what was found, and what was set aside.
     """
     for path in paths:
-        if path.is_dir():
-            for inner in sorted(path.rglob("*")):
-                if inner.is_file():
-                    yield from _read_file(inner, reading, named=False)
-        else:
-            yield from _read_file(path, reading, named=True)
+        inner = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for one in inner:
+            if one is path or one.is_file():
+                for incoming in _read_file(one, reading, named=one is path):
+                    _look_for_servers(incoming, reading)
+                    yield incoming
+
+
+def _look_for_servers(incoming: Incoming, reading: Reading) -> None:
+    for group in incoming.others:
+        if any(_SERVEDNS in raw for raw in group.spans):
+            reading.other_servers.add(otlp.service_name(group.origin.resource))
 
 
 def _read_file(path: Path, reading: Reading, *, named: bool) -> Iterator[Incoming]:
@@ -84,7 +104,9 @@ def _read_file(path: Path, reading: Reading, *, named: bool) -> Iterator[Incomin
             file.seek(0)
             kind = kind_of(head)
             if kind is None:
-                if named:
+                if isinstance(file, _Unpacked) and file.cut and not head:
+                    reading.damaged.append(f"{path}: {file.cut}")
+                elif named:
                     reading.damaged.append(f"{path}: {_unknown(head)}")
                 else:
                     reading.passed_over.append(path)
@@ -100,15 +122,60 @@ def _read_file(path: Path, reading: Reading, *, named: bool) -> Iterator[Incomin
             else:
                 yield from _json(file, kind, broken)
             broken.say()
-    except (OSError, EOFError, zlib.error) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        reading.damaged.append(f"{path}: {why}")
+            if isinstance(file, _Unpacked) and file.cut:
+                reading.damaged.append(f"{path}: {file.cut}; what could be unpacked was read")
+    except OSError as error:
+        reading.damaged.append(f"{path}: {error.strerror or error}")
 
 
 def _opened(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], gzip.open(path, "rb") if packed else path.open("rb"))
+    return cast(IO[bytes], _Unpacked(_Packed(path)) if packed else path.open("rb"))
+
+
+class _Packed(io.RawIOBase):
+    """What a gzip file holds, up to where it is broken: a copy of one that grows is cut off."""
+
+    def __init__(self, path: Path) -> None:
+        self._gzip = gzip.GzipFile(path, "rb")
+        self.cut = ""
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._gzip.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._gzip.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._gzip.read1(len(buffer))
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            self.cut = str(error)
+            return 0
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._gzip.close()
+        super().close()
+
+
+class _Unpacked(io.BufferedReader):
+    """The same, buffered."""
+
+    raw: _Packed
+
+    @property
+    def cut(self) -> str:
+        """Why it ended before its end; empty if it did not."""
+        return self.raw.cut
 
 
 class _Broken:

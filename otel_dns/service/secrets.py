@@ -3,16 +3,21 @@
 Kubernetes replaces mounted secrets in place, so nobody has to restart anything for a new one.
 """
 
+import logging
 import ssl
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import grpc
 
 from otel_dns.service.settings import ClientTls, ServerTls
 
 _LOOK_EVERY_S: Final = 1.0
+_T = TypeVar("_T")
+
+_log = logging.getLogger(__name__)
 
 
 class SecretError(OSError):
@@ -88,30 +93,56 @@ def server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
     """Make gRPC credentials for a listener; new connections get new files.
 
     Raises:
-        SecretError: a file cannot be read.
+        SecretError: a file cannot be read, or they do not fit one another.
     """
-    watched = Watched(tls.certificate, tls.key, tls.client_ca)
 
     def configuration() -> grpc.ServerCertificateConfiguration:
+        check(tls)
         return grpc.ssl_server_certificate_configuration(
             [(read(tls.key, "the key"), read(tls.certificate, "the certificate"))],
             read(tls.client_ca, "the clients' CA") if tls.client_ca else None,
         )
 
-    def renewed() -> grpc.ServerCertificateConfiguration | None:
-        if not watched.changed():
-            return None
-        try:
-            return configuration()
-        except SecretError:
-            return None  # in the middle of being replaced: the old ones stay until the next look
-
-    check(tls)
+    renewed = _renewed(tls, configuration)
     return grpc.dynamic_ssl_server_credentials(
         configuration(),
         renewed,  # type: ignore[arg-type]  # None is grpc's own word for: as before
         bool(tls.client_ca),
     )
+
+
+def server_context(tls: ServerTls) -> ssl.SSLContext:
+    """Make a TLS context for a listener; new connections get new files.
+
+    Raises:
+        SecretError: a file cannot be read, or they do not fit one another.
+    """
+    context = newest = check(tls)
+    renewed = _renewed(tls, lambda: check(tls))
+
+    def renew(handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        nonlocal newest
+        newest = renewed() or newest
+        handshake.context = newest
+
+    context.sni_callback = renew  # called at every handshake, also of those who name nobody
+    return context
+
+
+def _renewed(tls: ServerTls, make: Callable[[], _T]) -> Callable[[], _T | None]:
+    """Return what gives something anew when a listener's files have changed; else None."""
+    watched = Watched(tls.certificate, tls.key, tls.client_ca)
+
+    def renewed() -> _T | None:
+        if not watched.changed():
+            return None
+        try:
+            return make()
+        except SecretError as error:  # most often in the middle of being replaced
+            _log.warning("%s; what was read before stays in use", error)
+            return None
+
+    return renewed
 
 
 def check(tls: ServerTls) -> ssl.SSLContext:

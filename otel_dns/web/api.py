@@ -6,14 +6,13 @@ from dataclasses import replace
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 import otel_dns
 from otel_dns.history.files import HOUR_NS
 from otel_dns.history.history import BusyError, History
 from otel_dns.history.where import Where
 from otel_dns.web import labels, shapes
-from otel_dns.web.access import EVERYTHING, Scope
+from otel_dns.web.access import Scope
 from otel_dns.web.advice import advice as advise
 from otel_dns.web.answering import Answers
 from otel_dns.web.asked import SECOND, Asked, Window, filters_of
@@ -24,6 +23,7 @@ from otel_dns.web.live import Live
 from otel_dns.web.overview import course
 from otel_dns.web.pods import By, PodOrder
 from otel_dns.web.pods import pods as pods_of
+from otel_dns.web.scope import ScopeOf
 from otel_dns.web.settings import PageSettings
 from otel_dns.web.state import state as state_of
 from otel_dns.web.subjects import comparison as compare
@@ -38,25 +38,6 @@ _LONGEST_S: Final = 400 * 86_400
 _ENDED_S: Final = 900
 """A history without a service is over when it has had no lookup for so long."""
 
-_bearer = HTTPBearer(auto_error=False, description="A token of --token-file.")
-
-
-def _scope(
-    request: Request,
-    given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> Scope:
-    tokens = request.app.state.tokens
-    if tokens is None:
-        return EVERYTHING
-    scope: Scope | None = tokens.scope_of(given.credentials) if given else None
-    if scope is None:
-        raise HTTPException(
-            401, "a token is needed: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
-        )
-    return scope
-
-
-ScopeOf = Annotated[Scope, Depends(_scope)]
 Text = Annotated[str | None, Query(max_length=_LONGEST_TEXT)]
 Milliseconds = Annotated[float | None, Query(ge=0, le=1e9)]
 

@@ -1,5 +1,7 @@
 """The page's web application, put together."""
 
+import contextlib
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -8,12 +10,17 @@ from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 import otel_dns
-from otel_dns.web.access import Tokens
+from otel_dns.history.history import HistoryError
+from otel_dns.web.access import EVERYTHING, Tokens
 from otel_dns.web.answering import Answers, open_history
 from otel_dns.web.api import router
+from otel_dns.web.asked import SECOND, Asked, Window
 from otel_dns.web.guard import App, Guard, is_loopback
 from otel_dns.web.live import Live
+from otel_dns.web.overview import course
+from otel_dns.web.questions import router as questions
 from otel_dns.web.settings import PageSettings
+from otel_dns.web.state import state
 
 STATIC: Final = Path(__file__).with_name("static")
 _DESCRIPTION: Final = """\
@@ -44,6 +51,8 @@ def create_app(settings: PageSettings) -> App:
     app.state.live = Live(settings.service_url, settings.service_token_file)
     app.state.settings = settings
     app.include_router(router)
+    app.include_router(questions)
+    threading.Thread(target=_get_ready, args=(app,), name="get-ready", daemon=True).start()
 
     @app.get("/", include_in_schema=False)
     def page() -> FileResponse:
@@ -56,6 +65,18 @@ def create_app(settings: PageSettings) -> App:
     app.mount("/static", _Static(directory=STATIC))
     hosts = None if tokens else (*settings.hosts, settings.listen.rpartition(":")[0])
     return Guard(app, hosts)
+
+
+def _get_ready(app: FastAPI) -> None:
+    """Ask what the first page asks, of a time without lookups.
+
+    What makes SQL of questions is loaded, and their SQL is made: half a second and more, for which
+    the first to look at the page need not wait.
+    """
+    nothing = Asked(Window(0, SECOND).rounded(), EVERYTHING)
+    with contextlib.suppress(HistoryError):
+        state(app.state.history, nothing, app.state.live)
+        course(app.state.history, nothing)
 
 
 class _Static(StaticFiles):

@@ -152,6 +152,30 @@ def test_what_is_cut_off_is_said_and_the_rest_is_joined(
     assert said in text
 
 
+def test_of_a_packed_file_that_is_cut_off_what_there_is_is_joined(tmp_path: Path) -> None:
+    packed = gzip.compress(ZIPKIN.read_bytes())
+    damaged = tmp_path / "zipkin.gz"
+    damaged.write_bytes(packed[: len(packed) * 9 // 10])
+    lookups, said = replayed(TRACES, damaged, code=1)
+    assert 0 < sum(queries(lookups)) < 21
+    assert f"damaged: {damaged}: Compressed file ended" in said
+    assert "what could be unpacked was read" in said
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    assert "nothing of any server: is there a file" in replayed(TRACES)[1]
+    renamed = tmp_path / "zipkin"
+    renamed.write_bytes(ZIPKIN.read_bytes().replace(b'"coredns"', b'"kube-dns"'))
+    _, said = replayed(TRACES, renamed)
+    assert "--coredns-service kube-dns takes them so" in said
+    lookups, said = replayed(TRACES, renamed, "--coredns-service", "kube-dns")
+    assert queries(lookups) == [2, 2, 8, 1, 8]
+    assert "is there a file" not in said
+    # Of a file that is none nothing is missing.
+    (tmp_path / "diary").write_text("Dear diary,\n")
+    assert "is there a file" not in replayed(tmp_path / "diary", code=1)[1]
+
+
 def test_damage_in_the_middle(tmp_path: Path) -> None:
     lines = ZIPKIN.read_bytes().splitlines(keepends=True)
     damaged = tmp_path / "zipkin"
@@ -168,6 +192,7 @@ def test_damage_in_the_middle(tmp_path: Path) -> None:
         (b"\x28\xb5\x2f\xfdxyz", "zstd"),
         (b"\x89PNG\r\n\x1a\n", "is none of"),
         (b"Dear diary,\n", "is none of"),
+        (b"\x1f\x8b", "ended before"),
         (b"\x1f\x8bbroken!!!", "Unknown compression method"),
     ],
 )

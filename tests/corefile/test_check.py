@@ -1,12 +1,15 @@
 """Levels, ways of joining, and the traps."""
 
 import json
+import subprocess
 
 import pytest
 from click.testing import CliRunner
 
 from otel_dns.cli import main
 from otel_dns.corefile import check, parse
+from otel_dns.corefile.check import PLUGINS
+from tests.support.programs import require
 
 EXTRA = 'extra "{/trace/traceid} {>id} {port}"'
 FULL = f"dnstap tcp://10.0.0.1:6000 full {{\n {EXTRA}\n }}"
@@ -77,6 +80,8 @@ def test_dns_over_https_takes_the_clients_context() -> None:
         (["rewrite name a b", FULL, "metadata"], "note", 2, "order is that of the build"),
         (["bufsize 1232", RATE % 100], "note", 3, "bufsize run before trace"),
         (["import *.conf"], "note", 2, "not looked at"),
+        (["forwrad . 1.1.1.1"], "warning", 2, "'forwrad' is no plugin"),
+        ([], "warning", 1, "every query is refused"),
         (["metadata", FULL.replace('}"', '} {/kubernetes/client-pod-name}"'),
           "kubernetes cluster.local"], "warning", 1, "pods verified"),
     ],
@@ -84,6 +89,13 @@ def test_dns_over_https_takes_the_clients_context() -> None:
 def test_traps(lines: list[str], severity: str, line: int, said: str) -> None:
     findings = check(parse(corefile(*lines))).findings
     assert [(one.severity, one.line) for one in findings if said in one.text] == [(severity, line)]
+
+
+def test_plugins_are_those_of_the_real_program() -> None:
+    told = subprocess.run(
+        [require("coredns"), "-plugins"], capture_output=True, text=True, check=True
+    ).stdout
+    assert set(told.split()) == PLUGINS
 
 
 def test_nothing_to_find_in_good_ones() -> None:

@@ -156,6 +156,9 @@ def test_lists(history: History) -> None:
     assert [brief.duration_ns for brief in slowest] == [5 * SECOND] * 3 + [50 * MS]
     assert history.slowest(limit=1, offset=3) == slowest[3:]
     assert history.latest(limit=1)[0].start_ns == T0 + HOUR_NS + 2 * SECOND
+    starts = [brief.start_ns for brief in history.latest(limit=20)]
+    assert starts == sorted((one.lookup.start_ns for one in KEPT), reverse=True)
+    assert [brief.start_ns for brief in history.latest(limit=2, offset=2)] == starts[2:4]
 
 
 def test_one_lookup_with_everything(history: History) -> None:

@@ -98,6 +98,10 @@ def test_what_otlp_over_http_is_not(body: bytes, headers: dict[str, str], status
         backend.address, receivers__http__max_request=65_536
     ) as running:  # fmt: skip
         assert post(running.http + "/v1/traces", body, headers) == status
+        counted = running.service.ledger().not_taken
+        assert counted == {413: {"requests_too_large": 1}, 200: {}}.get(
+            status, {"requests_malformed": 1}
+        )
 
 
 def test_refused_spans_are_a_partial_success_over_http_too() -> None:
@@ -214,6 +218,7 @@ def test_a_gzip_bomb_over_grpc_is_refused() -> None:
             with pytest.raises(grpc.RpcError) as raised:
                 channel.unary_unary(EXPORT)(big, timeout=60)
             assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        running.counted("requests_cut_off", 1)
         forward(running.otlp, request(span("a", 0, 1, origin=OTHER)))
         eventually(lambda: backend.names == ["a"], "the next one")
 

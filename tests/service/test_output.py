@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,9 +15,11 @@ import pytest
 from google.protobuf.any_pb2 import Any
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from otel_dns.service import http_receiver
 from otel_dns.wire import otlp
 from tests.service.support import (
     Backend,
+    balanced,
     get,
     post,
     refuses,
@@ -186,6 +189,32 @@ def test_a_full_pipeline_turns_away_and_takes_again_when_there_is_room() -> None
         forward(running.otlp, raw)
         eventually(lambda: backend.names.count("a") == taken + 1, "the next one")
         running.counted("duplicate", taken)
+
+
+def test_while_all_is_full_a_zipkin_sender_is_held_and_never_refused(monkeypatch) -> None:
+    asked = lookup(0, MS).span
+    raw = otlp.build([(asked.origin, asked.raw), (OTHER, span("a", 0, 1).raw)])
+    queues = {"outputs__0__queue": 1, "receivers__max_waiting": 1}
+    with (
+        ThreadPoolExecutor(1) as pool,
+        Backend() as backend,
+        serving(backend.address, **queues) as running,
+    ):
+        url = f"{running.http}/api/v2/spans"
+        with hanging(backend):
+            fill(running.otlp, raw)
+            monkeypatch.setattr(http_receiver, "_HOLD_S", 0.2)
+            assert post(url, zipkin_body(zipkin_span(1), zipkin_span(2))) == 202
+            assert running.count("zipkin_spans_dropped_full") == 2
+            monkeypatch.setattr(http_receiver, "_HOLD_S", 250)
+            held = pool.submit(post, url, zipkin_body(zipkin_span(3)), timeout=300)
+            eventually(lambda: running.service.gauges()["http_connections"], "it has come")
+        assert held.result(300) == 202
+        assert running.count("zipkin_spans_dropped_full") == 2
+        running.counted("zipkin_server_spans", 1)
+        running.counted("server_spans_unmatched", 1)
+        eventually(lambda: not running.service.gauges()["requests_open"], "nothing held")
+        balanced(running)
 
 
 @pytest.mark.parametrize("output", ["dead", "hanging"])

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from otel_dns.cli import main
-from otel_dns.web import Tokens, TokensError
+from otel_dns.web.access import Tokens, TokensError
 from tests.web import rows
 from tests.web.conftest import ALL, SHOP, Page
 
@@ -29,6 +29,7 @@ def test_without_a_token_nothing(guarded: Page, path: str) -> None:
 def test_every_question_is_asked_here(guarded: Page) -> None:
     paths = httpx.get(f"{guarded.url}api/openapi.json", timeout=60).json()["paths"]
     asked = {*QUESTIONS, "latency", "comparison", "lookups/{trace_id}/{span_id}"}
+    asked |= {"questions/{question}", "sql", "rows"}  # tests/web/test_remote.py
     assert {path.removeprefix("/api/v1/") for path in paths} == asked
 
 

@@ -55,7 +55,8 @@ def waited_of(lookups: ir.Table) -> ir.BooleanValue:
 
 def _unnested(kept: ir.Table, column: str, *wanted: str) -> ir.Table:
     """Give the structs of a list as rows, with when and whose lookup."""
-    item = kept.select("start_ns", "client", item=kept[column]).unnest("item")
+    # Not Table.unnest: a join of the list with its own elements, which DuckDB may really do.
+    item = kept.select("start_ns", "client", item=kept[column].unnest())
     return item.select("start_ns", "client", **{field: item.item[field] for field in wanted})
 
 
@@ -145,7 +146,8 @@ def _clients(kept: ir.Table) -> ir.Table:
 
 def _queries(kept: ir.Table) -> ir.Table:
     spent = _unnested(kept, "hops", "server", "duration_ns", "rcode", "source")
-    return _at_server(spent, "server", spent.duration_ns)
+    ends = {"first_at": spent.start_ns, "last_at": spent.start_ns}
+    return _at_server(spent, "server", spent.duration_ns, **ends)
 
 
 def _own(kept: ir.Table) -> ir.Table:
@@ -153,10 +155,10 @@ def _own(kept: ir.Table) -> ir.Table:
     return _at_server(spent, "own", ibis.greatest(spent.duration_ns - spent.upstream_ns, 0))
 
 
-def _at_server(spent: ir.Table, kind: str, ns: ir.IntegerColumn) -> ir.Table:
+def _at_server(spent: ir.Table, kind: str, ns: ir.IntegerColumn, **ends: ir.Value) -> ir.Table:
     return _subject(
         spent, kind, ns, name=spent.server, failed=spent.rcode.isin(FAILURES),
-        traced=spent.source == semconv.SOURCE_TRACE,
+        traced=spent.source == semconv.SOURCE_TRACE, **ends,
     )  # fmt: skip
 
 
@@ -196,8 +198,7 @@ def _by_query(spent_ns: ir.IntegerColumn, of: ir.Table) -> ir.IntegerColumn:
 
 
 def _subject(of: ir.Table, kind: str, ns: ir.IntegerColumn, **given: Any) -> ir.Table:
-    ends = {"first_at": of.start_ns, "last_at": of.start_ns, "max_ns": ns}
-    return _filled(of, kind, **{"ns": ns, "total_ns": ns, **ends, **given})
+    return _filled(of, kind, **{"ns": ns, "total_ns": ns, "max_ns": ns, **given})
 
 
 def _filled(of: ir.Table, kind: str, **given: Any) -> ir.Table:

@@ -46,7 +46,7 @@ class Spent(Asking):
         return [
             PluginTime(
                 plugin=row.pop("name"), queries=row.pop("number"), total_ns=row.pop("total_ns"),
-                **_without(row, "failed"),
+                **_without(row, "failed", "first_at", "last_at"),
             )
             for row in self._by_server("plugin", where, "total_ns", limit, **only)
         ]  # fmt: skip

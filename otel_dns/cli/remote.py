@@ -1,0 +1,92 @@
+"""A history that a running service has: its questions, asked over the page's API."""
+
+import inspect
+import json
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any, Final, Self, get_type_hints
+
+import msgspec
+import pyarrow as pa
+
+from otel_dns.history.history import HistoryError
+from otel_dns.history.questions import EVERYTHING, questions
+from otel_dns.history.where import Where
+
+TOKEN: Final = "OTEL_DNS_TOKEN"  # noqa: S105 the variable's name
+_TIMEOUT_S: Final = 60.0
+
+
+class Remote:
+    """Asks the questions of the history that is served there, as :class:`History` does of files."""
+
+    def __init__(self, url: str) -> None:
+        """Ask the page at this address; the token, if it wants one, is in ``OTEL_DNS_TOKEN``."""
+        self._url = url.rstrip("/")
+        self._token = os.environ.get(TOKEN, "")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        method = questions().get(name)
+        if method is None:
+            raise AttributeError(name)
+
+        def ask(*args: Any, **keywords: Any) -> Any:
+            arguments = inspect.signature(method).bind(None, *args, **keywords).arguments
+            del arguments["self"]
+            given = msgspec.json.encode(arguments).decode()
+            answer = self._read(f"questions/{name}", arguments=given)
+            return msgspec.json.decode(answer, type=get_type_hints(method)["return"])
+
+        return ask
+
+    def sql(self, query: str, where: Where = EVERYTHING, limit: int = 1000) -> pa.Table:
+        """Answer SQL, see :meth:`otel_dns.history.history.History.sql`."""
+        given = msgspec.json.encode(where).decode()
+        answer = self._read("sql", query=query, where=given, limit=str(limit))
+        return pa.ipc.open_stream(answer).read_all()
+
+    def batches(self, where: Where = EVERYTHING) -> pa.RecordBatchReader:
+        """Give whole rows, a batch after the other, as they come."""
+        answer = self._open("rows", where=msgspec.json.encode(where).decode())
+        return pa.ipc.open_stream(pa.PythonFile(answer, "r"))
+
+    def _read(self, path: str, **parameters: str) -> bytes:
+        with self._open(path, **parameters) as answer:
+            read: bytes = answer.read()
+            return read
+
+    def _open(self, path: str, **parameters: str) -> Any:
+        """Open an answer.
+
+        Raises:
+            HistoryError: there is none; the message says why.
+        """
+        address = f"{self._url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        request = urllib.request.Request(address)  # noqa: S310 http or https, see open_history
+        if self._token:
+            request.add_header("Authorization", f"Bearer {self._token}")
+        try:
+            return urllib.request.urlopen(request, timeout=_TIMEOUT_S)  # noqa: S310
+        except urllib.error.HTTPError as error:
+            with error:
+                raise HistoryError(_why(error)) from None
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            raise HistoryError(f"no answer from {self._url}: {reason}") from None
+
+
+def _why(error: urllib.error.HTTPError) -> str:
+    if error.code == 401:
+        return f"the service wants a token: {TOKEN}=..."
+    try:
+        return str(json.loads(error.read())["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"the service answered {error.code}: is this the page's address?"

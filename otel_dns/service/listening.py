@@ -1,0 +1,138 @@
+"""Listening sockets: opened by address, and with a limit on what they let in.
+
+What is too many is turned away before TLS, whose handshake a peer may draw out: it has a place
+among the connections from the moment it has connected.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from otel_dns.service.counts import Counts
+from otel_dns.service.settings import Limits
+
+_KEEP_ALIVE: Final = (
+    ((socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1),
+    *(
+        ((socket.IPPROTO_TCP, getattr(socket, name)), value)
+        for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3))
+        if hasattr(socket, name)
+    ),
+)
+"""A peer that vanished without a word is found out within minutes."""
+
+
+def listening_socket(address: str) -> socket.socket:
+    """Open a socket that listens at ``HOST:PORT``, ``[IPV6]:PORT`` or ``unix:/PATH``.
+
+    Raises:
+        OSError: it cannot.
+    """
+    if address.startswith("unix:"):
+        path = address.removeprefix("unix:")
+        _remove_stale(path)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(listening).bind(path)
+            opened.pop_all()
+        return listening
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise OSError("HOST:PORT is wanted")
+    listening = socket.create_server(
+        (host.strip("[]"), int(port)),
+        family=socket.AF_INET6 if ":" in host else socket.AF_INET,
+    )
+    for option, value in _KEEP_ALIVE:
+        listening.setsockopt(*option, value)
+    return listening
+
+
+class Listening(socket.socket):
+    """Accepts no more connections than it may, for an event loop of asyncio's."""
+
+    def __init__(self, taken: socket.socket, limits: Limits, counts: Counts, senders: str) -> None:
+        """Take over a listening socket.
+
+        Args:
+            taken: is closed by this; use it no more.
+            limits: of connections, in all and of one peer.
+            counts: gets ``{senders}_turned_away`` and ``{senders}_not_secured``.
+            senders: what the connections are called in counts.
+        """
+        super().__init__(fileno=taken.detach())
+        self._limits = limits
+        self._counts = counts
+        self._senders = senders
+        self._of_peer: Counter[str] = Counter()
+        self._securing: set[int] = set()
+        """Files of the connections that are not ready to be used yet."""
+
+    @property
+    def connected(self) -> int:
+        """How many connections there are, those in their handshake among them."""
+        return self._of_peer.total()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection, after having turned away those that are too many."""
+        while True:
+            accepted, address = super().accept()
+            peer = str(address[0]) if isinstance(address, tuple) else "unix"
+            if (
+                self._of_peer.total() < self._limits.connections
+                and self._of_peer[peer] < self._limits.connections_of_a_peer
+            ):
+                break
+            self._counts.add(**{f"{self._senders}_turned_away": 1})
+            accepted.close()
+        connection = _Connection(accepted, lambda file: self._gone(peer, file))
+        self._of_peer[peer] += 1
+        self._securing.add(connection.fileno())
+        return connection, address
+
+    def secured(self, transport: asyncio.BaseTransport) -> None:
+        """Take note that a connection is ready: if it is encrypted, its handshake is over."""
+        self._securing.discard(transport.get_extra_info("socket").fileno())
+
+    def _gone(self, peer: str, file: int) -> None:
+        self._of_peer[peer] -= 1
+        if not self._of_peer[peer]:
+            del self._of_peer[peer]
+        if file in self._securing:
+            self._securing.discard(file)
+            self._counts.add(**{f"{self._senders}_not_secured": 1})
+
+
+class _Connection(socket.socket):
+    """Tells when it is closed, and which file it was."""
+
+    def __init__(self, accepted: socket.socket, gone: Callable[[int], None]) -> None:
+        super().__init__(fileno=accepted.detach())
+        self._gone: Callable[[int], None] | None = gone
+
+    def close(self) -> None:
+        gone, self._gone = self._gone, None
+        if gone is not None:
+            gone(self.fileno())  # before another may have its number
+        super().close()
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens on any more, as after a crash; nothing else."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink(missing_ok=True)

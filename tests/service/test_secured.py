@@ -1,0 +1,123 @@
+"""TLS of the listeners: certificates that change under way, and handshakes that never end."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+
+from otel_dns.wire.frame_streams import (
+    DNSTAP_CONTENT_TYPE,
+    Control,
+    ControlType,
+    encode_control,
+)
+from tests.service.support import Backend, Running, serving
+from tests.service.test_limits import PREFACE, connect, ended
+from tests.support.waiting import eventually
+
+GREETINGS = {
+    "otlp": PREFACE,
+    "http": b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+    "dnstap": encode_control(Control(ControlType.READY, (DNSTAP_CONTENT_TYPE,))),
+}
+"""By listener, what it answers."""
+
+
+class Files:
+    """A listener's certificate, key and clients' CA, as files that are written anew."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.settings = {
+            name: str(directory / name) for name in ("certificate", "key", "client_ca")
+        }
+
+    def write(self, authority: trustme.CA) -> None:
+        issued = authority.issue_cert("localhost")
+        issued.private_key_pem.write_to_path(self._directory / "key")
+        (self._directory / "certificate").write_bytes(
+            b"".join(one.bytes() for one in issued.cert_chain_pems)
+        )
+        authority.cert_pem.write_to_path(self._directory / "client_ca")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+@contextmanager
+def secured(files: Files, **limits: object) -> Iterator[tuple[Running, dict[str, str]]]:
+    """A processor with TLS everywhere, and where it listens."""
+    keys = {f"receivers__{listener}__tls": files.settings for listener in GREETINGS}
+    listen = ["tls:127.0.0.1:0"]
+    with (
+        Backend() as backend,
+        serving(backend.address, receivers__dnstap__listen=listen, **keys, **limits) as running,
+    ):
+        dnstap = running.service._dnstap.addresses[0].removeprefix("tls:")
+        http = running.http.removeprefix("http://")
+        yield running, {"otlp": running.otlp, "http": http, "dnstap": dnstap}
+
+
+def client_of(authority: trustme.CA) -> ssl.SSLContext:
+    """A client that the authority vouches for, and that trusts nobody else."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_alpn_protocols(["h2"])
+    authority.configure_trust(context)
+    authority.issue_cert("client").configure_cert(context)
+    return context
+
+
+def knows(listener: str, address: str, context: ssl.SSLContext) -> bool:
+    """Whether both sides accept each other: what the client says is answered."""
+    try:
+        with context.wrap_socket(connect(address), server_hostname="localhost") as connection:
+            connection.sendall(GREETINGS[listener])
+            return connection.recv(1) != b""
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("listener", GREETINGS)
+def test_new_certificates_are_taken_and_the_old_forgotten(files: Files, listener: str) -> None:
+    before, after = trustme.CA(), trustme.CA()
+    files.write(before)
+    with secured(files) as (_, addresses):
+        address = addresses[listener]
+        assert knows(listener, address, client_of(before))
+        assert not knows(listener, address, client_of(after))
+        Path(files.settings["key"]).unlink()  # in the middle of being replaced
+        assert knows(listener, address, client_of(before))
+        files.write(after)
+        eventually(lambda: knows(listener, address, client_of(after)), "the new ones")
+        assert not knows(listener, address, client_of(before))
+        # One side alone: who knows the server, but is not known to it.
+        stranger = client_of(before)
+        after.configure_trust(stranger)
+        assert not knows(listener, address, stranger)
+
+
+@pytest.mark.parametrize("listener", ["http", "dnstap"])
+def test_handshakes_that_never_end(files: Files, listener: str) -> None:
+    files.write(trustme.CA())
+    names = {"http": "http_connections", "dnstap": "dnstap_senders"}
+    with secured(files, receivers__limits__connections=3) as (running, addresses):
+        silent = [connect(addresses[listener]) for _ in range(5)]
+        eventually(lambda: running.count(f"{names[listener]}_turned_away") == 2, "two are too many")
+        for one in silent:
+            one.close()
+        eventually(lambda: running.count(f"{names[listener]}_not_secured") == 3, "three counted")
+
+
+def test_a_handshake_has_its_time(files: Files) -> None:
+    files.write(trustme.CA())
+    with secured(files, receivers__limits__read="1s") as (running, addresses):
+        with connect(addresses["http"]) as silent, connect(addresses["http"]) as halting:
+            halting.sendall(b"\x16\x03\x01\x02\x00\x01")  # the beginning of a ClientHello
+            assert ended(silent)
+            assert ended(halting)
+        eventually(lambda: running.count("http_connections_not_secured") == 2, "both counted")
