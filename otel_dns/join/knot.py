@@ -140,6 +140,8 @@ class Knot:
         left = sum(one.owner is None for columns in self._columns.values() for one in columns)
         missing = 0
         for member in self.members if left else ():
+            if member.waiting.claimed or member.waiting.traces:
+                continue  # an exact rung has what is missing here
             places = len(member.waiting.lookup.types)
             missing += sum(1 for _ in self._holes(member)) if member.edges else places
         return min(left, missing), given
