@@ -1,6 +1,8 @@
 # `make` lists the targets. Everything is installed into .venv, from hashed requirements.
 PYTHON ?= python3
 BIN := .venv/bin
+# Two processes, for much of it waits; files begin in the order in which they lie there.
+PYTEST_PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
@@ -15,7 +17,7 @@ demo: .venv/ready ## joined DNS traces from real programs, in a lab on this mach
 
 test: .venv/ready ## every test, against the real programs (builds those that are missing)
 	@$(BIN)/otel-dns programs get --all
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS)
 
 test-transparency: .venv/ready ## other people's test suites, with and without the instrumentation
 	@$(BIN)/python -m tests.transparency $(TRANSPARENCY_ARGS)

@@ -131,7 +131,7 @@ def test_processor_without_a_receiver_is_told_and_joins_what_the_node_cache_send
     try:
         assert "10.244.0.1:14317, where nothing listens: add --with-jaeger" in done.stdout
         lab = Lab.attach("lab")
-        running = lab.node.run(["ps", "-eo", "args"], check=True).stdout
+        running = lab.node.run(["ps", "-ewwo", "args"], check=True).stdout
         assert "--coredns-service coredns --coredns-service node-cache" in running
         corefile = (lab.directory / "config/node-local-dns.Corefile").read_text()
         assert "trace zipkin http://10.244.0.1:9412/api/v2/spans" in corefile
@@ -164,7 +164,7 @@ def test_ctrl_c_goes_to_the_program_and_its_death_with_ours(up: str) -> None:
         killed.kill()
 
     def sleeps() -> bool:
-        listed = otel_dns_lab("exec", "--name", "t", "node", "--", "ps", "-eo", "args").stdout
+        listed = otel_dns_lab("exec", "--name", "t", "node", "--", "ps", "-ewwo", "args").stdout
         return "sleep 4321" in listed.splitlines()
 
     eventually(lambda: not sleeps(), "the end of the program")

@@ -231,3 +231,28 @@ def test_temporary_files_are_not_where_the_module_is(
     seen = environment(machine)
     assert Path(seen["TMPDIR"]) != Path(seen["PWD"])
     assert seen["TMPDIR"].startswith(seen["PWD"])
+
+
+LEAVES_OUT = """
+case "$1" in
+list) echo {folder}/downloaded;;
+build) echo module/plugins/* > {folder}/compiled
+  while [ "$1" != -o ]; do shift; done; echo made > $2;;
+esac
+"""
+
+
+def test_prometheus_is_built_without_the_libraries_of_clouds(
+    go: Callable[[str], Path], machine: Path, cache: Path
+) -> None:
+    plugins = machine / "downloaded" / "plugins"
+    plugins.mkdir(parents=True)
+    for name in ("minimum.go", "plugins.go"):
+        (plugins / name).write_text("package plugins\n")
+    plugins.chmod(0o555)  # as Go keeps modules
+    go(LEAVES_OUT.format(folder=machine))
+    get("prometheus", Progress(io.StringIO()))
+    assert (machine / "compiled").read_text() == "module/plugins/minimum.go\n"
+    module = "github.com/prometheus/prometheus"
+    assert f"mod edit -replace={module}=./module\n" in (machine / "calls").read_text()
+    assert leftovers(cache) == [PROGRAMS["prometheus"].key]

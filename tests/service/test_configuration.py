@@ -14,10 +14,10 @@ import yaml
 from click.testing import CliRunner
 
 from otel_dns.cli import main
-from otel_dns.service import ServeSettings, configuration
+from otel_dns.service import configuration
 from otel_dns.service.configuration import ConfigurationError
 from otel_dns.service.quantities import Duration, Size
-from otel_dns.service.settings import Section
+from otel_dns.service.settings import Section, ServeSettings
 
 ROOT = Path(__file__).parents[2]
 

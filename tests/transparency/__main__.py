@@ -26,7 +26,7 @@ from tests.transparency.suites import CPYTHON, SUITES, Suite
 ROOT = Path(__file__).parents[2]
 REQUIREMENT = Path(__file__).with_name("dnspython.txt")
 MODES = ("bare", "instrumented")
-SECONDS = 600
+SECONDS = 240
 AGAIN = 3
 RUNS = 3
 

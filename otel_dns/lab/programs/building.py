@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -102,8 +103,24 @@ class _Steps:
     def _own_module(self, recipe: OwnModule, result: Path) -> None:
         for name in ("go.mod", "go.sum"):
             shutil.copyfile(recipe.folder / name, self.work / name)
+        if recipe.left_out:
+            self._leave_out(recipe)
         linker = [_STRIPPED, *(f"-X {name}={value}" for name, value in recipe.linker_values)]
         self._build(recipe.package, result, linker=" ".join(linker), cwd=self.work)
+
+    def _leave_out(self, recipe: OwnModule) -> None:
+        """Have the module replaced by a copy that lacks the file."""
+        self._run(self.go.go, "mod", "download", recipe.module)
+        found = subprocess.run(
+            [self.go.go, "list", "-m", "-f", "{{.Dir}}", recipe.module],
+            cwd=self.work, env=dict(self.go.env), capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        copy = self.work / "module"
+        shutil.copytree(found.stdout.strip(), copy)
+        for folder, _, _ in os.walk(copy):
+            Path(folder).chmod(0o755)  # Go's modules are read-only, and could not be removed
+        (copy / recipe.left_out).unlink()
+        self._run(self.go.go, "mod", "edit", f"-replace={recipe.module}=./{copy.name}")
 
     def _collector(self, recipe: CollectorBuild, result: Path) -> None:
         builder = "go.opentelemetry.io/collector/cmd/builder"
