@@ -109,8 +109,8 @@ def _taps(number: int, lookup: bytes) -> Iterator[bytes]:
         "query_time_nsec": start_ns % SECOND,
     }
     answer = message | {
-        "response_time_sec": start_ns // SECOND,
-        "response_time_nsec": start_ns % SECOND + 400_000,
+        "response_time_sec": (start_ns + 400_000) // SECOND,
+        "response_time_nsec": (start_ns + 400_000) % SECOND,
         "response_message": dns.message.make_response(query).to_wire(),
     }
     for type_, fields in ((5, message | {"query_message": query.to_wire()}), (6, answer)):

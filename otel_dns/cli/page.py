@@ -16,8 +16,10 @@ from urllib.parse import urlsplit
 import click
 
 from otel_dns.cli.directories import default_history
-from otel_dns.web import PageSettings, TokensError, create_app
+from otel_dns.web.access import TokensError
+from otel_dns.web.app import create_app
 from otel_dns.web.guard import is_loopback
+from otel_dns.web.settings import PageSettings
 
 _MIB: Final = 1 << 20
 _DEFAULTS: Final = PageSettings(Path())

@@ -12,9 +12,8 @@ import msgspec
 import pyarrow as pa
 
 from otel_dns.history.history import HistoryError
-from otel_dns.history.questions import EVERYTHING
+from otel_dns.history.questions import EVERYTHING, questions
 from otel_dns.history.where import Where
-from otel_dns.web.questions import questions
 
 TOKEN: Final = "OTEL_DNS_TOKEN"  # noqa: S105 the variable's name
 _TIMEOUT_S: Final = 60.0

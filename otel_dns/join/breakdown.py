@@ -84,7 +84,7 @@ class _Account:
             if start_ns <= spans[0].start_ns and spans[-1].end_ns <= end_ns:
                 self._called(timeline, end_ns)
                 return
-        for piece in timeline.slices:
+        for piece in timeline.slices_until(end_ns):
             # Not min and max: this runs for every span.
             until_ns = piece.end_ns if piece.end_ns < end_ns else end_ns  # noqa: FURB136
             since_ns = piece.start_ns if piece.start_ns > start_ns else start_ns  # noqa: FURB136

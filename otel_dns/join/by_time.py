@@ -7,7 +7,7 @@ and one that is too large is cut into pieces in order of time.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Final
@@ -34,8 +34,12 @@ _PLAUSIBLE_NS: Final = 3_000_000
 """So soon after its start a lookup without a competitor is expected to ask."""
 _DISORDER_NS: Final = 1_000_000
 _LEARN_EVERY: Final = 8
+_NEARLY_ALL: Final = 0.95
+"""Where fewer server traces are there, that some are missing is no wonder."""
 
 _Versions = list[tuple[Slot, int]]
+_Rival = tuple[WaitingLookup, float, bool]
+"""Who could have what a lookup has, with which odds, and whether it does not matter who has it."""
 
 
 class Decision(Struct, frozen=True):
@@ -48,6 +52,14 @@ class Decision(Struct, frozen=True):
     group_size: int = 1
 
 
+class _Plan(Struct, frozen=True):
+    """What was found of a lookup before it was due."""
+
+    decision: Decision
+    versions: _Versions
+    rivals: list[_Rival]
+
+
 class ByTime:
     """Decides, and learns from what it decided."""
 
@@ -56,7 +68,7 @@ class ByTime:
         self._tolerance_ns = tolerance_ns
         self._timing = Timing()
         self._completeness = Completeness()
-        self._plans: dict[WaitingLookup, tuple[Decision, _Versions]] = {}
+        self._plans: dict[WaitingLookup, _Plan] = {}
         self._until_learning = 1
         self.counts: Counter[str] = Counter()
         """Lookups by how they were decided: ``alone``, ``in_knots``, ``first_in``."""
@@ -112,6 +124,7 @@ class ByTime:
             first_ns = min([trace.at_ns for trace, _ in given]) - span.start_ns
             if first_ns > _PLAUSIBLE_NS or self._completeness.seen < 0.5 or _disordered(given):
                 return None
+        waiting.clocks.judge(0, len(given))
         self.counts["alone"] += 1
         self._until_learning -= 1
         if not self._until_learning:
@@ -135,13 +148,13 @@ class ByTime:
         plan = self._plans.get(waiting)
         if plan is None:
             return None
-        decision, versions = plan
-        if any(slot.version != version for slot, version in versions) or any(
-            trace.slot is None for trace, _ in decision.given
+        if any(slot.version != version for slot, version in plan.versions) or any(
+            trace.slot is None for trace, _ in plan.decision.given
         ):
             del self._plans[waiting]
             return None
-        return decision
+        _bequeath(plan.rivals)
+        return plan.decision
 
     def _together(self, waiting: WaitingLookup, left: dict[WaitingLookup, None]) -> list[Decision]:
         lookups, cut = self._gather(waiting, left)
@@ -161,22 +174,30 @@ class ByTime:
                 for slot in slots
             }
         )
+        if self._completeness.seen > _NEARLY_ALL:
+            waiting.clocks.judge(*knot.misfit())
         sizes = Counter(member.root() for member in knot.members)
         versions = [(slot, slot.version) for slot in slots]
         decided: list[Decision] = []
+        rivals: dict[Member, list[_Rival]] = {member: [] for member in knot.members}
+        for (one, other), odds in knot.odds.items():
+            partners = odds >= EVEN and alike(one, other)
+            rivals[one].append((other.waiting, odds, partners))
+            rivals[other].append((one.waiting, odds, partners))
         settled = len(lookups) - LOOKAHEAD if cut else len(lookups)
         for number, member in enumerate(knot.members):
             decision = _decision(member, sizes[member.root()])
             if member.waiting not in left:
                 if not cut:
-                    self._plans[member.waiting] = decision, versions
+                    self._plans[member.waiting] = _Plan(decision, versions, rivals[member])
             elif number < settled or not decided:
                 self.counts["in_knots"] += 1
                 self._learn(member.waiting, decision.given)
                 decided.append(decision)
         leaving = {decision.lookup for decision in decided}
-        for pair, odds in knot.odds.items():
-            _bequeath(pair, odds, leaving)
+        for member in knot.members:
+            if member.waiting in leaving:
+                _bequeath(rival for rival in rivals[member] if rival[0] not in leaving)
         return decided
 
     def _gather(
@@ -269,15 +290,11 @@ def _disordered(given: list[tuple[WaitingTrace, int]]) -> bool:
     )
 
 
-def _bequeath(pair: tuple[Member, Member], odds: float, leaving: set[WaitingLookup]) -> None:
-    """Let one of two rivals that stays know what the other leaves with."""
-    one, other = pair
-    if (one.waiting in leaving) == (other.waiting in leaving):
-        return
-    heir = other.waiting if one.waiting in leaving else one.waiting
-    heir.inherited_doubt += odds
-    if odds >= EVEN and alike(one, other):
-        heir.inherited_partners += 1
+def _bequeath(rivals: Iterable[_Rival]) -> None:
+    """Let the rivals of a lookup that leaves know what it leaves with."""
+    for heir, odds, partners in rivals:
+        heir.inherited_doubt += odds
+        heir.inherited_partners += partners
 
 
 def _decision(member: Member, group_size: int) -> Decision:

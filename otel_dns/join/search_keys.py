@@ -10,6 +10,7 @@ from otel_dns import semconv
 from otel_dns.model import Resolution, ServerTrace
 from otel_dns.model.latency import latency_class
 from otel_dns.wire.otlp import (
+    cached,
     resource_attributes,
     server_instance,
     string_attribute,
@@ -24,12 +25,8 @@ _WHERE: Final = (
 
 
 def search_keys(resolution: Resolution) -> bytes:
-    """Encode what both sides have, but for the name: it is on the lookup's span as it came.
-
-    What senders name is not remembered: it may be of any number and length.
-    """
+    """Encode what both sides have, but for the name: it is on the lookup's span as it came."""
     join, breakdown = resolution.join, resolution.breakdown
-    resource = resource_attributes(resolution.lookup.span.origin.resource)
     parts = [
         word_attribute(semconv.JOIN_METHOD, join.method),
         word_attribute(semconv.LOOKUP_OUTCOME, resolution.outcome),
@@ -38,12 +35,18 @@ def search_keys(resolution: Resolution) -> bytes:
     ]
     if breakdown.plugins:
         slowest = max(breakdown.plugins, key=breakdown.plugins.__getitem__)
-        parts.append(string_attribute(semconv.PLUGIN, slowest))
-    for key, told_by in _WHERE:
-        value = resource.get(told_by)
-        if value and isinstance(value, str):
-            parts.append(string_attribute(key, value))
+        parts.append(word_attribute(semconv.PLUGIN, slowest))
+    parts.append(_where(resolution.lookup.span.origin.resource))
     return b"".join(parts)
+
+
+@cached
+def _where(resource: bytes) -> bytes:
+    told = resource_attributes(resource)
+    values = [(key, told.get(told_by)) for key, told_by in _WHERE]
+    return b"".join(
+        [string_attribute(key, value) for key, value in values if value and isinstance(value, str)]
+    )
 
 
 def name_key(resolution: Resolution) -> bytes:
@@ -54,4 +57,4 @@ def name_key(resolution: Resolution) -> bytes:
 def server_key(trace: ServerTrace) -> bytes:
     """Encode which server answered."""
     server = trace.server or server_instance(trace.root.origin.resource)
-    return string_attribute(semconv.SERVER_INSTANCE, server)
+    return word_attribute(semconv.SERVER_INSTANCE, server)

@@ -29,6 +29,10 @@ _ON_THE_WAY_NS: Final = 2_000_000_000
 _CROWD: Final = 256
 """Among so many server traces of one question any clock fits; and the dense case must not slow the
 rest."""
+_MISFIT: Final = 0.025
+"""From this share of misfits on clocks are in doubt."""
+_JUDGED: Final = 256
+"""Queries that weigh in on that: older ones fade."""
 _ELSEWHERE_NS: Final = 10_000_000
 """So long before a lookup's first query nothing of its own is to be expected."""
 
@@ -42,6 +46,7 @@ class NodeClocks:
         self._clocks: OrderedDict[str, Clock] = OrderedDict()
         self._newest_ns = newest_ns
         self._coming: deque[WaitingLookup] = deque()
+        self._misfit = 0.0
 
     def add(self, waiting: "WaitingLookup") -> None:
         """Take a lookup in, to learn of it when its server traces have come."""
@@ -81,8 +86,21 @@ class NodeClocks:
         clock = self._clocks.get(server)
         return clock.at(at_ns)[0] if clock is not None else 0
 
+    def judge(self, misfits: int, given: int) -> None:
+        """Take note of how well lookups and server traces fit by the clocks as they are known.
+
+        Args:
+            misfits: queries that were missing while others were left over.
+            given: queries that a lookup was given.
+        """
+        number = misfits + given
+        if misfits or (number and self._misfit):
+            self._misfit += (misfits / number - self._misfit) * min(number / _JUDGED, 1.0)
+
     def doubts(self, waiting: "WaitingLookup", given: Iterable["WaitingTrace"]) -> bool:
         """Whether clocks were not known well enough for what a lookup is given by time."""
+        if self._misfit > _MISFIT:
+            return True
         for trace in given:
             clock = self._clocks.get(trace.server)
             if clock is None or not clock.at(trace.start_ns)[1]:
@@ -162,6 +180,9 @@ class Agreeing(NodeClocks):
 
     def bound(self, server: str, at_ns: int, low_ns: int, high_ns: int) -> None:
         """Learn nothing of an exact pair either."""
+
+    def judge(self, misfits: int, given: int) -> None:
+        """Learn nothing of what does not fit."""
 
 
 AGREEING: Final = Agreeing({})

@@ -1,6 +1,7 @@
 """The joined whole."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 from msgspec import Struct
@@ -41,23 +42,27 @@ class Timeline(Struct, frozen=True, gc=False):
     @property
     def slices(self) -> Sequence[Slice]:
         """Whose time is when, without gap or overlap."""
-        return self.line if self.line is not None else _slices_of(self.spans)
+        return self.line if self.line is not None else list(_slices_of(self.spans))
+
+    def slices_until(self, end_ns: int) -> Iterator[Slice]:
+        """Go through the slices that begin before a time; those after it are not made."""
+        for piece in _slices_of(self.spans) if self.line is None else self.line:
+            if piece.start_ns >= end_ns:
+                break
+            yield piece
 
 
-def _slices_of(nested: Sequence[Span]) -> list[Slice]:
-    down: list[Slice] = []
-    up: list[Slice] = []
-    parent = nested[0]
+def _slices_of(nested: Sequence[Span]) -> Iterator[Slice]:
+    outer = nested[0]
     for span in nested[1:]:
-        if span.start_ns > parent.start_ns:
-            down.append(Slice(parent.start_ns, span.start_ns, parent))
-        if span.end_ns < parent.end_ns:
-            up.append(Slice(span.end_ns, parent.end_ns, parent))
-        parent = span
-    if parent.end_ns > parent.start_ns:
-        down.append(Slice(parent.start_ns, parent.end_ns, parent))
-    up.reverse()
-    return down + up
+        if span.start_ns > outer.start_ns:
+            yield Slice(outer.start_ns, span.start_ns, outer)
+        outer = span
+    if outer.end_ns > outer.start_ns:
+        yield Slice(outer.start_ns, outer.end_ns, outer)
+    for inner, span in pairwise(reversed(nested)):
+        if inner.end_ns < span.end_ns:
+            yield Slice(inner.end_ns, span.end_ns, span)
 
 
 class JoinedTrace(Struct, frozen=True, gc=False):

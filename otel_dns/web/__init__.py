@@ -3,9 +3,3 @@
 It knows nothing of the running service but the address of its metrics; ``otel-dns serve`` starts
 it as a child, ``otel-dns page`` runs it alone.
 """
-
-from otel_dns.web.access import Scope, Tokens, TokensError
-from otel_dns.web.app import create_app
-from otel_dns.web.settings import PageSettings
-
-__all__ = ["PageSettings", "Scope", "Tokens", "TokensError", "create_app"]

@@ -5,7 +5,6 @@ token that is bound to namespaces gets no more than elsewhere. SQL and whole row
 may see everything.
 """
 
-import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -17,12 +16,11 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from otel_dns.history.history import BusyError, History, HistoryError
-from otel_dns.history.questions import MAX_ROWS, Questions
+from otel_dns.history.questions import MAX_ROWS, questions
 from otel_dns.history.where import Where
 from otel_dns.web.access import Scope
 from otel_dns.web.scope import ScopeOf
 
-_NOT_BY_NAME: Final = frozenset({"ask", "ask_entries"})
 ARROW: Final = "application/vnd.apache.arrow.stream"
 _LONGEST: Final = 16_384
 _export = threading.Semaphore(1)
@@ -35,15 +33,6 @@ router = APIRouter(prefix="/api/v1")
 def _as(media_type: str, schema: Mapping[str, str]) -> dict[str, Any]:
     """Describe an answer, for OpenAPI."""
     return {"content": {media_type: {"schema": schema}}}
-
-
-def questions() -> Mapping[str, Callable[..., Any]]:
-    """Give what can be asked by name: the questions of :class:`Questions`."""
-    return {
-        name: method
-        for name, method in inspect.getmembers(Questions, inspect.isfunction)
-        if not name.startswith("_") and name not in _NOT_BY_NAME
-    }
 
 
 Json = Annotated[str, Query(max_length=_LONGEST, description="A JSON object.")]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
+import trustme
 from msgspec.structs import replace
 
 from otel_dns import semconv
@@ -90,7 +91,7 @@ def sources(hosts):
 one, both = socket.AF_INET, socket.AF_UNSPEC
 for number in range(first, beyond):
     name = lambda row: f"n{number}.{row}.test."
-    for row in ("way1", "server1", "way2", "server2", "way3", "server3"):
+    for row in ("way1", "server1", "way2", "server2", "way3", "server3", "over-tls"):
         look_up(name(row), one)
     sources("late dns")
     look_up(name("before"), one)
@@ -178,7 +179,7 @@ def node_cache(capture: Capture) -> str:
     )
 
 
-def cluster(capture: Capture) -> str:
+def cluster(capture: Capture, authority: Path) -> str:
     tap = (
         f"dnstap {capture.dnstap} full {{\n        identity coredns\n"
         '        extra "{/trace/traceid} {>id} {port}"\n    }'
@@ -192,14 +193,24 @@ def cluster(capture: Capture) -> str:
         + block("server2-both.test", view("A"), *common, slow)
         + block("server2-both.test", *common, slower)
         + block("own-pause.test", *common, FAILURE)
+        + block(
+            "over-tls.test",
+            *common,
+            f"forward . tls://192.0.2.53 {{\n        tls {authority}\n"
+            "        tls_servername upstream\n    }",
+        )
         + block(".", *common, "cache 30", f"forward . {TO_UPSTREAM}")
     )
 
 
-def upstream(capture: Capture) -> str:
+def upstream(capture: Capture, certificate: Path, key: Path) -> str:
     common = ("errors", trace(capture, "upstream"))
+    slow = ERRATIC.format(SERVER_MS)
     return (
-        block("server3.test", *common, ERRATIC.format(SERVER_MS))
+        block("server3.test", *common, slow)
+        + f"tls://over-tls.test:853 {{\n    tls {certificate} {key}\n    "
+        + "\n    ".join((*common, slow))
+        + "\n}\n"
         + block("after.test", *common, NOTHING)
         + block(".", *common, ANSWERS)
     )
@@ -250,8 +261,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     subprocess.run([compiler, "-shared", "-fPIC", NSS_SOURCE, "-o", library], check=True)
     with Lab() as lab:
         capture = lab.capture()
-        lab.upstream_dns(upstream(capture))
-        coredns = lab.cluster_dns(cluster(capture))
+        files = [directory / name for name in ("ca.pem", "cert.pem", "key.pem")]
+        authority = trustme.CA()
+        certificate = authority.issue_cert("upstream")
+        authority.cert_pem.write_to_path(files[0])
+        certificate.cert_chain_pems[0].write_to_path(files[1])
+        certificate.private_key_pem.write_to_path(files[2])
+        lab.upstream_dns(upstream(capture, *files[1:]))
+        coredns = lab.cluster_dns(cluster(capture, files[0]))
         lab.node_local_dns(node_cache(capture))
         pod = lab.pod(
             "shop-1", namespace="shop", addresses=["", AT_THE_CACHE, AT_THE_CLUSTER],
@@ -305,7 +322,11 @@ def await_all(capture: Capture, ways: Sequence[Way]) -> None:
     first, straight, second, third = (
         sum(bool(one.sent_ns) for one in way.crossings()) for way in ways
     )
-    expected = {"node-cache": first, "coredns": straight + second, "upstream": third}
+    # What goes over TLS goes by no way of ours: each lookup of that row once.
+    over_tls = sum(one.name.endswith(".over-tls.test.") for one in ways[2].crossings())
+    expected = {
+        "node-cache": first, "coredns": straight + second, "upstream": third + over_tls,
+    }  # fmt: skip
 
     def told() -> bool:
         seen = Counter(
@@ -316,7 +337,7 @@ def await_all(capture: Capture, ways: Sequence[Way]) -> None:
         return seen == expected
 
     eventually(told, f"server traces: {expected}")
-    capture.wait_for_dnstap(2 * expected["coredns"] + 2 * third)
+    capture.wait_for_dnstap(2 * expected["coredns"] + 2 * expected["upstream"])
 
 
 def pauses_of(told: Mapping[str, list[list[int]]], log: str) -> Mapping[str, list[Pause]]:
@@ -442,6 +463,7 @@ ROWS: Final = {
     "server2": Row("plugin:erratic", served(1), hops=2),
     "way3": Row("upstream", late(1, 2)),
     "server3": Row("plugin:erratic", served(2)),
+    "over-tls": Row("plugin:erratic", lambda made, name: SERVER_MS * MS),
     "before": Row("stub_network", paused_and_late),
     "after": Row("stub_network", paused_and_late),
     "way1-aaaa": Row("stub_network", late(0, type_="AAAA")),

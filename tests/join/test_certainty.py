@@ -124,33 +124,39 @@ def test_a_query_that_a_rival_has_leaves_who_lacks_it_unsure_too() -> None:
 def test_the_other_family_is_asked_again_after_the_answer_for_the_first() -> None:
     # A is lost; a second later the stub asks for A, and then for AAAA again, though it had that.
     types = ("A", "AAAA")
-    asked = lookup(0, 1090 * MS, types=types)
-    other = lookup(500 * MS, 560 * MS, types=types)
+    asked, other = lookup(20 * MS, 1110 * MS, types=types), lookup(0, 60 * MS, types=types)
     roots = [
-        first_of(0.3, 40, type_="AAAA"), first_of(1000.2, 1040),
-        first_of(1040.1, 1089.9, type_="AAAA"),
-        first_of(500.2, 559.8), first_of(500.3, 559.9, type_="AAAA"),
+        first_of(20.3, 40, type_="AAAA"), first_of(1020.2, 1060),
+        first_of(1060.1, 1109.9, type_="AAAA"),
+        first_of(0.2, 59.8), first_of(0.3, 59.9, type_="AAAA"),
     ]  # fmt: skip
 
     found = resolved([asked, other, *roots])
 
-    assert starts(found[asked]) == [0, 1000, 1040]
-    assert starts(found[other]) == [500, 500]
+    assert starts(found[asked]) == [20, 1020, 1060]
+    assert starts(found[other]) == [0, 0]
 
 
-def test_a_query_that_comes_at_no_time_it_was_due_leaves_a_lookup_unsure() -> None:
-    # Neither right after the answer before it, nor a timeout later, nor right before the end.
+@pytest.mark.parametrize(
+    ("first_ms", "next_ms", "odd"),
+    [
+        pytest.param(0.2, 0.4, False, id="each right after the other"),
+        pytest.param(0.2, 1000.4, False, id="a timeout before the second"),
+        pytest.param(1000.2, 1000.4, False, id="a timeout before the first"),
+        pytest.param(0.2, 450, True, id="the second at no time it was due"),
+        pytest.param(450, 450.2, True, id="the first at no time it was due"),
+    ],
+)
+def test_a_gap_that_nothing_explains_is_odd(first_ms: float, next_ms: float, odd: bool) -> None:
     asked = lookup(0, 1090 * MS, candidates=NAMES)
-    other = lookup(300 * MS, 800 * MS, candidates=NAMES[1:])
-    roots = [
-        first_of(0.2, name=NAMES[0], rcode=NXDOMAIN), first_of(450, name=NAMES[1]),
-        first_of(300.2, 799.9, name=NAMES[1]),
-    ]  # fmt: skip
+    roots = [first_of(first_ms, name=NAMES[0], rcode=NXDOMAIN),
+             first_of(next_ms, 1089.9, name=NAMES[1])]  # fmt: skip
+    knot = knot_of([asked], roots)
+    (member,) = knot.members
 
-    found = resolved([asked, other, *roots])
-
-    assert starts(found[asked]) == [0, 450]
-    assert found[asked].join.certainty == "unsure"
+    assert given_ms(member) == [first_ms, next_ms]
+    assert (knot._likelihood.oddity(member) > 100) == odd
+    assert (member.confidence < 0.99) == odd
 
 
 def test_rings_of_queries_sent_again_are_undone() -> None:
@@ -219,6 +225,22 @@ def test_one_is_not_sure_of_candidates_in_the_wrong_order(early_ms: float, certa
     found = resolved([asked, *roots])
 
     assert found[asked].join.certainty == certainty
+
+
+def test_one_whose_rival_left_before_it_knows_of_it() -> None:
+    # Found together when the first was due; the second leaves as was found, then something comes.
+    asked = [lookup(at * MS // 10, 6 * MS) for at in (0, 25, 26)]
+    joiner, settle_ns = Joiner(JoinSettings()), JoinSettings().settle_ns
+    for number, one in enumerate(asked):
+        joiner.add_lookup(one, number * SECOND)
+    for root in (first_of(0.2, 5.9), first_of(2.7, 5.9), first_of(2.75, 5.9)):
+        joiner.add_server_span(root, 2 * SECOND)
+    outcomes = joiner.advance(settle_ns) + joiner.advance(settle_ns + SECOND)
+    joiner.add_server_span(first_of(20_000), settle_ns + SECOND)
+    outcomes += joiner.advance(settle_ns + 2 * SECOND)
+
+    sizes = [one.join.group_size for one in outcomes if isinstance(one, Resolution)]
+    assert sizes == [1, 2, 2]
 
 
 # -- within a knot -----------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from otel_dns.join import Joiner, JoinSettings
 from otel_dns.join.annotate import encode
+from otel_dns.join.skew import NodeClocks
+from otel_dns.join.waiting import WaitingLookup
 from otel_dns.model import Resolution
 from tests.support.spans import MS, SECOND, T0, exchange, lookup, query, servedns
 
@@ -103,3 +105,24 @@ def test_a_clock_that_jumped_leaves_lookups_unsure_until_it_is_found() -> None:
     found = list(stream([0] * 200 + [-30 * MS] * 5))
 
     assert not any(one.join.certainty == "sure" for one, _, _ in found[200:])
+
+
+@pytest.mark.parametrize(
+    ("told", "doubted"),
+    [
+        pytest.param([(0, 500)], False, id="all fit"),
+        pytest.param([(1, 40)], False, id="one of few does not"),
+        pytest.param([(20, 400)], True, id="many do not"),
+        pytest.param([(2, 30)] * 10, True, id="again and again some do not"),
+        pytest.param([(20, 400), (0, 200), (0, 200)], False, id="then all fit again"),
+        pytest.param([(0, 0)], False, id="nothing was there"),
+    ],
+)
+def test_clocks_by_which_much_does_not_fit_are_in_doubt(told, doubted) -> None:
+    at = WaitingLookup(lookup(0, 2 * MS), 0, clocks := NodeClocks({}))
+    for at_ns in range(3):
+        clocks.bound("", T0 + at_ns, -MS, MS)
+    for misfits, given in told:
+        clocks.judge(misfits, given)
+
+    assert clocks.doubts(at, []) == doubted

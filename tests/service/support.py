@@ -13,7 +13,9 @@ from typing import Self
 import grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
-from otel_dns.service import ServeSettings, Service, configuration
+from otel_dns.service import configuration
+from otel_dns.service.service import Service
+from otel_dns.service.settings import ServeSettings
 from otel_dns.wire import otlp
 from tests.support.otlp import EXPORT
 from tests.support.spans import CLIENT
@@ -124,13 +126,15 @@ def settings_of(*outputs: str, settle_s: float = 0.1, **keys: object) -> ServeSe
 
 @contextmanager
 def serving(output: str, *more: str, settle_s: float = 0.1, **keys: object) -> Iterator["Running"]:
-    """A processor on ports of its own, stopped at the end."""
+    """A processor on ports of its own, stopped at the end; all that it took is accounted for."""
     service = Service(settings_of(output, *more, settle_s=settle_s, **keys))
     running = Running(service, service.start())
     try:
         yield running
     finally:
         running.stop()
+    assert not service.ledger().unaccounted
+    assert not service.gauges()["requests_open"]
 
 
 class Running:

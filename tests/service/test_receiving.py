@@ -17,8 +17,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from otel_dns import semconv
 from otel_dns.join import JoinSettings
 from otel_dns.model import Span
-from otel_dns.service import ServeSettings, Service
 from otel_dns.service.configuration import ConfigurationError
+from otel_dns.service.service import Service
+from otel_dns.service.settings import ServeSettings
 from otel_dns.wire import otlp
 from tests.service.support import (
     Backend,

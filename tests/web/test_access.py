@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from otel_dns.cli import main
-from otel_dns.web import Tokens, TokensError
+from otel_dns.web.access import Tokens, TokensError
 from tests.web import rows
 from tests.web.conftest import ALL, SHOP, Page
 

@@ -11,6 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 from otel_dns.wire.otlp.attributes import (
     AttributeValue,
     attributes_of,
+    cached,
     double_attribute,
     hex_attribute,
     int_attribute,
@@ -59,6 +60,7 @@ __all__ = [
     "attributes_of",
     "build",
     "build_grouped",
+    "cached",
     "change_attributes",
     "cut",
     "decode",

@@ -17,7 +17,7 @@ AttributeValue: TypeAlias = str | bool | int | float | bytes | tuple[Any, ...] |
 
 _MAX_DEPTH: Final = 4
 _MAX_REMEMBERED: Final = 256
-"""Bytes of an attribute that is decoded only once."""
+"""Bytes of an attribute, and letters of a word, that is remembered."""
 
 _Key = TypeVar("_Key", str, bytes)
 _Value = TypeVar("_Value")
@@ -91,9 +91,16 @@ def string_attribute(key: str, value: str, field: int = 9) -> bytes:
     return _key_value(key, field, b"\x0a" + varint(len(text)) + text)
 
 
-@lru_cache(maxsize=1 << 12)
 def word_attribute(key: str, word: str) -> bytes:
-    """Encode one string attribute of a span whose values are few: it is remembered."""
+    """Encode one string attribute of a span whose values are few: the latest are remembered.
+
+    Of a long one there is no memory, so a sender may name it.
+    """
+    return _word(key, word) if len(word) <= _MAX_REMEMBERED else string_attribute(key, word)
+
+
+@lru_cache(maxsize=1 << 12)
+def _word(key: str, word: str) -> bytes:
     return string_attribute(key, word)
 
 
