@@ -53,12 +53,13 @@ def _no_garbage_for_others() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
-    """Likewise what a module's fixtures left."""
+    """Likewise what a module's fixtures left; what stays then is out of every later search."""
     try:
         yield
     finally:
         if nextitem is None or nextitem.path != item.path:
             gc.collect()
+            gc.freeze()
 
 
 class SkipReport:

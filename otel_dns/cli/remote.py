@@ -17,6 +17,8 @@ from otel_dns.history.where import Where
 
 TOKEN: Final = "OTEL_DNS_TOKEN"  # noqa: S105 the variable's name
 _TIMEOUT_S: Final = 60.0
+_NO_SUCH_PATH: Final = "Not Found"
+"""What the page's framework says."""
 
 
 class Remote:
@@ -87,6 +89,11 @@ def _why(error: urllib.error.HTTPError) -> str:
     if error.code == 401:
         return f"the service wants a token: {TOKEN}=..."
     try:
-        return str(json.loads(error.read())["detail"])
+        detail = str(json.loads(error.read())["detail"])
     except (ValueError, KeyError, TypeError):
-        return f"the service answered {error.code}: is this the page's address?"
+        detail = _NO_SUCH_PATH
+    if detail == _NO_SUCH_PATH:
+        return (
+            f"{error.url.partition('/api/v1/')[0]} answered {error.code}: is it a page's address?"
+        )
+    return detail

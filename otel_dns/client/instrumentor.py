@@ -23,6 +23,8 @@ class LookupInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     _patches: tuple[Replacement, ...] = ()
     _later: tuple[Replacement, ...] = ()
+    _awaited: tuple[Callable[[], Iterable[Replacement]], ...] = ()
+    """What patches modules that are imported later: not in the import hooks, which are for ever."""
     _turn: object = None
     """Another one each time it is switched on; nothing while it is off."""
 
@@ -38,10 +40,12 @@ class LookupInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             patch: Replaces the functions.
         """
         turn = self._turn
+        number = len(self._awaited)
+        self._awaited += (patch,)
 
         def imported() -> None:
             if turn is self._turn:
-                self._later += tuple(patch())
+                self._later += tuple(self._awaited[number]())
 
         when_imported(module, imported)
 
@@ -55,4 +59,5 @@ class LookupInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         for patch in reversed(self._patches + self._later):
             patch.undo()
         self._patches = self._later = ()
+        self._awaited = ()
         self._turn = None

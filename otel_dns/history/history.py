@@ -96,7 +96,8 @@ class History(Questions):
         Args:
             directory: where the service writes it.
             threads: of DuckDB, at most.
-            memory: that DuckDB may take, such as ``1GB``; more goes to a temporary directory.
+            memory: that DuckDB may take, such as ``1GB``; more goes to a temporary directory, where
+                there is one.
             at_once: questions that run side by side.
             question_s: seconds that one may take, and wait before that; None: no limit.
             look_s: seconds for which the list of files is good.
@@ -112,11 +113,11 @@ class History(Questions):
         self._question_s = question_s
         self._look_s = look_s
         self._listings: dict[tuple[int | None, int | None], tuple[float, list[Path]]] = {}
-        self._spill = tempfile.TemporaryDirectory(prefix="otel-dns-history-")
+        self._spill = _spill_directory()
         self._limits: dict[str, Any] = {
             "threads": threads,
             "memory_limit": memory,
-            "temp_directory": self._spill.name,
+            "temp_directory": self._spill.name if self._spill else "",
             "max_temp_directory_size": _SPILL,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
@@ -124,7 +125,7 @@ class History(Questions):
         try:
             self._connection = duckdb.connect(config=self._limits)
         except duckdb.Error as error:
-            self._spill.cleanup()
+            self._clean_up()
             raise HistoryError(str(error)) from None
         self._connection.execute("SET parquet_metadata_cache = true")
         # A table: what is registered is known to one cursor only.
@@ -145,7 +146,11 @@ class History(Questions):
             if not self._closed:
                 self._closed = True
                 self._connection.close()
-                self._spill.cleanup()
+                self._clean_up()
+
+    def _clean_up(self) -> None:
+        if self._spill is not None:
+            self._spill.cleanup()
 
     def files(self, where: Where = EVERYTHING, *, anew: bool = False) -> list[Path]:
         """List the files that hold a question's period; ``anew``: as of now, not a moment ago."""
@@ -335,6 +340,14 @@ class History(Questions):
 
         with self._slot():
             return self._try(ask, where)
+
+
+def _spill_directory() -> tempfile.TemporaryDirectory[str] | None:
+    """Make a directory for what does not fit into memory; None where all is read-only."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="otel-dns-history-")
+    except OSError:
+        return None
 
 
 def _dicts(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:

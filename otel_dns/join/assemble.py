@@ -105,7 +105,7 @@ class Assembler:
         self, owner: WaitingLookup, joined: JoinedTrace, messages: Sequence[Message]
     ) -> JoinedTrace:
         """Join what the server's own queries caused; return the server's trace with its time."""
-        if joined.hop >= MAX_HOPS:
+        if joined.hop >= MAX_HOPS or semconv.CONNECT_SPAN not in joined.timeline.names:
             return joined
         line: Sequence[Slice] | None = None
         for connect, waiting, skew_ns, confidence, known in self._hops.below(

@@ -276,6 +276,11 @@ class ByTime:
             if trace.header is not None
         ]
         seen = [(one.trace, one.candidate) for one in waiting.traces if not one.hop]
+        seen += [
+            (one.header, waiting.candidate_of(one.header.name))
+            for one in waiting.behind
+            if one.header is not None
+        ]
         seen += [(header, candidate) for header, candidate, _ in headers]
         self._completeness.learn(lookup, seen)
         self._timing.learn(lookup, headers)

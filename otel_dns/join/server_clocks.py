@@ -11,6 +11,8 @@ from collections import OrderedDict, deque
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from otel_dns.model import ROUNDING_NS
+
 REACH_NS: Final = 500_000_000
 """Clocks further apart than this are not found."""
 LEFT_ALONE_NS: Final = 1_000_000
@@ -20,6 +22,12 @@ _EXCHANGES: Final = 8
 """That are remembered, of each client."""
 _ENOUGH: Final = 6
 """Of these, whose stretches have to meet."""
+_FEW: Final = 4
+"""One in so many may speak for the offset that there was, and yet it is another now."""
+_DRIFT_NS: Final = 4 * LEFT_ALONE_NS
+_LATE_NS: Final = 10_000_000
+"""So late a busy server may be in taking a query and in ending its span: as if its clock were
+ahead. Unlike a clock it is not equally so each time."""
 _MAX_CLIENTS: Final = 16
 _MAX_PAIRS: Final = 10_000
 
@@ -76,6 +84,10 @@ class _Pair:
         found = place(exchanges)
         if found is None:
             return False
+        odd = self.known and _holding(exchanges, self.offset_ns) > len(exchanges) // _FEW
+        drifts = self.offset_ns and abs(found - self.offset_ns) <= _DRIFT_NS
+        if odd and not drifts:
+            return False  # some are odd, as on a machine that is too busy
         self.known = True
         changed, self.offset_ns = found != self.offset_ns, found
         return changed
@@ -133,8 +145,9 @@ def place(exchanges: Collection[Stretches]) -> int | None:
         0 where the clocks may agree, as nearly all do; nothing where no place stands out.
     """
     enough = max(_ENOUGH, len(exchanges) * 3 // 4)
-    if sum(any(one.holds(0) for one in stretches) for stretches in exchanges) >= enough:
-        return 0
+    agreeing = _holding(exchanges, 0)
+    if agreeing > len(exchanges) // _FEW:
+        return 0 if agreeing >= enough else None
     met = list(_meetings(exchanges))
     best = max(met, key=lambda one: one[0], default=None)
     if best is None or best[0] < enough:
@@ -146,7 +159,27 @@ def place(exchanges: Collection[Stretches]) -> int | None:
     ):
         return None
     offset_ns = _middle(exchanges, (low_ns + high_ns) // 2)
-    return offset_ns if abs(offset_ns) >= LEFT_ALONE_NS else 0
+    if abs(offset_ns) < LEFT_ALONE_NS:
+        return 0
+    if -_LATE_NS < offset_ns < 0 and not _is_steady(exchanges, offset_ns):
+        return None
+    return offset_ns
+
+
+def _holding(exchanges: Collection[Stretches], offset_ns: int) -> int:
+    """Count the exchanges that may be with this offset."""
+    return sum(any(one.holds(offset_ns) for one in stretches) for stretches in exchanges)
+
+
+def _is_steady(exchanges: Collection[Stretches], offset_ns: int) -> bool:
+    """Whether all that is remembered says that it is just this."""
+    return len(exchanges) >= _EXCHANGES and all(
+        any(
+            one.low_ns - ROUNDING_NS <= offset_ns <= max(one.low_ns, one.high_ns) + ROUNDING_NS
+            for one in stretches
+        )
+        for stretches in exchanges
+    )
 
 
 def _meetings(exchanges: Collection[Stretches]) -> Iterator[tuple[int, int, int]]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from otel_dns.lab.launch import available
     from otel_dns.lab.places import Node, Place, Pod
     from otel_dns.lab.process import LabProcess
+    from otel_dns.lab.way import Rule
+    from otel_dns.lab.ways import Way
 
 __all__ = [
     "Lab",
@@ -31,6 +33,8 @@ __all__ = [
     "Place",
     "Pod",
     "ProgramFailed",
+    "Rule",
+    "Way",
     "WebServer",
     "available",
 ]
@@ -47,6 +51,8 @@ _MODULES: Final = {
     "Place": "places",
     "Pod": "places",
     "ProgramFailed": "errors",
+    "Rule": "way",
+    "Way": "ways",
     "WebServer": "lab",
     "available": "launch",
 }

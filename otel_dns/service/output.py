@@ -22,6 +22,7 @@ from otel_dns.service.counts import Counts
 from otel_dns.service.names_shown import reduction
 from otel_dns.service.requests import Requests
 from otel_dns.service.settings import Output
+from otel_dns.service.troubles import Troubles
 from otel_dns.service.weighted_queue import WeightedQueue
 from otel_dns.wire import MalformedError, otlp
 
@@ -50,7 +51,6 @@ _MAX_SPLITS: Final = 200
 """Requests that one refused request may become, in all."""
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
-_REMIND_AFTER_S: Final = 30.0
 _STOP_GRACE_S: Final = 0.5
 _CHANNEL_OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
@@ -96,11 +96,7 @@ class OtlpOutput:
         self._thread = threading.Thread(target=self._run, name="otel-dns-output", daemon=True)
         self._deadline: float | None = None
         self._wake = threading.Event()
-        self._down_since: float | None = None
-        self._reminded = 0.0
-        self._lost_spans = 0
-        self._lost_why = ""
-        self._lost_said = -math.inf
+        self._troubles = Troubles(self.label)
         self._under_way = 0
         self.counts = Counts()
 
@@ -130,7 +126,7 @@ class OtlpOutput:
     def leave_out(self, spans: int) -> None:
         """Count spans for which there was no room here, while other outputs took them."""
         self.counts.add(spans_dropped_full=spans)
-        self._lost(spans, "its queue is full")
+        self._troubles.lost(spans, "its queue is full")
 
     def set_deadline(self, within_s: float) -> None:
         """From now on, give up on what cannot be sent within so many seconds."""
@@ -145,7 +141,7 @@ class OtlpOutput:
                 self._thread.join(self._time_left_s(math.inf) + _STOP_GRACE_S)
                 self._channel.close()  # ends a call that began before the deadline was known
             self._thread.join()
-        self._say_lost()
+        self._troubles.say_lost()
         self._channel.close()
 
     @property
@@ -161,8 +157,7 @@ class OtlpOutput:
     @property
     def down_s(self) -> float:
         """Since how many seconds it does not take anything; 0 while it does."""
-        since = self._down_since
-        return 0.0 if since is None else time.monotonic() - since
+        return self._troubles.down_s
 
     # -- the thread ---------------------------------------------------------------------------
 
@@ -229,7 +224,7 @@ class OtlpOutput:
                     left += halves
                     continue
             self._count_out(f"spans_refused_{code.name.lower()}", spans)
-            self._lost(spans, why)
+            self._troubles.lost(spans, why)
 
     def _attempt(self, request: bytes, spans: int) -> tuple[grpc.StatusCode, str] | None:
         """Try a request until it is answered; the status with which it was refused for good."""
@@ -249,7 +244,7 @@ class OtlpOutput:
                 code, details = error.code(), error.details()
                 retry = code in _RETRYABLE or _asks_for_retry(error)
             else:
-                self._answered()
+                self._troubles.answered()
                 rejected = min(max(_rejected(answer), 0), spans)
                 self._count_out("spans_sent", spans - rejected)
                 self._count_out("spans_refused_partially", rejected)
@@ -259,7 +254,8 @@ class OtlpOutput:
                 return None
             if not retry:
                 return code, f"it refused them for good ({code.name}: {_short(details)})"
-            self._failed(code.name, details)
+            self.counts.add(send_failures=1)
+            self._troubles.failed(code.name, _short(details))
             if time.monotonic() + pause_s >= give_up:
                 break
             jittered_s = pause_s * random.uniform(0.5, 1.0)  # noqa: S311
@@ -267,7 +263,7 @@ class OtlpOutput:
                 self._wake.clear()
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         self._count_out("spans_given_up", spans)
-        self._lost(spans, "it did not take them in time")
+        self._troubles.lost(spans, "it did not take them in time")
         return None
 
     def _count_out(self, name: str, spans: int) -> None:
@@ -275,45 +271,11 @@ class OtlpOutput:
             self._under_way -= spans
             self.counts.add(**{name: spans})
 
-    def _lost(self, spans: int, why: str) -> None:
-        """Say that spans are lost: at once, then summed up every half minute."""
-        self._lost_spans += spans
-        self._lost_why = why
-        if time.monotonic() >= self._lost_said + _REMIND_AFTER_S:
-            self._say_lost()
-
-    def _say_lost(self) -> None:
-        if self._lost_spans:
-            _log.error("%s: %d spans are lost: %s", self.label, self._lost_spans, self._lost_why)
-            self._lost_spans, self._lost_said = 0, time.monotonic()
-
     def _time_left_s(self, at_most_s: float) -> float:
         """How long something may take: ``at_most_s``, or what is left before the deadline."""
         if self._deadline is None:
             return at_most_s
         return min(at_most_s, max(self._deadline - time.monotonic(), 0.0))
-
-    def _failed(self, code: str, details: str | None) -> None:
-        """Say that the output is down: once, then every half minute."""
-        self.counts.add(send_failures=1)
-        now = time.monotonic()
-        if self._down_since is None:
-            self._down_since = now
-        elif now - self._reminded < _REMIND_AFTER_S:
-            return
-        self._reminded = now
-        _log.warning(
-            "%s does not take spans (%s: %s); they wait and are tried again",
-            self.label, code, _short(details),
-        )  # fmt: skip
-
-    def _answered(self) -> None:
-        if self._down_since is not None:
-            _log.info(
-                "%s takes spans again after %.1f s",
-                self.label, time.monotonic() - self._down_since,
-            )  # fmt: skip
-            self._down_since = None
 
 
 def _halves(request: bytes) -> list[tuple[bytes, int]]:

@@ -1,4 +1,4 @@
-"""Recordings on disk: what kind a file is, told by its content, and the evidence in it.
+"""Recordings on disk: the evidence in files of whatever kind.
 
 Kinds: OTLP as the Collector's file exporter writes it (JSON lines or protobuf), OTLP protobuf
 behind lengths of any sort or a single request, Zipkin v2 JSON (a list, or one a line), a frame
@@ -7,15 +7,12 @@ in it, such as a recording of ``otel-dns lab record``. What is damaged is set as
 is whole is read.
 """
 
-import gzip
-import io
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import IO, Final
 
 import msgspec
 from google.protobuf.message import DecodeError
@@ -27,6 +24,16 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otel_dns import semconv
 from otel_dns.model import Message
 from otel_dns.service.log_sorting import sort_logs
+from otel_dns.service.recording_kinds import (
+    KINDS,
+    LOOKED_AT,
+    MAX_ITEM,
+    framing_of,
+    kind_of,
+    unknown,
+    varint,
+)
+from otel_dns.service.recording_packed import Unpacked, opened
 from otel_dns.service.sorting import Incoming, sort_otlp, sort_spans
 from otel_dns.wire import (
     MalformedError,
@@ -41,22 +48,10 @@ from otel_dns.wire import (
 from otel_dns.wire.frame_streams import Data, Decoder, FrameError
 
 _CHUNK: Final = 1 << 20
-_MAX_ITEM: Final = 64 << 20
-"""Bytes of one line, one message or one list: the most that a receiver takes as well."""
-_LOOKED_AT: Final = 1 << 16
-"""Bytes at the beginning by which a kind is told."""
 _BATCH: Final = 1_000
 _SERVEDNS: Final = semconv.SERVEDNS_SPAN.encode()
 
 _JSON_ROOTS: Final = {"resourceSpans": otlp_json.traces, "resourceLogs": otlp_json.logs}
-
-KINDS: Final = {
-    "dnstap": "dnstap frames",
-    "otlp": "OTLP protobuf",
-    "otlp_json": "OTLP JSON lines",
-    "zipkin": "Zipkin JSON",
-    "log": "CoreDNS log",
-}
 
 
 @dataclass(slots=True)
@@ -99,15 +94,15 @@ def _look_for_servers(incoming: Incoming, reading: Reading) -> None:
 
 def _read_file(path: Path, reading: Reading, *, named: bool) -> Iterator[Incoming]:
     try:
-        with _opened(path) as file:
-            head = file.read(_LOOKED_AT)
+        with opened(path) as file:
+            head = file.read(LOOKED_AT)
             file.seek(0)
             kind = kind_of(head)
             if kind is None:
-                if isinstance(file, _Unpacked) and file.cut and not head:
+                if isinstance(file, Unpacked) and file.cut and not head:
                     reading.damaged.append(f"{path}: {file.cut}")
                 elif named:
-                    reading.damaged.append(f"{path}: {_unknown(head)}")
+                    reading.damaged.append(f"{path}: {unknown(head)}")
                 else:
                     reading.passed_over.append(path)
                 return
@@ -122,60 +117,10 @@ def _read_file(path: Path, reading: Reading, *, named: bool) -> Iterator[Incomin
             else:
                 yield from _json(file, kind, broken)
             broken.say()
-            if isinstance(file, _Unpacked) and file.cut:
+            if isinstance(file, Unpacked) and file.cut:
                 reading.damaged.append(f"{path}: {file.cut}; what could be unpacked was read")
     except OSError as error:
         reading.damaged.append(f"{path}: {error.strerror or error}")
-
-
-def _opened(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], _Unpacked(_Packed(path)) if packed else path.open("rb"))
-
-
-class _Packed(io.RawIOBase):
-    """What a gzip file holds, up to where it is broken: a copy of one that grows is cut off."""
-
-    def __init__(self, path: Path) -> None:
-        self._gzip = gzip.GzipFile(path, "rb")
-        self.cut = ""
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._gzip.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._gzip.tell()
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            data = self._gzip.read1(len(buffer))
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            self.cut = str(error)
-            return 0
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._gzip.close()
-        super().close()
-
-
-class _Unpacked(io.BufferedReader):
-    """The same, buffered."""
-
-    raw: _Packed
-
-    @property
-    def cut(self) -> str:
-        """Why it ended before its end; empty if it did not."""
-        return self.raw.cut
 
 
 class _Broken:
@@ -198,80 +143,6 @@ class _Broken:
         if self._count:
             more = f" (and {self._count - 1} more)" if self._count > 1 else ""
             self.reading.damaged.append(f"{self._path}: {self._first}{more}")
-
-
-# -- kinds ------------------------------------------------------------------------------------
-
-
-def kind_of(head: bytes) -> str | None:
-    """Tell a file's kind by its beginning: a key of ``KINDS``, or None."""
-    if head[:4] == b"\0\0\0\0" and head[8:11] == b"\0\0\0" and head[11:12] in b"\x02\x04":
-        return "dnstap"
-    if _framing(head) is not None:
-        return "otlp"
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if text[:1] == b"[" and text[1:].lstrip()[:1] in {b"{", b"]"}:
-        return "zipkin"
-    first = text.split(b"\n", 1)[0]
-    if text[:1] == b"{":
-        if any(
-            root in first[:200] for root in (b'"resourceSpans"', b'"resourceLogs"', b'"resourceM')
-        ):
-            return "otlp_json"
-        if b'"traceId"' in first and b'"id"' in first:
-            return "zipkin"
-    lines = head.decode("utf-8", "replace").splitlines()[:200]
-    return "log" if any(map(_is_log_line, lines)) else None
-
-
-def _is_log_line(line: str) -> bool:
-    try:
-        return isinstance(coredns_log.parse(line), Message) or line.startswith("CoreDNS-")
-    except MalformedError:
-        return True
-
-
-def _framing(head: bytes) -> str | None:
-    """Tell how OTLP requests stand here: ``varint``, ``u32``, ``bare``; None if there are none.
-
-    Each behind its length as a varint (Java's writeDelimitedTo), or as four bytes, big-endian (the
-    Collector's file exporter), or one alone. All kinds of requests begin with field 1, a message
-    whose fields are 1, 2 and 3; so does hardly any text.
-    """
-    length, at = _varint(head, 0)
-    places = (
-        ("u32", 4, int.from_bytes(head[:4], "big")),
-        ("varint", at, length),
-        ("bare", 0, _MAX_ITEM),
-    )
-    for framing, start, limit in places:
-        if head[start : start + 1] == b"\x0a" and 0 < limit <= _MAX_ITEM:
-            inner, after = _varint(head, start + 1)
-            fits = after and after - start + inner <= limit
-            if fits and head[after : after + 1] in {b"\x0a", b"\x12", b"\x1a"}:
-                return framing
-    return None
-
-
-def _varint(raw: bytes, at: int) -> tuple[int, int]:
-    """Read a length; the place after it is 0 where there is none."""
-    value = shift = 0
-    while at < len(raw) and shift < 35:
-        byte = raw[at]
-        value |= (byte & 0x7F) << shift
-        at += 1
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    return 0, 0
-
-
-def _unknown(head: bytes) -> str:
-    if not head:
-        return "is empty"
-    if head[:4] == b"\x28\xb5\x2f\xfd":
-        return "is packed with zstd; unpack it first (zstd -d)"
-    return f"is none of: {', '.join(KINDS.values())}; it begins with {head[:16]!r}"
 
 
 # -- contents ---------------------------------------------------------------------------------
@@ -334,9 +205,9 @@ def _of(messages: list[Message]) -> Incoming:
 
 
 def _otlp(file: IO[bytes], broken: _Broken) -> Iterator[Incoming]:
-    framing = _framing(file.read(_LOOKED_AT))
+    framing = framing_of(file.read(LOOKED_AT))
     file.seek(0)
-    requests = [file.read(_MAX_ITEM)] if framing == "bare" else _framed(file, framing, broken)
+    requests = [file.read(MAX_ITEM)] if framing == "bare" else _framed(file, framing, broken)
     for number, raw in enumerate(requests, 1):
         try:
             yield _sorted_otlp(raw, broken.reading)
@@ -349,11 +220,11 @@ def _framed(file: IO[bytes], framing: str | None, broken: _Broken) -> Iterator[b
     start = before = 0
     while True:
         if framing == "varint":
-            length, at = _varint(held, start)
+            length, at = varint(held, start)
         else:
             at = start + 4 if len(held) >= start + 4 else 0
             length = int.from_bytes(held[start:at], "big")
-        if at and length > _MAX_ITEM:
+        if at and length > MAX_ITEM:
             broken.add(f"byte {before + start}", f"a message of {length} bytes; the rest is lost")
             return
         if at and len(held) >= at + length:
@@ -416,7 +287,7 @@ def _json(file: IO[bytes], kind: str, broken: _Broken) -> Iterator[Incoming]:
             if number == 1 and kind == "zipkin":  # perhaps a list over many lines
                 file.seek(0)
                 try:
-                    yield _sorted_json(file.read(_MAX_ITEM), broken.reading)
+                    yield _sorted_json(file.read(MAX_ITEM), broken.reading)
                 except MalformedError:
                     file.seek(len(line) + 1)
                 else:
@@ -426,11 +297,11 @@ def _json(file: IO[bytes], kind: str, broken: _Broken) -> Iterator[Incoming]:
 
 def _lines(file: IO[bytes], broken: _Broken) -> Iterator[bytes]:
     number = 0
-    while line := file.readline(_MAX_ITEM):
+    while line := file.readline(MAX_ITEM):
         number += 1
-        if len(line) == _MAX_ITEM and not line.endswith(b"\n"):
-            broken.add(f"line {number}", f"is longer than {_MAX_ITEM} bytes; left out")
-            while (rest := file.readline(_MAX_ITEM)) and not rest.endswith(b"\n"):
+        if len(line) == MAX_ITEM and not line.endswith(b"\n"):
+            broken.add(f"line {number}", f"is longer than {MAX_ITEM} bytes; left out")
+            while (rest := file.readline(MAX_ITEM)) and not rest.endswith(b"\n"):
                 pass
             continue
         yield line.rstrip(b"\r\n")

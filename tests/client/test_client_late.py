@@ -85,3 +85,18 @@ def test_a_library_that_cannot_be_instrumented_is_imported_all_the_same() -> Non
         text=True,
     )
     assert "DNS lookups of dns.resolver are not recorded" in done.stderr
+
+
+def test_a_library_that_never_comes_keeps_nothing_of_a_past_instrumentation() -> None:
+    run("""
+import gc, weakref
+from otel_dns.client.recorder import Recorder
+otel_dns.client.uninstrument()
+recorder = Recorder()
+otel_dns.client.instrument(recorder=recorder)
+gone = weakref.ref(recorder)
+otel_dns.client.uninstrument()
+del recorder
+gc.collect()
+assert gone() is None
+""")

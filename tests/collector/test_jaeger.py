@@ -99,3 +99,30 @@ def test_down_and_back_it_gets_all_that_its_queue_held_and_the_rest_is_counted(
             shop(["afterwards"])
             eventually(lambda: found() == [*kept, "afterwards"], "what came afterwards")
             balanced(processor)
+
+
+def test_a_span_that_it_refuses_costs_its_neighbours_nothing(
+    jaeger: Jaeger, tmp_path: Path
+) -> None:
+    poison = span("poison", 2)
+    poison.trace_id = poison.trace_id[1:]
+    spans = [span("before", 1), poison, span("after", 3)]
+    with jaeger.running(tmp_path / "jaeger.log"), serving(jaeger.otlp) as processor:
+        # None of these is ours, so they travel on as they came: one request.
+        send(processor.otlp, group("shop", {"http": spans}))
+
+        def found() -> list[str]:
+            traces = jaeger.search(service="shop")
+            return sorted(one["operationName"] for trace in traces for one in trace["spans"])
+
+        eventually(lambda: found() == ["after", "before"], "the two that are sound")
+        refused = eventually(
+            lambda: {
+                name: count
+                for name, count in processor.service.counts().items()
+                if name.startswith("spans_refused_")
+            },
+            "the third counted",
+        )
+        assert list(refused.values()) == [1]
+        balanced(processor)

@@ -22,10 +22,9 @@ from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.cli.joined import JoinedLookup, joined_lookups
-from otel_dns.lab import Lab, available, scenarios
+from otel_dns.lab import Lab, Rule, Way, available, scenarios
 from otel_dns.lab.capture_files import Capture
-from otel_dns.lab.way import Crossing, Rule
-from otel_dns.lab.ways import Way
+from otel_dns.lab.way import Crossing
 from otel_dns.service.recordings import Reading, read
 from otel_dns.service.replay import replay_all
 from otel_dns.service.sorting import Incoming

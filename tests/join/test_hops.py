@@ -250,3 +250,24 @@ def test_a_hop_is_found_under_the_name_that_it_was_asked() -> None:
     forwarded = message("FQ", 2 * MS, name="other.", **about)
     assert joined(*asked) == [first]
     assert joined(*asked, forwarded) == [first, second]
+
+
+def test_contexts_seen_under_another_address_are_no_sign_of_loss() -> None:
+    """An address that is translated on the way: the lookups' queries are all there."""
+    joiner = Joiner(JoinSettings())
+    for number in range(400):
+        at = number * SECOND
+        trace_id, asked = new_id(16), query(at, at + 21 * MS, port=number + 1)
+        joiner.add_lookup(
+            lookup(at, at + 21 * MS, queries=[asked], kind="dnspython", trace_id=trace_id), at
+        )
+        about = {"client": NODE, "port": 50_000, "context": (trace_id, asked.span_id)}
+        for told in exchange(at + 3 * MS, at + 18 * MS, **about):
+            joiner.add_message(told, at)
+        joiner.advance(at)
+    at = 500 * SECOND
+    joiner.add_lookup(lookup(at, at + 21 * MS, client="10.0.0.8"), at)
+    joiner.add_server_span(servedns(at + MS, at + 2 * MS, client="10.0.0.8"), at)
+    *_, last = [one for one in joiner.drain() if isinstance(one, Resolution)]
+    assert [one.method for one in last.join.traces] == ["time"]
+    assert last.join.certainty == "sure"

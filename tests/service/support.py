@@ -126,13 +126,15 @@ def settings_of(*outputs: str, settle_s: float = 0.1, **keys: object) -> ServeSe
 
 @contextmanager
 def serving(output: str, *more: str, settle_s: float = 0.1, **keys: object) -> Iterator["Running"]:
-    """A processor on ports of its own, stopped at the end."""
+    """A processor on ports of its own, stopped at the end; all that it took is accounted for."""
     service = Service(settings_of(output, *more, settle_s=settle_s, **keys))
     running = Running(service, service.start())
     try:
         yield running
     finally:
         running.stop()
+    assert not service.ledger().unaccounted
+    assert not service.gauges()["requests_open"]
 
 
 class Running:

@@ -5,8 +5,10 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -15,7 +17,9 @@ from otel_dns.cli import main
 from otel_dns.service import configuration
 from otel_dns.service.configuration import ConfigurationError
 from otel_dns.service.quantities import Duration, Size
-from otel_dns.service.settings import ServeSettings
+from otel_dns.service.settings import Section, ServeSettings
+
+ROOT = Path(__file__).parents[2]
 
 FULL = """
 receivers:
@@ -186,3 +190,30 @@ def test_what_keeps_it_from_starting_is_said_in_one_line(tmp_path: Path, what: s
     assert line.startswith("Error: ")
     assert what in line
     assert ("another address" in line) == (what == "already in use")
+
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOTTED = re.compile(r"`((?:receivers|join|export|history|page|metrics|telemetry)\.[a-z_.]*[a-z_])")
+
+
+def test_the_documents_name_keys_that_there_are() -> None:
+    known = set(keys_of(ServeSettings()))
+    texts = {document.name: document.read_text() for document in DOCUMENTS}
+    named = {(name, key) for name, text in texts.items() for key in DOTTED.findall(text)}
+    assert len(named) > 10
+    assert {(name, key) for name, key in named if key not in known} == set()
+
+
+def keys_of(section: Section, at: str = "") -> Iterator[str]:
+    for field in msgspec.structs.fields(section):
+        yield at + field.name
+        value = getattr(section, field.name)
+        if isinstance(value, Section):
+            yield from keys_of(value, f"{at}{field.name}.")
+
+
+def test_the_sample_in_the_documents_can_be(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "processor.md").read_text()
+    (sample,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "otel-dns.yaml").write_text(sample)
+    assert len(configuration.load(tmp_path / "otel-dns.yaml").outputs) == 2

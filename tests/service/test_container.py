@@ -34,20 +34,22 @@ def test_it_runs_as_process_1_on_a_read_only_root(tmp_path: Path) -> None:
     reason = available()
     if reason is not None:
         pytest.skip(f"no lab: {reason}")
-    otlp_address, http = free_addresses(2)
+    otlp_address, http, page = free_addresses(3)
     state, log = tmp_path / "state", tmp_path / "serve.log"
     state.mkdir()
     with Backend() as backend, log.open("wb") as output:
         outer = subprocess.Popen(
             ["unshare", "-Urmpf", "--kill-child", "--mount-proc", "sh", "-c", READ_ONLY, "sh",
              str(state), str(log), sys.executable, "-m", "otel_dns", "serve",
-             "--history", str(state / "history"), "--page-listen", "127.0.0.1:0",
+             "--history", str(state / "history"), "--page-listen", page,
              "--otlp-listen", otlp_address, "--http-listen", http,
              "--output", backend.address, "--settle", "3600"],
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
             eventually(lambda: answers(f"http://{http}/readyz"), f"ready; see {log}")
+            # Which has no directory for temporary files.
+            eventually(lambda: answers(f"http://{page}/api/v1/about"), f"the page; see {log}")
             child = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()[0]
             assert namespace_pid(child) == "1"
             asked = lookup(0, MS).span

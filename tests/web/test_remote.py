@@ -81,7 +81,8 @@ def test_what_cannot_be_asked(
     assert says in response.text
 
 
-def test_nobody_there() -> None:
+def test_nobody_or_another_there(page: Page) -> None:
     code, _, says = _run("http://127.0.0.1:1", "slow")
     assert code == 1
     assert "no answer from http://127.0.0.1:1" in says
+    assert "is it a page's address" in _run(f"{page.url}static/", "slow")[2]

@@ -211,12 +211,11 @@ class ResolutionMetrics:
     def _trace(self, trace: ServerTrace, own: Timeline, lead: Lead | None, joined: str) -> None:
         server, rcode = _server(trace), trace.rcode
         self._queries.at(server, rcode, joined).add()
-        names = tuple([span.name for span in trace.spans])
         if trace.source == semconv.SOURCE_TRACE:
             # What messages tell of a server is not one plugin's time.
             self._traced.at(server).add()
-            self._plugin_times.add(server, rcode, names, own.own_ns, lead)
-        if semconv.CONNECT_SPAN not in names:
+            self._plugin_times.add(server, rcode, own.names, own.own_ns, lead)
+        if semconv.CONNECT_SPAN not in own.names:
             return
         for span in trace.spans:
             if span.name == semconv.CONNECT_SPAN:
