@@ -12,11 +12,11 @@ from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.join import context, exchange
+from otel_dns.join.clocks.skew import bounds_of, moved
 from otel_dns.join.held import OWN_TRACE, Held
 from otel_dns.join.hops import MAX_HOPS, Hops, spliced
 from otel_dns.join.leaving import Destination
 from otel_dns.join.silence import Silence
-from otel_dns.join.skew import bounds_of, moved
 from otel_dns.join.timeline import add_up, timeline
 from otel_dns.join.waiting import WaitingLookup, WaitingTrace
 from otel_dns.model import ClientQuery, JoinedTrace, Message, ServerTrace, Slice

@@ -4,7 +4,7 @@ A cache on the node asks the cluster's DNS, which asks an upstream: the second s
 first one's address as its client. Its server trace lies within the ``connect`` span of the first
 that has the same question. An address that fits there again and again is that server's; one that
 fits now and then, as any busy client does by chance, is not. Where the clocks of the two differ,
-what fits is known once their offset is (:mod:`otel_dns.join.server_clocks`).
+what fits is known once their offset is (:mod:`otel_dns.join.clocks.servers`).
 """
 
 from collections import OrderedDict
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from otel_dns import semconv
 from otel_dns.join import exchange
-from otel_dns.join.server_clocks import LEFT_ALONE_NS, REACH_NS, ServerClocks, Stretch
+from otel_dns.join.clocks.servers import LEFT_ALONE_NS, REACH_NS, ServerClocks, Stretch
 from otel_dns.join.waiting import Slots, WaitingTrace
 from otel_dns.model import ROUNDING_NS, Message, ServerTrace, Slice, Span
 from otel_dns.wire import MalformedError, otlp

@@ -15,6 +15,7 @@ from itertools import groupby, islice
 
 from otel_dns import semconv
 from otel_dns.join.assemble import Assembler
+from otel_dns.join.clocks.skew import Skew
 from otel_dns.join.early import MAX_QUERIES, EarlyQueries
 from otel_dns.join.held import MAX_MESSAGES, OWN_TRACE, Held
 from otel_dns.join.leaving import Outcome
@@ -22,7 +23,6 @@ from otel_dns.join.release import Releaser
 from otel_dns.join.settings import JoinSettings
 from otel_dns.join.settle import Settler
 from otel_dns.join.silence import Silence
-from otel_dns.join.skew import Skew
 from otel_dns.join.tie import Ties
 from otel_dns.join.unseen import Unseen
 from otel_dns.join.waiting import WaitingLookup, WaitingTrace

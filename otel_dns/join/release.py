@@ -9,12 +9,12 @@ from typing import Final
 from otel_dns import semconv
 from otel_dns.join.assemble import Assembler
 from otel_dns.join.breakdown import break_down
+from otel_dns.join.clocks.skew import AGREEING
 from otel_dns.join.held import OWN_TRACE, Held
 from otel_dns.join.infer import gather
 from otel_dns.join.settings import SECOND
 from otel_dns.join.settle import in_order
 from otel_dns.join.silence import Silence
-from otel_dns.join.skew import AGREEING
 from otel_dns.join.tie import Ties
 from otel_dns.join.unseen import Unseen
 from otel_dns.join.waiting import WaitingLookup, WaitingTrace

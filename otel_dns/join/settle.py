@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from otel_dns import semconv
 from otel_dns.join.assemble import Assembler
 from otel_dns.join.breakdown import break_down
-from otel_dns.join.by_time import ByTime, Decision
+from otel_dns.join.by_time.decide import ByTime, Decision
 from otel_dns.join.held import Held
 from otel_dns.join.outcome import outcome_of
 from otel_dns.join.tie import Ties

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.join.breakdown import TIMEOUT_NS
-from otel_dns.join.completeness import QUICK_NS
+from otel_dns.join.by_time.completeness import QUICK_NS
 from otel_dns.model import Breakdown, Join, Lookup
 
 _EVERYTHING: Final = 0.97

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.join import exchange
+from otel_dns.join.clocks.skew import NodeClocks
 from otel_dns.join.recognise import server_trace_of
-from otel_dns.join.skew import NodeClocks
 from otel_dns.marks import begins
 from otel_dns.model import ClientQuery, JoinedTrace, Lookup, Message, ServerTrace, Span
 

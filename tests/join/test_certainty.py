@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from otel_dns.join import Joiner, JoinSettings, Outcome
-from otel_dns.join.knot import Knot
-from otel_dns.join.member import Member, asks_again, give
-from otel_dns.join.rebuild import Rebuild
-from otel_dns.join.skew import NodeClocks
-from otel_dns.join.swap import exchanges
-from otel_dns.join.timing import Timing
+from otel_dns.join.by_time.knot import Knot
+from otel_dns.join.by_time.member import Member, asks_again, give
+from otel_dns.join.by_time.rebuild import Rebuild
+from otel_dns.join.by_time.swap import exchanges
+from otel_dns.join.by_time.timing import Timing
+from otel_dns.join.clocks.skew import NodeClocks
 from otel_dns.join.waiting import Slots, WaitingLookup, WaitingTrace
 from otel_dns.model import Lookup, Message, Resolution, Span
 from tests.support.spans import MS, SECOND, T0, exchange, lookup, servedns

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from otel_dns.join.clock import Clock
-from otel_dns.join.clock_search import FIRST_GAP_NS, MAX_RATE, REACH_NS, Sight, search
+from otel_dns.join.clocks.clock import Clock
+from otel_dns.join.clocks.search import FIRST_GAP_NS, MAX_RATE, REACH_NS, Sight, search
 from tests.support.spans import MS, SECOND
 
 EVERY_NS = 50 * MS

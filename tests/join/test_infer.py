@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from otel_dns.join import Joiner, JoinSettings, Released
 from otel_dns.join.annotate import as_it_came, encode
-from otel_dns.join.skew import moved
+from otel_dns.join.clocks.skew import moved
 from otel_dns.model import Lookup, Message, Resolution, Span
 from otel_dns.wire import otlp
 from tests.join.test_ladder import feed

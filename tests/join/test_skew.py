@@ -8,7 +8,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from otel_dns.join import Joiner, JoinSettings
 from otel_dns.join.annotate import encode
-from otel_dns.join.skew import NodeClocks
+from otel_dns.join.clocks.skew import NodeClocks
 from otel_dns.join.waiting import WaitingLookup
 from otel_dns.model import Resolution
 from tests.support.spans import MS, SECOND, T0, exchange, lookup, query, servedns

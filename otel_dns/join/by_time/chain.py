@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from otel_dns.join.member import Member, Place
+from otel_dns.join.by_time.member import Member, Place
 
 
 class Chain:

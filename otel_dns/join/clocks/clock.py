@@ -1,7 +1,7 @@
 """One server's clock against those of the clients on one node, followed through time.
 
 The offset is a line of straight pieces. Its first piece is found by a search over all differences
-(:mod:`otel_dns.join.clock_search`), and followed by what the first server traces of the next
+(:mod:`otel_dns.join.clocks.search`), and followed by what the first server traces of the next
 lookups show. Page's test watches it: when first server traces stay away that should be there, the
 track is lost from the first one on, and what lies after it is in doubt until a search finds the
 clock again. Exact pairs bound the offset as NTP does, and need no such guesses.
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from math import inf, log
 from typing import Final, NamedTuple
 
-from otel_dns.join.clock_search import EARLY_NS, FIRST_GAP_NS, LATE_NS, MAX_RATE, Sight, search
+from otel_dns.join.clocks.search import EARLY_NS, FIRST_GAP_NS, LATE_NS, MAX_RATE, Sight, search
 
 _LOST: Final = 12.0
 """In nats: so much likelier is it that the clock is elsewhere than that all these are missing."""

@@ -1,14 +1,14 @@
 """How likely it is that a lookup caused the server traces that it is given: log densities.
 
-What is known of the stub resolver's gaps (:mod:`otel_dns.join.timing`), of how often a query's
-server trace is there at all, and of ports.
+What is known of the stub resolver's gaps (:mod:`otel_dns.join.by_time.timing`), of how often a
+query's server trace is there at all, and of ports.
 """
 
 from math import exp, log, log1p
 from typing import Final
 
-from otel_dns.join.member import Column, Member, Place, known_until
-from otel_dns.join.timing import Timing
+from otel_dns.join.by_time.member import Column, Member, Place, known_until
+from otel_dns.join.by_time.timing import Timing
 
 NEVER: Final = -1_000.0
 UNEXPECTED: Final = log(0.02)

@@ -2,8 +2,8 @@
 
 Nearly every lookup has no competitor: nobody else known asked the same while it ran, and there is
 one server trace for each of its questions. Such a lookup costs next to nothing. The others form
-knots, connected by the slots they share; a knot is solved as a whole (:mod:`otel_dns.join.knot`),
-and one that is too large is cut into pieces in order of time.
+knots, connected by the slots they share; a knot is solved as a whole
+(:mod:`otel_dns.join.by_time.knot`), and one that is too large is cut into pieces in order of time.
 """
 
 from collections import Counter
@@ -14,11 +14,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from otel_dns.join import first_in
-from otel_dns.join.completeness import Completeness
-from otel_dns.join.knot import EVEN, Knot
-from otel_dns.join.member import Member, alike
-from otel_dns.join.timing import Timing
+from otel_dns.join.by_time import first_in
+from otel_dns.join.by_time.completeness import Completeness
+from otel_dns.join.by_time.knot import EVEN, Knot
+from otel_dns.join.by_time.member import Member, alike
+from otel_dns.join.by_time.timing import Timing
 from otel_dns.join.waiting import Slot, Slots, WaitingLookup, WaitingTrace
 
 CERTAIN: Final = 0.999

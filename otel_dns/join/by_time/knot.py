@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import exp, log
 from typing import Final, NamedTuple
 
-from otel_dns.join import retries
-from otel_dns.join.chain import Chain
-from otel_dns.join.likelihood import UNEXPECTED, Likelihood
-from otel_dns.join.member import (
+from otel_dns.join.by_time import retries
+from otel_dns.join.by_time.chain import Chain
+from otel_dns.join.by_time.likelihood import UNEXPECTED, Likelihood
+from otel_dns.join.by_time.member import (
     Column,
     Member,
     Place,
@@ -29,9 +29,9 @@ from otel_dns.join.member import (
     unite,
     was_found,
 )
-from otel_dns.join.rebuild import Rebuild
-from otel_dns.join.swap import exchanges
-from otel_dns.join.timing import Gap, Timing
+from otel_dns.join.by_time.rebuild import Rebuild
+from otel_dns.join.by_time.swap import exchanges
+from otel_dns.join.by_time.timing import Gap, Timing
 from otel_dns.join.waiting import Slot, SlotKey, WaitingLookup, WaitingTrace
 
 MAX_PAIRS: Final = 12

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import exp
 from typing import Final
 
-from otel_dns.join.member import (
+from otel_dns.join.by_time.member import (
     MAX_ATTEMPTS,
     RETRY_REACH_NS,
     Column,
@@ -20,7 +20,7 @@ from otel_dns.join.member import (
     suits,
     take,
 )
-from otel_dns.join.timing import Timing
+from otel_dns.join.by_time.timing import Timing
 
 _DOUBT: Final = 0.0045
 """Odds that a query sent again was another lookup's, where no other is likely to have asked.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from otel_dns import semconv
-from otel_dns.join.clock import Clock
-from otel_dns.join.clock_search import EARLY_NS, FIRST_GAP_NS, LATE_NS, REACH_NS
+from otel_dns.join.clocks.clock import Clock
+from otel_dns.join.clocks.search import EARLY_NS, FIRST_GAP_NS, LATE_NS, REACH_NS
 from otel_dns.model import ClientQuery, Lookup, ServerTrace
 from otel_dns.wire import otlp
 

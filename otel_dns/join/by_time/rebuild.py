@@ -11,9 +11,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from otel_dns.join.likelihood import UNEXPECTED, UNKNOWN, Likelihood
-from otel_dns.join.member import Column, Member, Place, give, suits, take
-from otel_dns.join.timing import TIMEOUT_STEP_NS
+from otel_dns.join.by_time.likelihood import UNEXPECTED, UNKNOWN, Likelihood
+from otel_dns.join.by_time.member import Column, Member, Place, give, suits, take
+from otel_dns.join.by_time.timing import TIMEOUT_STEP_NS
 
 ODD: Final = 10.0
 """From this :meth:`Likelihood.oddity` on a lookup is found anew."""

@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from otel_dns.join.member import Column, Member, Place, suits
+from otel_dns.join.by_time.member import Column, Member, Place, suits
 
 _LONG_NS: Final = 900_000_000
 """A lookup of this length has nearly always waited for a timeout."""

@@ -1,0 +1,1 @@
+"""Clocks: of servers against clients, and of servers among each other."""
