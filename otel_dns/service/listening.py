@@ -17,6 +17,8 @@ from typing import Any, Final
 from otel_dns.service.counts import Counts
 from otel_dns.service.settings import Limits
 
+_REFUSALS: Final = 64
+"""After so many in a row the event loop has its turn, however fast they come."""
 _KEEP_ALIVE: Final = (
     ((socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1),
     *(
@@ -81,7 +83,7 @@ class Listening(socket.socket):
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Accept a connection, after having turned away those that are too many."""
-        while True:
+        for _ in range(_REFUSALS):
             accepted, address = super().accept()
             peer = str(address[0]) if isinstance(address, tuple) else "unix"
             if (
@@ -91,6 +93,8 @@ class Listening(socket.socket):
                 break
             self._counts.add(**{f"{self._senders}_turned_away": 1})
             accepted.close()
+        else:
+            raise BlockingIOError("for now there is none")
         connection = _Connection(accepted, lambda file: self._gone(peer, file))
         self._of_peer[peer] += 1
         self._securing.add(connection.fileno())

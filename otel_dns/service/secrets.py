@@ -40,6 +40,10 @@ class Watched:
         before, self._seen = self._seen, self._state()
         return self._seen != before
 
+    def again(self) -> None:
+        """Take them for changed at the next look: nothing came of it."""
+        self._seen = []
+
     def _state(self) -> list[tuple[int, int, int] | None]:
         found: list[tuple[int, int, int] | None] = []
         for path in self._paths:
@@ -117,8 +121,8 @@ def server_context(tls: ServerTls) -> ssl.SSLContext:
     Raises:
         SecretError: a file cannot be read, or they do not fit one another.
     """
-    context = newest = check(tls)
     renewed = _renewed(tls, lambda: check(tls))
+    context = newest = check(tls)
 
     def renew(handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         nonlocal newest
@@ -132,15 +136,22 @@ def server_context(tls: ServerTls) -> ssl.SSLContext:
 def _renewed(tls: ServerTls, make: Callable[[], _T]) -> Callable[[], _T | None]:
     """Return what gives something anew when a listener's files have changed; else None."""
     watched = Watched(tls.certificate, tls.key, tls.client_ca)
+    said = ""
 
     def renewed() -> _T | None:
+        nonlocal said
         if not watched.changed():
             return None
         try:
-            return make()
+            made = make()
         except SecretError as error:  # most often in the middle of being replaced
-            _log.warning("%s; what was read before stays in use", error)
+            watched.again()  # or for want of a right or of descriptors, which no file shows
+            if str(error) != said:
+                said = str(error)
+                _log.warning("%s; what was read before stays in use", error)
             return None
+        said = ""
+        return made
 
     return renewed
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,31 @@ def test_a_query_sent_again_is_known_by_its_id_whoever_else_was_running() -> Non
 
     assert starts(found[first]) == [1, 1002]
     assert starts(found[second]) == [501, 1502]
+
+
+def test_lookups_are_found_anew_as_long_as_it_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps, way = 0, Rebuild._step
+
+    def counted(rebuild: Rebuild, *args: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        return way(rebuild, *args)
+
+    monkeypatch.setattr(Rebuild, "_step", counted)
+    spent = []
+    for limit in (1_000_000, 2_000):
+        monkeypatch.setattr("otel_dns.join.by_time.rebuild._STEPS", limit)
+        things: list[Thing] = []
+        for number in range(30):  # the same name, again after its timeout
+            at = number * 67 % 2000 * MS
+            things.append(lookup(at, at + (5020 + number) * MS))
+            starts_ns = at + (5 + number % 7) * MS, at + (5010 + number % 5) * MS
+            things += [servedns(start, start + MS) for start in starts_ns[number % 3 :]]
+        steps = 0
+        assert len(resolved(things)) == 30
+        spent.append(steps)
+    assert spent[0] > 10_000
+    assert 0 < spent[1] < 6_000
 
 
 def test_either_of_two_that_may_have_asked_again_is_unsure() -> None:

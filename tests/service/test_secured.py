@@ -1,13 +1,21 @@
 """TLS of the listeners: certificates that change under way, and handshakes that never end."""
 
+import contextlib
+import logging
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trustme
 
+from otel_dns.service import secrets
+from otel_dns.service.counts import Counts
+from otel_dns.service.listening import Listening, listening_socket
+from otel_dns.service.settings import Limits, ServerTls
 from otel_dns.wire.frame_streams import (
     DNSTAP_CONTENT_TYPE,
     Control,
@@ -101,6 +109,29 @@ def test_new_certificates_are_taken_and_the_old_forgotten(files: Files, listener
         assert not knows(listener, address, stranger)
 
 
+def test_new_ones_that_cannot_be_read_yet_are_tried_again(
+    files: Files, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, after = trustme.CA(), trustme.CA()
+    files.write(before)
+    monkeypatch.setattr(secrets, "_LOOK_EVERY_S", 0.0)
+    context = secrets.server_context(ServerTls(**files.settings))
+    handshake = SimpleNamespace(context=context)
+    files.write(after)
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        patch.setattr(secrets, "check", _no_descriptors)
+        for _ in range(3):
+            context.sni_callback(handshake, None, context)
+    assert handshake.context is context
+    assert caplog.text.count("stays in use") == 1
+    context.sni_callback(handshake, None, context)  # of the files nothing has changed since
+    assert handshake.context is not context
+
+
+def _no_descriptors(_: object) -> None:
+    raise secrets.SecretError("too many open files")
+
+
 @pytest.mark.parametrize("listener", ["http", "dnstap"])
 def test_handshakes_that_never_end(files: Files, listener: str) -> None:
     files.write(trustme.CA())
@@ -111,6 +142,25 @@ def test_handshakes_that_never_end(files: Files, listener: str) -> None:
         for one in silent:
             one.close()
         eventually(lambda: running.count(f"{names[listener]}_not_secured") == 3, "three counted")
+
+
+def test_however_many_are_too_many_the_event_loop_has_its_turn() -> None:
+    counts, at_once = Counts(), 80
+    opened = listening_socket("127.0.0.1:0")
+    opened.listen(at_once + 1)
+    with Listening(opened, Limits(connections=1), counts, "senders") as listening:
+        listening.setblocking(False)
+        address = listening.getsockname()
+        with contextlib.ExitStack() as stack:
+            for _ in range(at_once + 1):
+                stack.enter_context(socket.create_connection(address))
+            stack.enter_context(listening.accept()[0])
+            turns = 0
+            while counts["senders_turned_away"] < at_once:
+                with pytest.raises(BlockingIOError):
+                    listening.accept()
+                turns += 1
+    assert turns > 1
 
 
 def test_a_handshake_has_its_time(files: Files) -> None:

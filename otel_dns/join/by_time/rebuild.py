@@ -22,6 +22,9 @@ _VICTIM: Final = 1.0
 _RING: Final = 8
 """Lookups that are found anew together, at most."""
 _MAX_COLUMNS: Final = 160
+_STEPS: Final = 1_000_000
+"""Steps from one server trace to another that are weighed in a knot. Where many lookups of the same
+wait together, as while an upstream does not answer, all would take seconds."""
 _KEPT: Final = 3
 _LIKELIER: Final = 1.0
 _PRICE: Final = 13.0
@@ -68,6 +71,7 @@ class Rebuild:
         self._likelihood = likelihood
         self._columns = columns
         self._stranger = stranger
+        self._steps = _STEPS
 
     def all(self, members: Iterable[Member]) -> bool:
         """Find those anew whose gaps are odd, the oddest first.
@@ -81,6 +85,8 @@ class Rebuild:
         long.sort(key=lambda one: (-oddity[one], one.start_ns, one.waiting.identity))
         changed = False
         for member in long:
+            if self._steps <= 0:
+                break
             if self._likelihood.oddity(member) >= ODD or any(
                 column.owner is None for column, _ in self._reachable(member, loose, set())
             ):
@@ -151,6 +157,7 @@ class Rebuild:
         best, last = self._end(member, ways[0]), ways[0]
         for column, place in mine:
             worth = -self._stranger(column) if column.owner is None else _PRICE
+            self._steps -= len(ways)
             here = [
                 way for before in ways if (way := self._step(member, before, column, place, worth))
             ]
