@@ -133,6 +133,12 @@ class Store:
         Raises:
             OSError: the disk is full, or the like; nothing is lost by it.
         """
+        try:
+            self._tidy_hours(now_ns)
+        finally:  # on a full disk what goes is all that helps
+            self._retain(now_ns)
+
+    def _tidy_hours(self, now_ns: int) -> None:
         has_added = False  # one file each time: nobody waits for it
         for hour in hours_of(self.directory):
             counting, replaced = split(all_files(hour))
@@ -145,7 +151,6 @@ class Store:
                 self._compact(fresh)
             else:
                 has_added = has_added or self._add_cells(counting)
-        self._retain(now_ns)
 
     def set_aside(self, path: Path, why: str) -> None:
         """Move a file that cannot be read out of the way, and say so."""

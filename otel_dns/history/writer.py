@@ -148,7 +148,7 @@ class HistoryWriter:
     def _tidy(self) -> None:
         try:
             self._store.tidy(time.time_ns())
-        except OSError as error:
+        except (OSError, pa.ArrowException) as error:
             self._complain("tidied", error)
 
     def _complain(self, what: str, error: Exception) -> None:

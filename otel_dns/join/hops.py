@@ -32,7 +32,8 @@ _LATE_END_NS: Final = 10_000_000
 
 
 _CROWD: Final = 64
-"""Of so many server traces of one question nothing is learned of clocks: any would fit some."""
+"""Of so many server traces of one question nothing is learned of clocks, and not which is behind
+which: any would fit some."""
 _SURVEYED: Final = 2_000
 _SURVEY: Final = 16
 """Exchanges that are enough to find an offset by, and server traces among which they are looked
@@ -212,7 +213,7 @@ class Hops:
 
     def _direct(self, fitting: list[WaitingTrace]) -> list[WaitingTrace]:
         """Leave out what another one's exchange caused: it is behind that one."""
-        if len(fitting) < 2:
+        if not 1 < len(fitting) <= _CROWD:
             return fitting
         return [
             one

@@ -6,7 +6,7 @@ may see everything.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Final, get_type_hints
 
@@ -14,6 +14,8 @@ import msgspec
 import pyarrow as pa
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from otel_dns.history.history import BusyError, History, HistoryError
 from otel_dns.history.questions import MAX_ROWS, questions
@@ -104,7 +106,7 @@ def sql(
         answer = history.sql(query, msgspec.json.decode(where, type=Where), limit)
     except BusyError as error:
         raise HTTPException(503, str(error), {"Retry-After": "5"}) from None
-    except (HistoryError, msgspec.ValidationError) as error:
+    except (HistoryError, msgspec.DecodeError) as error:
         raise HTTPException(422, str(error)) from None
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, answer.schema) as writer:
@@ -119,22 +121,41 @@ def rows(request: Request, scope: ScopeOf, where: Json = "{}") -> Response:
     history: History = request.app.state.history
     try:
         wanted = msgspec.json.decode(where, type=Where)
-    except msgspec.ValidationError as error:
+    except msgspec.DecodeError as error:
         raise HTTPException(422, str(error)) from None
     if not _export.acquire(blocking=False):
         raise HTTPException(503, "another export is running; try again", {"Retry-After": "5"})
+    stream = _stream(history, wanted)
     try:
-        batches = history.batches(wanted)
+        next(stream)  # what is not begun has no end either
+    except BusyError as error:
+        raise HTTPException(503, str(error), {"Retry-After": "5"}) from None
     except HistoryError as error:
-        _export.release()
         raise HTTPException(422, str(error)) from None
-    return StreamingResponse(_stream(batches), media_type=ARROW)
+    return _Export(stream, media_type=ARROW)
 
 
-def _stream(batches: pa.RecordBatchReader) -> Iterator[bytes]:
+class _Export(StreamingResponse):
+    """Ends its stream whenever it ends, also where the reader left before it began."""
+
+    def __init__(self, stream: Generator[bytes, None, None], media_type: str) -> None:
+        super().__init__(stream, media_type=media_type)
+        self._stream = stream
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._stream.close()
+
+
+def _stream(history: History, where: Where) -> Generator[bytes, None, None]:
+    """Give first nothing, then rows as an Arrow stream; the export is over when this is."""
     try:
+        batches = history.batches(where)
         sink = _Sink()
         with pa.ipc.new_stream(pa.PythonFile(sink, "w"), batches.schema) as writer:
+            yield b""
             for batch in batches:
                 writer.write_batch(batch)
                 yield sink.taken()

@@ -9,6 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from otel_dns.history import store as store_module
+from otel_dns.history.cells import cells_path
 from otel_dns.history.files import HOUR_NS, all_files, files_of, hours_of
 from otel_dns.history.history import History
 from otel_dns.history.rows import batch_of
@@ -115,6 +117,24 @@ def test_old_hours_go_and_then_the_oldest_of_too_much(
     assert len(hours_of(tmp_path)) == 1
 
 
+def test_old_hours_go_also_where_nothing_can_be_written(
+    tmp_path: Path, opened: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(tmp_path, retention_ns=2 * HOUR_NS)
+    for hour in range(3):
+        store.write(batch_of([searched(hour * HOUR_NS)]), T0 + hour * HOUR_NS)
+    for path in files_of(tmp_path):
+        cells_path(path).unlink()
+    monkeypatch.setattr(store_module, "Adding", _full)
+    with pytest.raises(OSError, match="No space left"):
+        store.tidy(T0 + 3 * HOUR_NS + HOUR_NS // 2)
+    assert len(hours_of(tmp_path)) == 2
+
+
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_one_writer_at_a_time(tmp_path: Path, opened: Callable[..., Store]) -> None:
     opened(tmp_path)
     with pytest.raises(BlockingIOError, match="another process"):
@@ -203,10 +223,7 @@ def test_a_directory_that_cannot_be_written_to_stops_nothing(
 def test_a_full_disk_loses_rows_and_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(Store, "write", full)
+    monkeypatch.setattr(Store, "write", _full)
     writer = HistoryWriter(KeepSettings(tmp_path))
     assert writer.start()
     writer.observe(searched())

@@ -74,8 +74,8 @@ def sorted_(
         (NETTY, "RESOLVE", {"server.address": "db"}, None, ("db", "A AAAA", "", "netty")),
         (NETTY, "RESOLVE", {"net.peer.name": "db"}, "java.net.UnknownHostException: db",
          ("db", "A AAAA", "host_not_found", "netty")),
-        (NETTY, "RESOLVE", {"server.address": "db"}, "java.net.UnknownHostException: Failed to resolve"
-         " 'db' Caused by: io.netty.resolver.dns.DnsNameResolverTimeoutException: [8972: /10.96.0.10]",
+        (NETTY, "RESOLVE", {"server.address": "db"},
+         "java.net.UnknownHostException: x Caused by: io.netty.DnsNameResolverTimeoutException: y",
          ("db", "A AAAA", "timeout", "netty")),
         (NETTY, "RESOLVE", {"server.address": "db"},
          "java.net.UnknownHostException: db: Temporary failure in name resolution",

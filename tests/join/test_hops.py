@@ -1,6 +1,7 @@
 """From a cache on the node to the cluster's DNS and on, in one trace."""
 
 import random
+from typing import Any
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
@@ -8,6 +9,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 from otel_dns import semconv
 from otel_dns.join import Joiner, JoinSettings
 from otel_dns.join.annotate import encode
+from otel_dns.join.hops import Hops
 from otel_dns.model import Message, Resolution, Span
 from otel_dns.wire import otlp
 from tests.support.spans import MS, SECOND, exchange, lookup, message, new_id, query, servedns, span
@@ -74,6 +76,31 @@ def test_a_hop_is_sure_once_its_address_is_known_and_chance_is_not_taken_for_it(
 
     assert [each.trace.root for each in resolution.join.traces] == [first, second]
     assert resolution.join.certainty == "sure"
+
+
+def test_a_crowd_of_one_question_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    fits = Hops._fits
+
+    def counted(hops: Hops, *args: Any) -> bool:
+        nonlocal looks
+        looks += 1
+        return fits(hops, *args)
+
+    monkeypatch.setattr(Hops, "_fits", counted)
+    joiner, crowd = Joiner(JoinSettings()), 150
+    for number in range(crowd):  # all of them wait for an upstream that does not answer
+        one = servedns(3 * MS + number, SECOND, client=f"10.0.9.{number}")
+        for each in (one, connect(one, 4 * MS + number, SECOND - MS, "192.0.2.53:53")):
+            joiner.add_server_span(each, 0)
+    first = servedns(MS, 2 * SECOND - MS)
+    waits = connect(first, 2 * MS, 2 * SECOND - 2 * MS, "192.0.2.53:53")
+    joiner.add_lookup(lookup(0, 2 * SECOND), 0)
+    joiner.add_server_span(first, 0)
+    joiner.add_server_span(waits, 0)
+    outcomes = joiner.advance(9 * SECOND)
+    assert [one.join.certainty for one in outcomes if isinstance(one, Resolution)] == ["unsure"]
+    assert looks < 10 * crowd
 
 
 def test_two_that_fit_are_not_called_sure() -> None:

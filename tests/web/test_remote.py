@@ -1,14 +1,21 @@
 """The command line asks a running page what it asks files, and gets the same."""
 
+import contextlib
 import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import httpx
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from otel_dns.cli import main
 from otel_dns.cli.remote import TOKEN
+from tests.support.waiting import eventually
 from tests.web.conftest import ALL, SHOP, Page
 
 COMMANDS = [
@@ -86,3 +93,73 @@ def test_nobody_or_another_there(page: Page) -> None:
     assert code == 1
     assert "no answer from http://127.0.0.1:1" in says
     assert "is it a page's address" in _run(f"{page.url}static/", "slow")[2]
+
+
+@contextlib.contextmanager
+def _answering(answer: bytes, seen: list[str | None]) -> Iterator[str]:
+    """A server that gives this answer, and notes what it was shown as a token."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers.get("Authorization"))
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("command", [["slow"], ["query", "FROM lookups"], ["export"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"\0\0\x12\4\0\0\0\0\0",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n[",
+    ],
+    ids=["gRPC", "HTML", "cut off"],
+)
+def test_what_answers_is_no_page(answer: bytes, command: list[str]) -> None:
+    with _answering(answer, []) as url:
+        code, _, error = _run(url, *command)
+    assert code == 1
+    assert f"no answer from {url}" in error or f"{url} does not answer as a page" in error
+
+
+@pytest.mark.parametrize("place", ["http://localhost:abc", "http://"])
+def test_no_address(place: str) -> None:
+    code, _, error = _run(place, "slow")
+    assert code == 1
+    assert "no answer from http" in error
+
+
+def test_a_token_goes_nowhere_else() -> None:
+    shown: list[str | None] = []
+    refusal = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
+    with _answering(refusal, shown) as elsewhere:
+        head = f"HTTP/1.1 302 Found\r\nLocation: {elsewhere}/api/v1/\r\nContent-Length: 0\r\n\r\n"
+        with _answering(head.encode(), shown) as url:
+            _, _, error = _run(url, "slow", token=f"{ALL}\n")
+    assert shown == [f"Bearer {ALL}", None]
+    assert elsewhere in error
+
+
+@pytest.mark.parametrize(("path", "more"), [("rows", {}), ("sql", {"query": "FROM lookups"})])
+def test_a_filter_that_is_no_json(page: Page, path: str, more: dict[str, str]) -> None:
+    assert page.get(path, where="{", **more).status_code == 422
+
+
+def test_who_leaves_an_export_early_ends_it(page: Page) -> None:
+    address = httpx.URL(page.url)
+    for _ in range(5):
+        with socket.create_connection((address.host, address.port or 80)) as gone:
+            gone.sendall(f"GET /api/v1/rows HTTP/1.1\r\nHost: {address.host}\r\n\r\n".encode())
+    eventually(lambda: page.get("rows").status_code == 200, "another export")
