@@ -156,7 +156,11 @@ def _sort_foreign(
 
     What they are under is looked for in the same request: SDKs send both together, mostly.
     """
-    rules = {(span.trace_id, span.parent_id): rule for span, rule in spans if rule.parent_keys}
+    rules = {
+        (span.trace_id, span.parent_id): rule
+        for span, rule in spans
+        if rule.parent_keys and span.parent_id
+    }
     told = {
         key: foreign.told_by_parent(read, rules[key])
         for _, parsed in others if rules
