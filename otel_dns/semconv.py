@@ -99,7 +99,8 @@ RESOLVER_CLIENT_ADDRESSES: Final = "otel_dns.resolver.client_addresses"
 address towards each, empty where there is no route."""
 LOOKUP_BESIDES_DNS: Final = "otel_dns.lookup.besides_dns"
 """string[], where there are any: who could have answered without a query, by their names in
-nsswitch.conf(5): ``files`` if /etc/hosts has the name, ``myhostname``, ``nscd``, ..."""
+nsswitch.conf(5): ``files`` if /etc/hosts has the name, ``myhostname``, ``nscd``, ...; or
+``resolver_cache``, one in the application that does not say whether it answered."""
 LOOKUP_CACHED: Final = "otel_dns.lookup.cached"
 """bool, where the resolver has a cache of its own: whether that answered, without any query."""
 LOOKUP_MARKED: Final = "otel_dns.lookup.marked"
@@ -237,6 +238,8 @@ UNSEEN: Final = (
 )  # fmt: skip
 BESIDES_CACHE: Final = "cache"
 """Beside nsswitch.conf(5)'s names: the resolver's own cache answered."""
+BESIDES_RESOLVER_CACHE: Final = "resolver_cache"
+"""Likewise: the resolver's own cache may have answered."""
 
 METHOD_CONTEXT: Final = "context"
 METHOD_EDNS: Final = "edns"

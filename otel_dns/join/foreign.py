@@ -6,9 +6,10 @@ that the span says itself is changed. What an instrumentation does not tell stay
 them tells the search list, so in a Pod the one that Kubernetes gives is taken, and none tells the
 client's address, which the resource must (``k8s.pod.ip``; the Collector's k8s_attributes sets it).
 
-Read in: dotnet/runtime NameResolutionTelemetry.cs (.NET 9), opentelemetry-js-contrib
+Recorded of real programs (tests/recordings/others-lookups): opentelemetry-js-contrib
 instrumentation-dns, opentelemetry-go-contrib otelhttptrace, opentelemetry-java-instrumentation
-netty-common (``connection-telemetry.enabled``).
+reactor-netty (``connection-telemetry.enabled``). Only read: dotnet/runtime
+NameResolutionTelemetry.cs (.NET 9), and what these were called in other versions.
 """
 
 import re
@@ -33,6 +34,8 @@ _CLUSTER_DOMAIN: Final = "cluster.local"
 _NDOTS: Final = 5
 """What the kubelet writes into a Pod's resolv.conf (dnsPolicy ClusterFirst)."""
 _MAX_NAME: Final = 1024
+_MAX_ERROR: Final = 16_384
+"""Characters of an error's text that are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,16 @@ class Rule:
     """What made the lookup: ``otel_dns.lookup.api``."""
     name_keys: tuple[str, ...] = ()
     """Attributes with the name asked for, the first that is there."""
+    parent_keys: tuple[str, ...] = ()
+    """Attributes of the client span that it is under with the name, where it has none itself."""
     failed_name: re.Pattern[str] | None = None
     """In the error's text: group ``name``, where nothing else has it."""
     message_keys: tuple[str, ...] = ()
-    """Attributes with the error's text; the span's status has it too."""
+    """Attributes with the error's text; the span's status and its exception have it too."""
     errors: tuple[tuple[str, str], ...] = ()
-    """Pieces of an error's text, and the ``error.type`` that each stands for."""
+    """Pieces of an error's text, and the ``error.type`` that each stands for; the first counts."""
+    besides: tuple[str, ...] = ()
+    """Who may answer without a query, beside DNS: ``otel_dns.lookup.besides_dns``."""
 
 
 RULES: Final = (
@@ -69,7 +76,9 @@ RULES: Final = (
         scope=re.compile(r"@opentelemetry/instrumentation-dns"),
         span=re.compile(r"dns\.lookup"),
         api="node:dns.lookup",
-        # The name is not on the span; only an error's text has it.
+        # The name is not on the span; only an error's text has it, and the HTTP request that it is
+        # for.
+        parent_keys=("server.address", "net.peer.name"),
         failed_name=re.compile(r"getaddrinfo [A-Z_]+ (?P<name>\S+)"),
         message_keys=("dns.error_message",),
         errors=(
@@ -98,7 +107,13 @@ RULES: Final = (
         span=re.compile(r"RESOLVE"),
         api="netty",
         name_keys=("server.address", "net.peer.name"),
-        errors=(("UnknownHostException", semconv.ERROR_HOST_NOT_FOUND),),
+        errors=(
+            ("DnsNameResolverTimeoutException", semconv.ERROR_TIMEOUT),
+            ("Temporary failure in name resolution", semconv.ERROR_TRY_AGAIN),
+            ("UnknownHostException", semconv.ERROR_HOST_NOT_FOUND),
+        ),
+        # netty's resolver keeps answers for their TTL, the JVM's for 30 s.
+        besides=(semconv.BESIDES_RESOLVER_CACHE,),
     ),
 )
 
@@ -109,12 +124,24 @@ def rule_of(scope: str) -> Rule | None:
     return next((rule for rule in RULES if rule.scope.fullmatch(scope)), None)
 
 
-def adapted(span: Span, rule: Rule) -> Span | None:
+def told_by_parent(parent: ProtoSpan, rule: Rule) -> str:
+    """Tell what was looked up for a client's request; empty if that does not say.
+
+    Of a span of another kind ``server.address`` is not whom it asks, but what it is itself.
+    """
+    if parent.kind != ProtoSpan.SPAN_KIND_CLIENT:
+        return ""
+    found = {each.key: each.value.string_value for each in parent.attributes}
+    return _text(found, rule.parent_keys)
+
+
+def adapted(span: Span, rule: Rule, parent_told: str = "") -> Span | None:
     """Give another instrumentation's DNS span the attributes of a lookup.
 
     Args:
         span: a span of the rule's scope.
         rule: as :func:`rule_of` finds it.
+        parent_told: the name that :func:`told_by_parent` found.
 
     Returns:
         The span with attributes appended; None where it is no lookup, or does not tell of what.
@@ -131,6 +158,7 @@ def adapted(span: Span, rule: Rule) -> Span | None:
     if not name and message and rule.failed_name is not None:
         failed = rule.failed_name.search(message)
         name = failed["name"] if failed else ""
+    name = name or parent_told
     if not name:
         return None
     name = name[:_MAX_NAME]
@@ -144,6 +172,8 @@ def adapted(span: Span, rule: Rule) -> Span | None:
     }
     if reverse:
         wanted[semconv.DNS_QUESTION_TYPE] = "PTR"
+    if rule.besides:
+        wanted[semconv.LOOKUP_BESIDES_DNS] = rule.besides
     if message is not None:
         wanted[semconv.ERROR_TYPE] = next(
             (kind for piece, kind in rule.errors if piece in message), "_OTHER"
@@ -155,13 +185,20 @@ def adapted(span: Span, rule: Rule) -> Span | None:
 def _error_message(span: Span, rule: Rule, attributes: Mapping[str, AttributeValue]) -> str | None:
     """Return an error's text, empty where it has none; None where the lookup went well."""
     try:
-        status = ProtoSpan.FromString(span.raw).status
+        read = ProtoSpan.FromString(span.raw)
     except DecodeError:
         return None
-    if status.code != Status.STATUS_CODE_ERROR:
+    if read.status.code != Status.STATUS_CODE_ERROR:
         return None
-    said = _text(attributes, (*rule.message_keys, semconv.ERROR_TYPE))
-    return f"{said} {status.message}"[:4096]
+    said = [_text(attributes, (*rule.message_keys, semconv.ERROR_TYPE)), read.status.message]
+    # With what caused it, which is only in the trace of calls.
+    said += [
+        each.value.string_value
+        for event in read.events
+        if event.name == "exception"
+        for each in event.attributes
+    ]
+    return " ".join(said)[:_MAX_ERROR]
 
 
 def _text(attributes: Mapping[str, AttributeValue], keys: tuple[str, ...]) -> str:

@@ -60,6 +60,7 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
     others: list[_Group] = []
     tagged = _SCOPE_AS_TAG in request
     ids: dict[bytes, bytes] = {}
+    foreigners: list[tuple[Span, foreign.Rule]] = []
     for group, parsed in _sound(request, sorted_.refused):
         origin = group.origin
         scope = otlp.scope_name(origin.scope)
@@ -76,8 +77,9 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
         if rule is None:
             ours += spans
         else:
-            for span in spans:
-                _sort_foreign(span, rule, sorted_)
+            foreigners += [(span, rule) for span in spans]
+    if foreigners:
+        _sort_foreign(foreigners, others, sorted_)
     mixed = bool(sorted_.lookups or sorted_.server_spans or sorted_.refused)
     for another in others:
         sorted_.others.append(_acceptable(another, sorted_.refused) if mixed else another[0])
@@ -147,16 +149,33 @@ def _without_tagged(another: _Group, sorted_: Incoming) -> _Group:
     return group._replace(spans=rest), rest_parsed
 
 
-def _sort_foreign(span: Span, rule: foreign.Rule, sorted_: Incoming) -> None:
-    """Sort a span of another language's DNS instrumentation."""
-    try:
-        lookup = foreign.adapted(span, rule)
-    except MalformedError:
-        lookup = None
-    if lookup is None:
-        sorted_.others.append(otlp.SpanGroup(span.origin, (span.raw,)))
-    else:
-        sorted_.lookups.append(lookup)
+def _sort_foreign(
+    spans: Sequence[tuple[Span, foreign.Rule]], others: Sequence[_Group], sorted_: Incoming
+) -> None:
+    """Sort spans of other languages' DNS instrumentations.
+
+    What they are under is looked for in the same request: SDKs send both together, mostly.
+    """
+    rules = {
+        (span.trace_id, span.parent_id): rule
+        for span, rule in spans
+        if rule.parent_keys and span.parent_id
+    }
+    told = {
+        key: foreign.told_by_parent(read, rules[key])
+        for _, parsed in others if rules
+        for read in parsed
+        if (key := (read.trace_id, read.span_id)) in rules
+    }  # fmt: skip
+    for span, rule in spans:
+        try:
+            lookup = foreign.adapted(span, rule, told.get((span.trace_id, span.parent_id), ""))
+        except MalformedError:
+            lookup = None
+        if lookup is None:
+            sorted_.others.append(otlp.SpanGroup(span.origin, (span.raw,)))
+        else:
+            sorted_.lookups.append(lookup)
 
 
 def sort_spans(

@@ -74,6 +74,12 @@ def sorted_(
         (NETTY, "RESOLVE", {"server.address": "db"}, None, ("db", "A AAAA", "", "netty")),
         (NETTY, "RESOLVE", {"net.peer.name": "db"}, "java.net.UnknownHostException: db",
          ("db", "A AAAA", "host_not_found", "netty")),
+        (NETTY, "RESOLVE", {"server.address": "db"},
+         "java.net.UnknownHostException: x Caused by: io.netty.DnsNameResolverTimeoutException: y",
+         ("db", "A AAAA", "timeout", "netty")),
+        (NETTY, "RESOLVE", {"server.address": "db"},
+         "java.net.UnknownHostException: db: Temporary failure in name resolution",
+         ("db", "A AAAA", "try_again", "netty")),
         ("io.opentelemetry.reactor-netty-1.0", "RESOLVE", {"server.address": "db"}, "whatever",
          ("db", "A AAAA", "_OTHER", "netty")),
     ],
@@ -136,6 +142,33 @@ def test_it_is_joined_like_any_other() -> None:
     (resolution,) = joiner.drain()
     assert isinstance(resolution, Resolution)
     assert len(resolution.join.traces) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "found"),
+    [
+        (ProtoSpan.SPAN_KIND_CLIENT, "db", True),
+        (ProtoSpan.SPAN_KIND_SERVER, "db", False),  # what it is itself, not whom it asks
+        (ProtoSpan.SPAN_KIND_CLIENT, "10.0.0.3", False),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_the_request_that_it_is_under_tells_the_name(kind, name, found, first) -> None:
+    lookup = ProtoSpan(
+        trace_id=bytes(range(16)), span_id=b"lookup--", parent_span_id=b"request-",
+        name="dns.lookup", kind=3, start_time_unix_nano=T0, end_time_unix_nano=T0 + 5 * MS,
+    )  # fmt: skip
+    request = ProtoSpan(
+        trace_id=lookup.trace_id, span_id=b"request-", name="GET", kind=kind,
+        attributes=[KeyValue(key="server.address", value=value(name))],
+    )  # fmt: skip
+    scopes = [ScopeSpans(spans=[lookup]), ScopeSpans(spans=[request])]
+    scopes[0].scope.name = NODE
+    group = ResourceSpans(scope_spans=scopes if first else scopes[::-1])
+    incoming = sort_otlp(TracesData(resource_spans=[group]).SerializeToString(), set())
+    names = [otlp.attributes_of(each.raw)[semconv.DNS_QUESTION_NAME] for each in incoming.lookups]
+    assert names == ["db"] * found
+    assert incoming.other_spans == 2 - found
 
 
 def test_no_scope_has_two_rules() -> None:
