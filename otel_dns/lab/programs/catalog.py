@@ -9,8 +9,6 @@ from typing import Final
 
 from otel_dns.lab.programs import versions
 
-PROGRAMS_MODULE: Final = "otel-dns/programs"
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GoInstall:
