@@ -139,8 +139,8 @@ class Store:
             self._retain(now_ns)
 
     def _tidy_hours(self, now_ns: int) -> None:
-        has_added = False  # one file each time: nobody waits for it
-        for hour in hours_of(self.directory):
+        has_added = False  # one file each time: nobody waits for it, and the newest are asked most
+        for hour in reversed(hours_of(self.directory)):
             counting, replaced = split(all_files(hour))
             self._delete_replaced(counting, replaced, now_ns)
             over = now_ns > hour[0] + HOUR_NS + CLOSED_AFTER_NS and all(

@@ -113,8 +113,10 @@ class _Steps:
         self._run(self.go.go, "mod", "download", recipe.module)
         found = subprocess.run(
             [self.go.go, "list", "-m", "-f", "{{.Dir}}", recipe.module],
-            cwd=self.work, env=dict(self.go.env), capture_output=True, text=True, check=True,
+            cwd=self.work, env=dict(self.go.env), capture_output=True, text=True, check=False,
         )  # fmt: skip
+        if found.returncode:
+            raise BuildFailed(f"go list failed: {found.stderr.strip()} {self.advice}")
         copy = self.work / "module"
         shutil.copytree(found.stdout.strip(), copy)
         for folder, _, _ in os.walk(copy):
