@@ -29,8 +29,6 @@ _NEW: Final = 0.9
 _AMBIGUOUS: Final = 0.5
 _LATE_END_NS: Final = 10_000_000
 """So long after its answer has gone CoreDNS's span of it may end, on a busy machine."""
-
-
 _CROWD: Final = 64
 """Of so many server traces of one question nothing is learned of clocks, and not which is behind
 which: any would fit some."""

@@ -23,7 +23,7 @@ from otel_dns.wire import dns_message
 
 READY: Final = "the way is open"
 _PORT: Final = 53
-_SO_TIMESTAMPNS: Final = 35
+SO_TIMESTAMPNS: Final = 35
 """socket(7): when the kernel had a datagram."""
 _MAX_DATAGRAM: Final = 65_535
 
@@ -104,11 +104,11 @@ def _tell(crossing: Crossing) -> None:
 def _udp_socket() -> socket.socket:
     made = socket.socket(type=socket.SOCK_DGRAM)
     made.setblocking(False)
-    made.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    made.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     return made
 
 
-def _received(endpoint: socket.socket) -> tuple[bytes, int, Any]:
+def received(endpoint: socket.socket) -> tuple[bytes, int, Any]:
     """Receive a datagram; when the kernel had it, and who sent it."""
     data, about, _, sender = endpoint.recvmsg(_MAX_DATAGRAM, socket.CMSG_SPACE(16))
     ((_, _, stamp),) = about
@@ -124,7 +124,7 @@ def _serve_udp(way: _Way, near: socket.socket) -> None:
     def take_query() -> None:
         with contextlib.suppress(BlockingIOError):
             while True:
-                query, came_ns, client = _received(near)
+                query, came_ns, client = received(near)
                 name, type_ = _question(query)
                 rule = way.rule(name, type_)
                 crossing = Crossing(name, type_, "udp", came_ns, 0)
@@ -146,7 +146,7 @@ def _serve_udp(way: _Way, near: socket.socket) -> None:
     def take_answer(far: socket.socket, client: Any) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionRefusedError):
             while True:
-                answer, answered_ns, _ = _received(far)
+                answer, answered_ns, _ = received(far)
                 crossing = asked.pop((client, answer[:2]), None)
                 if crossing is not None:
                     rule = way.rule(crossing.name, crossing.type)

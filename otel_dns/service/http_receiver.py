@@ -93,15 +93,14 @@ class HttpReceiver:
         self.address: str = self._settings.listen
         """Where it listens; once started with the port that was chosen where it was 0."""
         self._limits = settings.receivers.limits
-        self._listening: Listening | None = None
         tls = self._settings.tls
-        self._server = HttpServer(
-            self._app, self._limits, self.counts, secrets.server_context(tls) if tls else None
-        )
+        self._context = secrets.server_context(tls) if tls else None
+        self._listening: Listening | None = None
+        self._server: HttpServer | None = None
+        self._thread = threading.Thread()
         self._bodies = Bodies(self._settings.max_request, self._limits.read, self.counts)
         self._decoding = asyncio.Semaphore(1)
         self._turns = Turns()
-        self._thread = threading.Thread(target=self._run, name="otel-dns-http", daemon=True)
 
     def start(self) -> None:
         """Listen.
@@ -116,13 +115,18 @@ class HttpReceiver:
             opened = listening_socket(address)
         except OSError as error:
             raise OSError(f"cannot listen on {address} for HTTP: {error}") from None
-        self._listening = Listening(opened, self._limits, self.counts, "http_connections")
+        listening = Listening(opened, self._limits, self.counts, "http_connections")
+        server = HttpServer(self._app, self._limits, self.counts, self._context, listening.secured)
+        self._thread = threading.Thread(
+            target=server.run, args=([listening],), name="otel-dns-http", daemon=True
+        )
+        self._listening, self._server = listening, server
         self._thread.start()
-        self.address = f"{address.rpartition(':')[0]}:{self._listening.getsockname()[1]}"
+        self.address = f"{address.rpartition(':')[0]}:{listening.getsockname()[1]}"
 
     def stop(self) -> None:
         """Take no new requests; let those under way end."""
-        if self._thread.ident is None:
+        if self._server is None:
             return
         # Requests that do not end in time are cut off, which uvicorn reports one by one.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
@@ -132,10 +136,6 @@ class HttpReceiver:
     def gauges(self) -> dict[str, int]:
         """What is connected now."""
         return {"http_connections": self._listening.connected if self._listening else 0}
-
-    def _run(self) -> None:
-        assert self._listening is not None
-        self._server.serve_in_thread(self._listening)
 
     # -- requests -----------------------------------------------------------------------------
 

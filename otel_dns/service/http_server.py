@@ -15,7 +15,6 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from otel_dns.service.counts import Counts
-from otel_dns.service.listening import Listening
 from otel_dns.service.settings import Limits
 
 _quiet: Final = logging.getLogger("otel_dns.http_server")
@@ -23,7 +22,7 @@ _quiet.setLevel(logging.ERROR)  # what is no HTTP is counted: anyone could fill 
 
 
 class HttpServer(uvicorn.Server):
-    """Serves one listening socket."""
+    """Serves listening sockets, see ``run``, until ``should_exit``."""
 
     def __init__(
         self,
@@ -31,6 +30,7 @@ class HttpServer(uvicorn.Server):
         limits: Limits,
         counts: Counts,
         context: ssl.SSLContext | None,
+        connected: Callable[[asyncio.Transport], None],
     ) -> None:
         """Make a server.
 
@@ -39,13 +39,14 @@ class HttpServer(uvicorn.Server):
             limits: of its connections.
             counts: gets ``http_requests_too_slow`` and ``http_requests_malformed``.
             context: of TLS; None: unencrypted.
+            connected: is told of each connection that is ready.
         """
         super().__init__(
             uvicorn.Config(
                 app,
                 interface="asgi3",
-                loop="asyncio",  # others do not ask `Listening`
-                http=_limited_protocol(limits, counts, self._secured),
+                loop="asyncio",  # others do not ask `listening.Listening`
+                http=_limited_protocol(limits, counts, connected),
                 h11_max_incomplete_event_size=limits.headers,
                 timeout_keep_alive=max(round(limits.idle), 1),
                 lifespan="off",
@@ -58,12 +59,6 @@ class HttpServer(uvicorn.Server):
         )
         self._context = context
         self._handshake_s = float(limits.read) if context is not None else None
-        self._listening: Listening | None = None
-
-    def serve_in_thread(self, listening: Listening) -> None:
-        """Serve until ``should_exit``; the thread is the caller's."""
-        self._listening = listening
-        self.run(sockets=[listening])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen, as uvicorn does, but for the handshake's time."""
@@ -83,10 +78,6 @@ class HttpServer(uvicorn.Server):
     def _protocol(self) -> asyncio.Protocol:
         made: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
         return made(config=self.config, server_state=self.server_state, app_state={})
-
-    def _secured(self, transport: asyncio.Transport) -> None:
-        if self._listening is not None:
-            self._listening.secured(transport)
 
 
 def _limited_protocol(

@@ -7,7 +7,9 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
-from otel_dns.history.history import History
+from fastapi import HTTPException
+
+from otel_dns.history.history import BusyError, History
 from otel_dns.web.settings import PageSettings
 
 T = TypeVar("T")
@@ -29,6 +31,11 @@ def open_history(settings: PageSettings) -> History:
         question_s=settings.question_s,
         look_s=_LOOK_S,
     )
+
+
+def turned_away(error: BusyError) -> HTTPException:
+    """Say that too much is asked at once: it may be asked again soon."""
+    return HTTPException(503, str(error), {"Retry-After": "5"})
 
 
 class Answers:

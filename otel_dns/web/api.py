@@ -14,7 +14,7 @@ from otel_dns.history.where import Where
 from otel_dns.web import labels, shapes
 from otel_dns.web.access import Scope
 from otel_dns.web.advice import advice as advise
-from otel_dns.web.answering import Answers
+from otel_dns.web.answering import Answers, turned_away
 from otel_dns.web.asked import SECOND, Asked, Window, filters_of
 from otel_dns.web.lists import Order
 from otel_dns.web.lists import facets as facets_of
@@ -104,7 +104,7 @@ def _answer(request: Request, asked: Asked | Scope, make: Callable[[History], T]
             (request.url.path, asked, *more), lambda: make(history), _keep_s(asked)
         )
     except BusyError as error:
-        raise HTTPException(503, str(error), {"Retry-After": "5"}) from None
+        raise turned_away(error) from None
 
 
 def _keep_s(asked: Asked | Scope) -> float:

@@ -5,8 +5,9 @@ token that is bound to namespaces gets no more than elsewhere. SQL and whole row
 may see everything.
 """
 
+import contextlib
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Final, get_type_hints
 
@@ -21,6 +22,7 @@ from otel_dns.history.history import BusyError, History, HistoryError
 from otel_dns.history.questions import MAX_ROWS, questions
 from otel_dns.history.where import Where
 from otel_dns.web.access import Scope
+from otel_dns.web.answering import turned_away
 from otel_dns.web.scope import ScopeOf
 
 ARROW: Final = "application/vnd.apache.arrow.stream"
@@ -30,6 +32,17 @@ _export = threading.Semaphore(1)
 _BINARY: Final = {"type": "string", "format": "binary"}
 
 router = APIRouter(prefix="/api/v1")
+
+
+@contextlib.contextmanager
+def _answering() -> Iterator[None]:
+    """Say over HTTP what the history cannot answer, and what is no question."""
+    try:
+        yield
+    except BusyError as error:
+        raise turned_away(error) from None
+    except (HistoryError, ValueError, TypeError) as error:
+        raise HTTPException(422, str(error)) from None
 
 
 def _as(media_type: str, schema: Mapping[str, str]) -> dict[str, Any]:
@@ -56,13 +69,8 @@ def question(
     if method is None:
         raise HTTPException(404, "no such question: the command line is of another version")
     history: History = request.app.state.history
-    try:
-        given = _arguments(method, arguments, scope)
-        answer = getattr(history, question)(**given)
-    except BusyError as error:
-        raise HTTPException(503, str(error), {"Retry-After": "5"}) from None
-    except (HistoryError, ValueError, TypeError, msgspec.ValidationError) as error:
-        raise HTTPException(422, str(error)) from None
+    with _answering():
+        answer = getattr(history, question)(**_arguments(method, arguments, scope))
     return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
@@ -102,12 +110,8 @@ def sql(
     """SQL on the history, read-only, as an Arrow stream; not for tokens bound to namespaces."""
     _of_everything(scope)
     history: History = request.app.state.history
-    try:
+    with _answering():
         answer = history.sql(query, msgspec.json.decode(where, type=Where), limit)
-    except BusyError as error:
-        raise HTTPException(503, str(error), {"Retry-After": "5"}) from None
-    except (HistoryError, msgspec.DecodeError) as error:
-        raise HTTPException(422, str(error)) from None
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, answer.schema) as writer:
         writer.write_table(answer)
@@ -119,19 +123,12 @@ def rows(request: Request, scope: ScopeOf, where: Json = "{}") -> Response:
     """Whole rows in order of time, as an Arrow stream, one reader at a time."""
     _of_everything(scope)
     history: History = request.app.state.history
-    try:
+    with _answering():
         wanted = msgspec.json.decode(where, type=Where)
-    except msgspec.DecodeError as error:
-        raise HTTPException(422, str(error)) from None
-    if not _export.acquire(blocking=False):
-        raise HTTPException(503, "another export is running; try again", {"Retry-After": "5"})
-    stream = _stream(history, wanted)
-    try:
+        if not _export.acquire(blocking=False):
+            raise BusyError("another export is running; try again")
+        stream = _stream(history, wanted)
         next(stream)  # what is not begun has no end either
-    except BusyError as error:
-        raise HTTPException(503, str(error), {"Retry-After": "5"}) from None
-    except HistoryError as error:
-        raise HTTPException(422, str(error)) from None
     return _Export(stream, media_type=ARROW)
 
 

@@ -2,13 +2,12 @@
 
 import socket
 import ssl
-import struct
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
 from time import sleep, time_ns
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
 import dns.message
 import dns.nameserver
@@ -20,6 +19,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 import otel_dns.client
 from otel_dns import semconv
 from otel_dns.join import JoinSettings, Outcome, Released
+from otel_dns.lab.way import SO_TIMESTAMPNS, received
 from otel_dns.model import Resolution
 from otel_dns.service.sorting import sort_otlp, sort_spans
 from otel_dns.service.stream import Stream
@@ -43,18 +43,6 @@ class Distance(NamedTuple):
     """For each query, in order."""
 
 
-_SO_TIMESTAMPNS: Final = 35
-"""socket(7): when the kernel had a datagram, by the clock that time.time_ns() reads."""
-
-
-def _received(endpoint: socket.socket) -> tuple[bytes, int, Any]:
-    """Receive a datagram; when the kernel had it, and who sent it."""
-    data, about, _, sender = endpoint.recvmsg(4096, socket.CMSG_SPACE(16))
-    ((_, _, stamp),) = about
-    seconds, nanoseconds = struct.unpack("@ll", stamp)
-    return data, seconds * 1_000_000_000 + nanoseconds, sender
-
-
 @contextmanager
 def distant(port: int, one_way_s: float) -> Iterator[Distance]:
     """A network in between: datagrams to this port reach another one late, and so do answers."""
@@ -64,17 +52,17 @@ def distant(port: int, one_way_s: float) -> Iterator[Distance]:
         near.bind((HERE, 0))
         far.connect((HERE, port))
         for endpoint in (near, far):
-            endpoint.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            endpoint.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
         def carry() -> None:
             while True:
-                query, came_ns, client = _received(near)
+                query, came_ns, client = received(near)
                 if not query:
                     return
                 sleep(one_way_s)
                 out_ns = time_ns() - came_ns
                 far.send(query)
-                answer, came_ns, _ = _received(far)
+                answer, came_ns, _ = received(far)
                 sleep(one_way_s)
                 made.append(Delayed(out_ns, time_ns() - came_ns))
                 near.sendto(answer, client)

@@ -1,3 +1,5 @@
+"""Reverse lookups: what each library asks for, of an address and of a name."""
+
 import pytest
 
 from otel_dns import semconv

@@ -8,6 +8,7 @@ the same answer. The page, the command line and the reports ask these and no oth
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from otel_dns.history.kinds import KINDS
@@ -22,6 +23,7 @@ class Questions(Course, Lists, Spent, Who):
     """Asks the questions of one table of resolutions."""
 
 
+@cache
 def questions() -> Mapping[str, Callable[..., Any]]:
     """Give the questions by name: the methods of :class:`Questions`."""
     return {

@@ -61,7 +61,7 @@ class Spent(Asking):
         }
         return [
             ServerTime(
-                server=row["name"], queries=row["number"], clients=clients[row["name"]],
+                server=row["name"], queries=row["number"], clients=clients.get(row["name"], 0),
                 **_without(row, "name", "server", "number", "total_ns"),
             )
             for row in rows

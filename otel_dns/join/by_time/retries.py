@@ -20,7 +20,7 @@ from otel_dns.join.by_time.member import (
     suits,
     take,
 )
-from otel_dns.join.by_time.timing import Timing
+from otel_dns.join.by_time.timing import TIMEOUT_STEP_NS, Timing
 
 _DOUBT: Final = 0.0045
 """Odds that a query sent again was another lookup's, where no other is likely to have asked.
@@ -33,7 +33,6 @@ _DISPUTE_DOUBT: Final = 1.0
 _SPARE_DOUBT: Final = 1.0
 """Odds that a second query is a stranger's when the first did not call for it."""
 _EARLY_NS: Final = 20_000_000
-_HALF_SECOND_NS: Final = 500_000_000
 
 Rows = Sequence[tuple[Member, Place]]
 """The lookups that may have a query in a slot."""
@@ -116,7 +115,7 @@ def _fit(timing: Timing, member: Member, place: Place, column: Column) -> float:
     edge = member.edges[place]
     first_ns = min(edge.start_ns, column.start_ns)
     again_ns = max(edge.start_ns, column.start_ns)
-    over_ns = (again_ns - first_ns + _EARLY_NS) % _HALF_SECOND_NS - _EARLY_NS
+    over_ns = (again_ns - first_ns + _EARLY_NS) % TIMEOUT_STEP_NS - _EARLY_NS
     fit = timing.first.log(over_ns)
     before_ns, after_ns = member.start_ns, member.end_ns
     others = [*member.edges.values(), *(one for one, _ in member.retries if one is not column)]
