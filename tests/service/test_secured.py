@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 import trustme
@@ -43,13 +43,13 @@ class Files:
             name: str(directory / name) for name in ("certificate", "key", "client_ca")
         }
 
-    def write(self, authority: trustme.CA) -> None:
+    def write(self, authority: trustme.CA, clients: trustme.CA | None = None) -> None:
         issued = authority.issue_cert("localhost")
         issued.private_key_pem.write_to_path(self._directory / "key")
         (self._directory / "certificate").write_bytes(
             b"".join(one.bytes() for one in issued.cert_chain_pems)
         )
-        authority.cert_pem.write_to_path(self._directory / "client_ca")
+        (clients or authority).cert_pem.write_to_path(self._directory / "client_ca")
 
 
 @pytest.fixture
@@ -82,12 +82,29 @@ def client_of(authority: trustme.CA) -> ssl.SSLContext:
 
 def knows(listener: str, address: str, context: ssl.SSLContext) -> bool:
     """Whether both sides accept each other: what the client says is answered."""
+    return talked(listener, address, context) is not None
+
+
+class Talk(NamedTuple):
+    """What there was to a connection that was answered."""
+
+    resumed: bool
+    session: ssl.SSLSession | None
+
+
+def talked(
+    listener: str, address: str, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> Talk | None:
+    """Talk to a listener, perhaps going on with a session; None: no answer."""
     try:
-        with context.wrap_socket(connect(address), server_hostname="localhost") as connection:
+        with context.wrap_socket(
+            connect(address), server_hostname="localhost", session=session
+        ) as connection:
             connection.sendall(GREETINGS[listener])
-            return connection.recv(1) != b""
+            answered = connection.recv(1) != b""
+            return Talk(bool(connection.session_reused), connection.session) if answered else None
     except OSError:
-        return False
+        return None
 
 
 @pytest.mark.parametrize("listener", GREETINGS)
@@ -109,6 +126,28 @@ def test_new_certificates_are_taken_and_the_old_forgotten(files: Files, listener
         assert not knows(listener, address, stranger)
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("listener", GREETINGS)
+def test_a_session_does_not_outlive_the_authority_that_let_it_in(
+    files: Files, listener: str, version: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "_LOOK_EVERY_S", 0.0)
+    server, withdrawn, after = trustme.CA(), trustme.CA(), trustme.CA()
+    files.write(server, clients=withdrawn)
+    with secured(files) as (_, addresses):
+        address = addresses[listener]
+        client, other = client_of(withdrawn), client_of(after)
+        for context in (client, other):
+            server.configure_trust(context)
+            context.maximum_version = version
+        assert (first := talked(listener, address, client))
+        assert (second := talked(listener, address, client, first.session))
+        assert second.resumed
+        files.write(server, clients=after)
+        eventually(lambda: talked(listener, address, other), "the other authority's clients")
+        assert not talked(listener, address, client, second.session)
+
+
 def test_new_ones_that_cannot_be_read_yet_are_tried_again(
     files: Files, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -116,16 +155,18 @@ def test_new_ones_that_cannot_be_read_yet_are_tried_again(
     files.write(before)
     monkeypatch.setattr(secrets, "_LOOK_EVERY_S", 0.0)
     context = secrets.server_context(ServerTls(**files.settings))
-    handshake = SimpleNamespace(context=context)
+    first = used(context)
     files.write(after)
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
         patch.setattr(secrets, "check", _no_descriptors)
-        for _ in range(3):
-            context.sni_callback(handshake, None, context)
-    assert handshake.context is context
+        assert [used(context) for _ in range(3)] == [first] * 3
     assert caplog.text.count("stays in use") == 1
-    context.sni_callback(handshake, None, context)  # of the files nothing has changed since
-    assert handshake.context is not context
+    assert used(context) is not first  # of the files nothing has changed since
+
+
+def used(context: ssl.SSLContext) -> ssl.SSLContext:
+    """The context that a connection would be made with."""
+    return context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True).context
 
 
 def _no_descriptors(_: object) -> None:
