@@ -187,7 +187,7 @@ def test_what_keeps_it_from_starting_is_said_in_one_line(tmp_path: Path, what: s
         )  # fmt: skip
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
-    assert line.startswith("Error: ")
+    assert " CRITICAL " in line
     assert what in line
     assert ("another address" in line) == (what == "already in use")
 
