@@ -9,6 +9,7 @@ import contextlib
 import os
 import socket
 import stat
+import struct
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,10 @@ _KEEP_ALIVE: Final = (
     ),
 )
 """A peer that vanished without a word is found out within minutes."""
+
+
+_CREDENTIALS: Final = struct.Struct("3i")
+"""Process, user and group: unix(7), ``SO_PEERCRED``."""
 
 
 def listening_socket(address: str) -> socket.socket:
@@ -54,6 +59,18 @@ def listening_socket(address: str) -> socket.socket:
     for option, value in _KEEP_ALIVE:
         listening.setsockopt(*option, value)
     return listening
+
+
+def owner(connection: socket.socket, address: object) -> str:
+    """Return whose a connection from an address is: its host's, on a Unix socket its user's."""
+    if isinstance(address, tuple):
+        return str(address[0])
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return "unix"
+    # The user alone: a process can make others, each of which would be one more peer.
+    credentials = connection.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size)
+    return f"user {_CREDENTIALS.unpack(credentials)[1]}"
 
 
 class Listening(socket.socket):
@@ -85,7 +102,7 @@ class Listening(socket.socket):
         """Accept a connection, after having turned away those that are too many."""
         for _ in range(_REFUSALS):
             accepted, address = super().accept()
-            peer = str(address[0]) if isinstance(address, tuple) else "unix"
+            peer = owner(accepted, address)
             if (
                 self._of_peer.total() < self._limits.connections
                 and self._of_peer[peer] < self._limits.connections_of_a_peer

@@ -143,13 +143,17 @@ class OtlpReceiver:
             if self._settings.tls is None:
                 port = server.add_insecure_port(address)
             else:
-                credentials = secrets.server_credentials(self._settings.tls)
+                credentials = secrets.server_credentials(
+                    self._settings.tls, self._connections.handshake
+                )
                 port = server.add_secure_port(address, credentials)
         except RuntimeError as error:
             why = _why_not(address) or error
             raise OSError(f"cannot listen on {address} for OTLP: {why}") from None
         await server.start()
-        if not address.startswith("unix:"):
+        if address.startswith("unix:"):
+            self._connections.watch(address.removeprefix("unix:"))
+        else:
             self.address = f"{address.rpartition(':')[0]}:{port}"
             self._connections.watch(port)
 
@@ -160,10 +164,12 @@ class OtlpReceiver:
 
     def _taking(self, take: Callable[[bytes, float], bytes], turned_away: str) -> _Handler:
         async def export(_requests: object, context: _Context) -> bytes:
+            peer = context.peer()
+            self._connections.asks(peer)
             if self._bearer.wanted and not self._bearer.shown(_authorization(context)):
                 self.counts.add(requests_unauthenticated=1)
                 await context.abort(grpc.StatusCode.UNAUTHENTICATED, "a bearer token is wanted")
-            async with self._turns.of(_host(context)):
+            async with self._turns.of(peer.rpartition(":")[0]):
                 try:
                     # Before it is read: what is not there takes no memory.
                     self._intake.look_for_room(self._may_wait_s, turned_away)
@@ -210,7 +216,7 @@ class OtlpReceiver:
             self._waiting -= 1
 
     async def _health(self, _requests: object, context: _Context) -> bytes:
-        del context
+        self._connections.asks(context.peer())
         return _SERVING if self._healthy() else _NOT_SERVING
 
 
@@ -224,11 +230,6 @@ def _why_not(address: str) -> OSError | None:
         except OSError as error:
             return error
     return None
-
-
-def _host(context: _Context) -> str:
-    """Return the peer without its port: ``ipv4:10.0.0.7``."""
-    return context.peer().rpartition(":")[0]
 
 
 def _authorization(context: _Context) -> str:
