@@ -9,7 +9,6 @@ come within a time, and a peer has so many turns to be read at once and no more.
 """
 
 import asyncio
-import socket
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from otel_dns.service.bearer import Bearer
 from otel_dns.service.connections import Connections
 from otel_dns.service.counts import Counts
 from otel_dns.service.intake import BusyError, OtlpIntake
+from otel_dns.service.listening import listening_socket, make_way
 from otel_dns.service.output import EXPORT
 from otel_dns.service.settings import ServeSettings
 from otel_dns.service.turns import Turns
@@ -138,24 +138,23 @@ class OtlpReceiver:
                 ("grpc.so_reuseport", 0),
             ],
         )
-        address = self._settings.listen
+        address, tls = self._settings.listen, self._settings.tls
+        path = address.removeprefix("unix:") if address.startswith("unix:") else None
+        credentials = secrets.server_credentials(tls, self._connections.handshake) if tls else None
         try:
-            if self._settings.tls is None:
+            if path is not None:
+                make_way(path)  # gRPC would take it away from whoever listens there
+            if credentials is None:
                 port = server.add_insecure_port(address)
             else:
-                credentials = secrets.server_credentials(
-                    self._settings.tls, self._connections.handshake
-                )
                 port = server.add_secure_port(address, credentials)
-        except RuntimeError as error:
+        except (OSError, RuntimeError) as error:
             why = _why_not(address) or error
             raise OSError(f"cannot listen on {address} for OTLP: {why}") from None
         await server.start()
-        if address.startswith("unix:"):
-            self._connections.watch(address.removeprefix("unix:"))
-        else:
+        if path is None:
             self.address = f"{address.rpartition(':')[0]}:{port}"
-            self._connections.watch(port)
+        self._connections.watch(port if path is None else path)
 
     async def _stop(self) -> None:
         self._connections.stop()
@@ -222,13 +221,10 @@ class OtlpReceiver:
 
 def _why_not(address: str) -> OSError | None:
     """Find why an address cannot be listened on, which gRPC does not tell."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdecimal():
-        try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            socket.create_server((host.strip("[]"), int(port)), family=family).close()
-        except OSError as error:
-            return error
+    try:
+        listening_socket(address).close()
+    except OSError as error:
+        return error
     return None
 
 
