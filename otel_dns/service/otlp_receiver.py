@@ -26,7 +26,7 @@ from otel_dns.service.intake import BusyError, OtlpIntake
 from otel_dns.service.listening import listening_socket, make_way
 from otel_dns.service.output import EXPORT
 from otel_dns.service.settings import ServeSettings
-from otel_dns.service.turns import Turns
+from otel_dns.service.turns import CutOffError, Turns
 from otel_dns.wire import MalformedError
 
 EXPORT_LOGS: Final = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
@@ -64,6 +64,7 @@ class OtlpReceiver:
         settings: ServeSettings,
         intake: OtlpIntake,
         healthy: Callable[[], bool] = lambda: True,
+        scarce: Callable[[], bool] = lambda: False,
     ) -> None:
         """Make the receiver.
 
@@ -71,6 +72,7 @@ class OtlpReceiver:
             settings: where to listen, and whom to let in.
             intake: takes the requests.
             healthy: what the health service tells.
+            scarce: whether memory is.
         """
         self._settings = settings.receivers.otlp
         self._limits = settings.receivers.limits
@@ -83,7 +85,7 @@ class OtlpReceiver:
         """Where it listens; once started with the port that was chosen where it was 0."""
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="otel-dns-otlp")
         self._loop = asyncio.new_event_loop()
-        self._turns = Turns()
+        self._turns = Turns(scarce)
         self._connections = Connections(self._limits, self.counts)
         self._server: grpc.aio.Server | None = None
         self._thread = threading.Thread(target=self._run, name="otel-dns-otlp", daemon=True)
@@ -172,7 +174,7 @@ class OtlpReceiver:
                 try:
                     # Before it is read: what is not there takes no memory.
                     self._intake.look_for_room(self._may_wait_s, turned_away)
-                    request = await self._read(context)
+                    request = await self._read(context, turned_away)
                     if len(request) <= _SMALL and not self._intake.crowded:
                         return take(request, 0)
                     return await self._take(take, request)
@@ -184,10 +186,12 @@ class OtlpReceiver:
 
         return export
 
-    async def _read(self, context: _Context) -> bytes:
+    async def _read(self, context: _Context, turned_away: str) -> bytes:
         try:
-            async with asyncio.timeout(self._limits.read):
+            async with self._turns.reading(self._limits.read):
                 request = await context.read()
+        except CutOffError:
+            self._intake.turn_away(turned_away)
         except TimeoutError:
             self.counts.add(requests_too_slow=1)
             await context.abort(
