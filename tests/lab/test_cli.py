@@ -198,7 +198,7 @@ def test_up_interrupted_leaves_nothing(runtime: Path, monkeypatch: pytest.Monkey
     with subprocess.Popen([*OTEL_DNS, "up"], stderr=subprocess.PIPE) as starting:
         eventually((runtime / "started").exists, "the start of coredns")
         starting.send_signal(signal.SIGINT)
-        assert starting.wait(120) == 1
+        assert starting.wait(120) == 130
     assert sorted(each.name for each in runtime.iterdir()) == ["coredns", "started"]
 
 
