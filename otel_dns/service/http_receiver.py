@@ -109,8 +109,6 @@ class HttpReceiver:
             OSError: the address cannot be listened on.
         """
         address = self._settings.listen
-        if address.startswith("unix:"):
-            raise OSError(f"cannot listen on {address} for HTTP: HOST:PORT is wanted here")
         try:
             opened = listening_socket(address)
         except OSError as error:
