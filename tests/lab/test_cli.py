@@ -19,7 +19,7 @@ from otel_dns.wire import frame_streams
 from tests.support.programs import require
 from tests.support.waiting import eventually
 
-OTEL_DNS = [sys.executable, "-c", "from otel_dns.cli.lab import lab; lab()"]
+OTEL_DNS = [sys.executable, "-m", "otel_dns", "lab"]
 
 
 def otel_dns_lab(*arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
