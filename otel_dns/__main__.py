@@ -1,5 +1,6 @@
 """The command line, as ``otel-dns`` and ``python -m otel_dns``; it says what it needs."""
 
+import io
 import sys
 
 
@@ -14,6 +15,11 @@ def main() -> None:
             "otel-dns: only the client is installed here; the command line and the processor need"
             " more packages: pip install 'otel-dns[history]'"
         )
+    except KeyboardInterrupt:
+        sys.exit(130)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that has no "µ" gets a "?"
+            stream.reconfigure(errors="replace")
     command_line(prog_name="otel-dns")
 
 

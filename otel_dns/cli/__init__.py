@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -39,6 +39,13 @@ class _Commands(click.Group):
         command: click.Command = getattr(module, name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # to a script no failure: as of a program that SIGINT ended
+            click.echo("\ninterrupted", err=True)
+            ctx.exit(130)
+
 
 def _needing_more(name: str, module: str) -> click.Command:
     """Give what stands for a command whose packages are not installed."""
@@ -64,4 +71,8 @@ def _needing_more(name: str, module: str) -> click.Command:
 )
 @click.version_option(otel_dns.__version__, prog_name="otel-dns")
 def main() -> None:
-    """Tell, with proof, why a DNS lookup in Kubernetes was slow or failed."""
+    """Tell, with proof, why a DNS lookup in Kubernetes was slow or failed.
+
+    Exit codes: 0, done; 1, it could not be done; 2, wrong arguments; 130, interrupted. What a
+    command has beside these is in its help.
+    """
