@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -72,14 +73,17 @@ class HistoryWriter:
         self._thread.start()
         return True
 
-    def observe(self, outcome: object) -> None:
-        """Take note of one outcome of the join; never waits."""
-        if self._thread is None or not isinstance(outcome, Resolution):
+    def observe(self, outcomes: Iterable[object]) -> None:
+        """Take note of outcomes of the join; never waits."""
+        if self._thread is None:
             return
-        if len(self._waiting) >= self._settings.max_waiting:
-            self._dropped += 1
-        else:
-            self._waiting.append(outcome)
+        for outcome in outcomes:
+            if not isinstance(outcome, Resolution):
+                continue
+            if len(self._waiting) >= self._settings.max_waiting:
+                self._dropped += 1
+            else:
+                self._waiting.append(outcome)
 
     def stop(self) -> None:
         """Write what was taken, and let go of the directory."""

@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,10 +55,10 @@ class HistoryPart:
         if self._writer is not None:
             self._writer.start()
 
-    def observe(self, outcome: Outcome) -> None:
-        """Take note of one outcome."""
+    def observe(self, outcomes: Sequence[Outcome]) -> None:
+        """Take note of outcomes."""
         if self._writer is not None:
-            self._writer.observe(outcome)
+            self._writer.observe(outcomes)
 
     def stop(self) -> None:
         """Write what was taken."""

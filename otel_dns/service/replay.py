@@ -1,7 +1,7 @@
 """A recording through the same core as the running service."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
@@ -47,9 +47,10 @@ class _Inferred:
     def __init__(self) -> None:
         self.found: list[Resolution] = []
 
-    def observe(self, outcome: Outcome) -> None:
-        if isinstance(outcome, Resolution) and outcome.lookup.inferred:
-            self.found.append(outcome)
+    def observe(self, outcomes: Sequence[Outcome]) -> None:
+        self.found += [
+            one for one in outcomes if isinstance(one, Resolution) and one.lookup.inferred
+        ]
 
 
 def replay(

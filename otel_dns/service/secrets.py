@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import grpc
 
@@ -93,8 +93,14 @@ def channel_credentials(tls: ClientTls) -> grpc.ChannelCredentials:
     )
 
 
-def server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
+def server_credentials(
+    tls: ServerTls, handshake: Callable[[], None] = lambda: None
+) -> grpc.ServerCredentials:
     """Make gRPC credentials for a listener; new connections get new files.
+
+    Args:
+        tls: the files.
+        handshake: is told of every handshake that begins, in whatever thread.
 
     Raises:
         SecretError: a file cannot be read, or they do not fit one another.
@@ -108,29 +114,44 @@ def server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
         )
 
     renewed = _renewed(tls, configuration)
+
+    def wanted() -> grpc.ServerCertificateConfiguration | None:
+        handshake()
+        return renewed()
+
     return grpc.dynamic_ssl_server_credentials(
         configuration(),
-        renewed,  # type: ignore[arg-type]  # None is grpc's own word for: as before
+        wanted,  # type: ignore[arg-type]  # None is grpc's own word for: as before
         bool(tls.client_ca),
     )
 
 
 def server_context(tls: ServerTls) -> ssl.SSLContext:
-    """Make a TLS context for a listener; new connections get new files.
+    """Make a TLS context for a listener of asyncio's; new connections get new files.
 
     Raises:
         SecretError: a file cannot be read, or they do not fit one another.
     """
-    renewed = _renewed(tls, lambda: check(tls))
-    context = newest = check(tls)
-
-    def renew(handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        nonlocal newest
-        newest = renewed() or newest
-        handshake.context = newest
-
-    context.sni_callback = renew  # called at every handshake, also of those who name nobody
+    context = _NewestContext(ssl.PROTOCOL_TLS_SERVER)
+    context.newest = check(tls)
+    context.renewed = _renewed(tls, lambda: check(tls))
     return context
+
+
+class _NewestContext(ssl.SSLContext):
+    """Makes each connection of what the files say when it begins.
+
+    With new files come a new context's keys of session tickets. Were a connection only moved to
+    other certificates (``sni_callback``), OpenSSL would resume a session of before, and ask a
+    client whose authority is trusted no more for no certificate.
+    """
+
+    newest: ssl.SSLContext
+    renewed: Callable[[], ssl.SSLContext | None]
+
+    def wrap_bio(self, *args: Any, **more: Any) -> ssl.SSLObject:
+        self.newest = self.renewed() or self.newest
+        return self.newest.wrap_bio(*args, **more)
 
 
 def _renewed(tls: ServerTls, make: Callable[[], _T]) -> Callable[[], _T | None]:

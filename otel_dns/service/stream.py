@@ -32,8 +32,8 @@ Send = Callable[[bytes, int], None]
 class Observer(Protocol):
     """Sees everything that leaves the join: metrics, history."""
 
-    def observe(self, outcome: Outcome) -> None:
-        """Take note of one outcome; called from the pipeline's thread, so it must be fast."""
+    def observe(self, outcomes: Sequence[Outcome]) -> None:
+        """Take note of what left together; from the pipeline's thread, so it must be fast."""
 
 
 class Stream:
@@ -169,12 +169,12 @@ class Stream:
         """Join what is held as far as it goes, and send it."""
         self._hand_on(self._joiner.drain())
 
-    def _hand_on(self, outcomes: Iterable[Outcome]) -> None:
+    def _hand_on(self, outcomes: Sequence[Outcome]) -> None:
         gone, finished = self._joiner.came_with.take_gone()
         self.carried |= gone
+        for observer in self._observers:
+            observer.observe(outcomes)
         for outcome in outcomes:
-            for observer in self._observers:
-                observer.observe(outcome)
             self._add(self._export.encode(outcome))
         self._flush_all()
         self._requests.let_go(finished)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -155,9 +155,8 @@ class Joined:
             stream.take(incoming, 0)
         stream.drain()
 
-    def observe(self, outcome: Outcome) -> None:
-        if isinstance(outcome, Resolution):
-            self.resolutions.append(outcome)
+    def observe(self, outcomes: Sequence[Outcome]) -> None:
+        self.resolutions += [one for one in outcomes if isinstance(one, Resolution)]
 
 
 def test_lookups_of_one_name_at_one_moment_have_each_their_own(shop: tuple[Pod, Capture]) -> None:

@@ -3,7 +3,7 @@
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Thread
 from time import sleep, time_ns
@@ -103,11 +103,9 @@ class Joined:
     def _send(self, request: bytes, _: int) -> None:
         self.sent += otlp.decode(request)
 
-    def observe(self, outcome: Outcome) -> None:
-        if isinstance(outcome, Resolution):
-            self.resolutions.append(outcome)
-        elif isinstance(outcome, Released):
-            self.released.append(outcome)
+    def observe(self, outcomes: Sequence[Outcome]) -> None:
+        self.resolutions += [one for one in outcomes if isinstance(one, Resolution)]
+        self.released += [one for one in outcomes if isinstance(one, Released)]
 
 
 @pytest.mark.parametrize(("marks", "method"), [("", "id"), ("case", "id"), ("edns", "edns")])

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -211,8 +212,8 @@ class Processor:
         self.out: list[str] = []
         self.stream = Stream(JoinSettings(), self._sent, [self], Export(what="all"))
 
-    def observe(self, outcome: Outcome) -> None:
-        self.outcomes.append(outcome)
+    def observe(self, outcomes: Sequence[Outcome]) -> None:
+        self.outcomes += outcomes
 
     def _sent(self, request: bytes, _: int) -> None:
         self.out += [one.name for one in otlp.decode(request)]

@@ -188,10 +188,10 @@ def test_what_is_observed_is_kept(tmp_path: Path) -> None:
     writer = HistoryWriter(KeepSettings(tmp_path / "new" / "history", flush_s=0))
     assert writer.start()
     for number in range(5):
-        writer.observe(searched(number * SECOND))
-    writer.observe("neither a resolution nor a mistake")
+        writer.observe([searched(number * SECOND)])
+    writer.observe(["neither a resolution nor a mistake"])
     eventually(lambda: writer.counts()["rows_written"] == 5, "rows on the disk")
-    writer.observe(searched(9 * SECOND))
+    writer.observe([searched(9 * SECOND)])
     writer.stop()
     assert _lookups(tmp_path / "new" / "history") == 6
     assert writer.gauges() == {"rows_waiting": 0}
@@ -201,8 +201,7 @@ def test_what_does_not_fit_is_counted(tmp_path: Path) -> None:
     writer = HistoryWriter(KeepSettings(tmp_path, max_waiting=2))
     assert writer.start()
     made = [searched(number * SECOND) for number in range(50)]
-    for one in made:
-        writer.observe(one)
+    writer.observe(made)
     writer.stop()
     counts = writer.counts()
     assert counts["rows_dropped"] > 0
@@ -216,7 +215,7 @@ def test_a_directory_that_cannot_be_written_to_stops_nothing(
     writer = HistoryWriter(KeepSettings(tmp_path / "file" / "history"))
     assert not writer.start()
     assert "going on without" in caplog.text
-    writer.observe(searched())
+    writer.observe([searched()])
     writer.stop()
 
 
@@ -226,7 +225,7 @@ def test_a_full_disk_loses_rows_and_says_so(
     monkeypatch.setattr(Store, "write", _full)
     writer = HistoryWriter(KeepSettings(tmp_path))
     assert writer.start()
-    writer.observe(searched())
+    writer.observe([searched()])
     with caplog.at_level(logging.WARNING):
         writer.stop()
     assert writer.counts()["rows_lost"] == 1

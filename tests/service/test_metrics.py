@@ -18,7 +18,7 @@ from otel_dns.join import Joiner, JoinSettings, break_down
 from otel_dns.model import Lookup, Resolution, Span
 from otel_dns.service.metrics import ResolutionMetrics, SeriesCollector
 from otel_dns.service.metrics.otlp import MAX_BUCKETS, request_of
-from otel_dns.service.metrics.plugin_times import Lead, PluginTimes
+from otel_dns.service.metrics.plugin_times import PluginTimes
 from otel_dns.service.metrics.series import Counter, Description, Family, Histogram
 from otel_dns.wire import otlp
 from tests.service.support import Backend, serving
@@ -46,8 +46,7 @@ def measured(*things: Lookup | Span, max_series: int = 100) -> ResolutionMetrics
             joiner.add_lookup(thing, 0)
         else:
             joiner.add_server_span(thing, 0)
-    for outcome in joiner.drain():
-        metrics.observe(outcome)
+    metrics.observe(joiner.drain())
     return metrics
 
 
@@ -55,8 +54,7 @@ def test_an_inferred_lookup_is_in_no_other_count_of_lookups() -> None:
     metrics = ResolutionMetrics()
     joiner = Joiner(JoinSettings(infer=True))
     joiner.add_server_span(servedns(0, MS), 0)
-    for outcome in joiner.drain():
-        metrics.observe(outcome)
+    metrics.observe(joiner.drain())
 
     told = {
         (sample.name, sample.value)
@@ -91,8 +89,7 @@ def test_lookups_of_watched_names_are_counted_by_pod(
     metrics = ResolutionMetrics(watch=(entry,))
     joiner = Joiner(JoinSettings())
     joiner.add_lookup(lookup(0, MS, name=name, candidates=candidates), 0)
-    for outcome in joiner.drain():
-        metrics.observe(outcome)
+    metrics.observe(joiner.drain())
 
     found = {
         (sample.labels["otel_dns_watched"], sample.value)
@@ -111,7 +108,7 @@ def test_a_clock_that_agrees_again_says_so() -> None:
     for skew_ns in (0, 20 * MS, 0):
         (one,) = seen.traces
         moved = replace(seen, traces=(replace(one, skew_ns=skew_ns),))
-        metrics.observe(Resolution(asked, moved, break_down(asked, moved), "ok"))
+        metrics.observe([Resolution(asked, moved, break_down(asked, moved), "ok")])
         families = scraped(metrics).collect()
         told.append([
             sample.value
@@ -180,8 +177,7 @@ def test_what_messages_alone_tell_is_no_plugin_s_time() -> None:
     joiner.add_server_span(servedns(2 * MS, 8 * MS), 0)
     for told in exchange(2 * MS, 8 * MS, type_="AAAA", server="coredns"):
         joiner.add_message(told, 0)
-    for outcome in joiner.drain():
-        metrics.observe(outcome)
+    metrics.observe(joiner.drain())
     registry = scraped(metrics)
     server = {"otel_dns_server": "coredns"}
     answered = server | {"dns_response_code": "NOERROR"}
@@ -302,7 +298,7 @@ def test_counters_and_their_attributes_over_otlp() -> None:
 def test_plugin_times_are_measured_together_as_they_are_one_by_one() -> None:
     durations: Family[Histogram] = Family(Description("d", "s", "", ("p", "s", "r")), Histogram, 2)
     times = PluginTimes(durations)
-    lead = Lead(bytes(16), bytes(8), 7)
+    lead = lookup(0, MS).span
     for own_ns in ((1_000, 2_000), (1_000, 3_000), (9_000, 2_000)):
         times.add("one", "NOERROR", ("servedns", "cache"), own_ns, lead)
     times.add("two", "NOERROR", ("servedns", "connect"), (5_000, 4_000), None)

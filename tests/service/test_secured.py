@@ -7,14 +7,16 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
+from typing import NamedTuple
 
+import grpc
 import pytest
 import trustme
 
 from otel_dns.service import secrets
 from otel_dns.service.counts import Counts
 from otel_dns.service.listening import Listening, listening_socket
+from otel_dns.service.otlp_receiver import HEALTH
 from otel_dns.service.settings import Limits, ServerTls
 from otel_dns.wire.frame_streams import (
     DNSTAP_CONTENT_TYPE,
@@ -43,13 +45,13 @@ class Files:
             name: str(directory / name) for name in ("certificate", "key", "client_ca")
         }
 
-    def write(self, authority: trustme.CA) -> None:
+    def write(self, authority: trustme.CA, clients: trustme.CA | None = None) -> None:
         issued = authority.issue_cert("localhost")
         issued.private_key_pem.write_to_path(self._directory / "key")
         (self._directory / "certificate").write_bytes(
             b"".join(one.bytes() for one in issued.cert_chain_pems)
         )
-        authority.cert_pem.write_to_path(self._directory / "client_ca")
+        (clients or authority).cert_pem.write_to_path(self._directory / "client_ca")
 
 
 @pytest.fixture
@@ -82,12 +84,29 @@ def client_of(authority: trustme.CA) -> ssl.SSLContext:
 
 def knows(listener: str, address: str, context: ssl.SSLContext) -> bool:
     """Whether both sides accept each other: what the client says is answered."""
+    return talked(listener, address, context) is not None
+
+
+class Talk(NamedTuple):
+    """What there was to a connection that was answered."""
+
+    resumed: bool
+    session: ssl.SSLSession | None
+
+
+def talked(
+    listener: str, address: str, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> Talk | None:
+    """Talk to a listener, perhaps going on with a session; None: no answer."""
     try:
-        with context.wrap_socket(connect(address), server_hostname="localhost") as connection:
+        with context.wrap_socket(
+            connect(address), server_hostname="localhost", session=session
+        ) as connection:
             connection.sendall(GREETINGS[listener])
-            return connection.recv(1) != b""
+            answered = connection.recv(1) != b""
+            return Talk(bool(connection.session_reused), connection.session) if answered else None
     except OSError:
-        return False
+        return None
 
 
 @pytest.mark.parametrize("listener", GREETINGS)
@@ -109,6 +128,28 @@ def test_new_certificates_are_taken_and_the_old_forgotten(files: Files, listener
         assert not knows(listener, address, stranger)
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("listener", GREETINGS)
+def test_a_session_does_not_outlive_the_authority_that_let_it_in(
+    files: Files, listener: str, version: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "_LOOK_EVERY_S", 0.0)
+    server, withdrawn, after = trustme.CA(), trustme.CA(), trustme.CA()
+    files.write(server, clients=withdrawn)
+    with secured(files) as (_, addresses):
+        address = addresses[listener]
+        client, other = client_of(withdrawn), client_of(after)
+        for context in (client, other):
+            server.configure_trust(context)
+            context.maximum_version = version
+        assert (first := talked(listener, address, client))
+        assert (second := talked(listener, address, client, first.session))
+        assert second.resumed
+        files.write(server, clients=after)
+        eventually(lambda: talked(listener, address, other), "the other authority's clients")
+        assert not talked(listener, address, client, second.session)
+
+
 def test_new_ones_that_cannot_be_read_yet_are_tried_again(
     files: Files, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -116,20 +157,60 @@ def test_new_ones_that_cannot_be_read_yet_are_tried_again(
     files.write(before)
     monkeypatch.setattr(secrets, "_LOOK_EVERY_S", 0.0)
     context = secrets.server_context(ServerTls(**files.settings))
-    handshake = SimpleNamespace(context=context)
+    first = used(context)
     files.write(after)
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
         patch.setattr(secrets, "check", _no_descriptors)
-        for _ in range(3):
-            context.sni_callback(handshake, None, context)
-    assert handshake.context is context
+        assert [used(context) for _ in range(3)] == [first] * 3
     assert caplog.text.count("stays in use") == 1
-    context.sni_callback(handshake, None, context)  # of the files nothing has changed since
-    assert handshake.context is not context
+    assert used(context) is not first  # of the files nothing has changed since
+
+
+def used(context: ssl.SSLContext) -> ssl.SSLContext:
+    """The context that a connection would be made with."""
+    return context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True).context
 
 
 def _no_descriptors(_: object) -> None:
     raise secrets.SecretError("too many open files")
+
+
+def test_what_comes_to_no_tls_is_counted(files: Files) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    files.write(authority)
+    unknown = client_of(stranger)
+    authority.configure_trust(unknown)
+    nameless = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(nameless)
+    with secured(files) as (running, addresses):
+        for listener, count in (
+            ("otlp", "otlp_connections_not_secured"),
+            ("http", "http_connections_not_secured"),
+            ("dnstap", "dnstap_senders_not_secured"),
+        ):
+            address = addresses[listener]
+            for context in (unknown, nameless, client_of(stranger)):
+                assert not knows(listener, address, context)
+            with connect(address) as plain, connect(address):  # and one that says nothing
+                plain.sendall(GREETINGS[listener])
+                assert ended(plain)
+            running.counted(count, 5)
+        known = authority.issue_cert("client")
+        credentials = grpc.ssl_channel_credentials(
+            authority.cert_pem.bytes(),
+            known.private_key_pem.bytes(),
+            known.cert_chain_pems[0].bytes(),
+        )
+        port = addresses["otlp"].rpartition(":")[2]
+        with grpc.secure_channel(f"localhost:{port}", credentials) as channel:
+            channel.unary_unary(HEALTH)(b"", timeout=60)
+            with connect(addresses["otlp"]):  # of whom it is not known yet
+                gauge = "otlp_connections"
+                eventually(lambda: running.service.gauges()[gauge] == 2, "both seen")
+                assert running.count("otlp_connections_not_secured") == 5
+            running.counted("otlp_connections_not_secured", 6)
+        eventually(lambda: not running.service.gauges()[gauge], "both gone")
+        assert running.count("otlp_connections_not_secured") == 6
 
 
 @pytest.mark.parametrize("listener", ["http", "dnstap"])

@@ -6,12 +6,11 @@ from typing import Any, Final
 
 from otel_dns import semconv
 from otel_dns.join import Outcome, Released, timeline
-from otel_dns.model import JoinedTrace, Lookup, Resolution, ServerTrace, Timeline
-from otel_dns.service.metrics.plugin_times import Lead, PluginTimes
+from otel_dns.model import JoinedTrace, Resolution, ServerTrace, Span, Timeline
+from otel_dns.service.metrics.plugin_times import PluginTimes
 from otel_dns.service.metrics.series import (
     Counter,
     Description,
-    Exemplar,
     Family,
     Gauge,
     Histogram,
@@ -156,47 +155,51 @@ class ResolutionMetrics:
             overflow.at(family.description.name).add(family.overflowed)
         return [*self._families, overflow]
 
-    def observe(self, outcome: Outcome) -> None:
-        """Measure one outcome."""
-        if isinstance(outcome, Resolution):
-            self._resolved(outcome)
-        elif isinstance(outcome, Released) and outcome.trace is not None:
-            self._trace(outcome.trace, timeline(outcome.trace), None, joined="false")
+    def observe(self, outcomes: Iterable[Outcome]) -> None:
+        """Measure outcomes: what one series gets of them it gets at once."""
+        for outcome in outcomes:
+            if isinstance(outcome, Resolution):
+                self._resolved(outcome)
+            elif isinstance(outcome, Released) and outcome.trace is not None:
+                self._trace(outcome.trace, timeline(outcome.trace), None, joined="false")
+        for family in self._families:
+            family.settle()
 
     def _resolved(self, resolution: Resolution) -> None:
         lookup, join, breakdown = resolution.lookup, resolution.join, resolution.breakdown
-        pod = _pod_of(lookup.span.origin.resource)
+        span, outcome = lookup.span, resolution.outcome
+        pod = _pod_of(span.origin.resource)
         namespace, _, node = pod
-        lead = _lead(lookup)
         watched = self._watch.entry_of(lookup) if self._watch is not None else None
         if watched is not None:
-            self._watched.at(watched, *pod).add()
+            self._watched.gathered[watched, *pod].append(1)
+        # What has no span in a backend leads nowhere.
+        lead = span if lookup.recorded and not lookup.inferred else None
         if lookup.inferred:
-            self._inferred.at(namespace, resolution.outcome).add()
+            self._inferred.gathered[namespace, outcome].append(1)
         else:
-            self._joins.at(namespace, join.method, join.certainty or semconv.METHOD_NONE).add()
-            seconds = (lookup.end_ns - lookup.start_ns) / _SECOND
-            exemplar = _exemplar(seconds, lead)
-            self._durations.at(namespace, resolution.outcome).record(seconds, exemplar)
-            self._node_durations.at(node).record(seconds, exemplar)
+            certainty = join.certainty or semconv.METHOD_NONE
+            self._joins.gathered[namespace, join.method, certainty].append(1)
+            took = (span.end_ns - span.start_ns) / _SECOND, lead
+            self._durations.gathered[namespace, outcome].append(took)
+            self._node_durations.gathered[(node,)].append(took)
             for server in {_server(each.trace): None for each in join.traces if not each.hop}:
-                self._server_durations.at(server).record(seconds, exemplar)
-            self._lookups.at(namespace, resolution.outcome, breakdown.bottleneck).add()
-            self._pod_lookups.at(*pod, resolution.outcome).add()
+                self._server_durations.gathered[(server,)].append(took)
+            self._lookups.gathered[namespace, outcome, breakdown.bottleneck].append(1)
+            self._pod_lookups.gathered[*pod, outcome].append(1)
         if not join.traces:
             return
-        self._pod_queries.at(*pod).add(sum([not joined.hop for joined in join.traces]))
+        self._pod_queries.gathered[pod].append(sum([not joined.hop for joined in join.traces]))
         if breakdown.waste_queries:
-            self._waste_queries.at(*pod).add(breakdown.waste_queries)
-            self._waste_time.at(*pod).add(breakdown.waste_ns / _SECOND)
+            self._waste_queries.gathered[pod].append(breakdown.waste_queries)
+            self._waste_time.gathered[pod].append(breakdown.waste_ns / _SECOND)
         if breakdown.retries:
-            self._retries.at(*pod).add(breakdown.retries)
+            self._retries.gathered[pod].append(breakdown.retries)
         if not lookup.inferred:
+            segments = self._segments.gathered
             for segment, nanoseconds in breakdown.segments.items():
                 if nanoseconds:
-                    seconds = nanoseconds / _SECOND
-                    exemplar = None if lead is None else Exemplar(seconds, *lead)
-                    self._segments.at(namespace, segment).record(seconds, exemplar)
+                    segments[namespace, segment].append((nanoseconds / _SECOND, lead))
         known = "false" if lookup.inferred else "true"
         for joined in join.traces:
             self._trace(joined.trace, joined.timeline, lead, joined=known)
@@ -206,14 +209,14 @@ class ResolutionMetrics:
         place = _server(joined.trace), node
         # Clocks that agree make no series; one that agrees again says so.
         if joined.skew_ns or place in self._skew:
-            self._skew.at(*place).set(joined.skew_ns / _SECOND)
+            self._skew.gathered[place].append(joined.skew_ns / _SECOND)
 
-    def _trace(self, trace: ServerTrace, own: Timeline, lead: Lead | None, joined: str) -> None:
+    def _trace(self, trace: ServerTrace, own: Timeline, lead: Span | None, joined: str) -> None:
         server, rcode = _server(trace), trace.rcode
-        self._queries.at(server, rcode, joined).add()
+        self._queries.gathered[server, rcode, joined].append(1)
         if trace.source == semconv.SOURCE_TRACE:
             # What messages tell of a server is not one plugin's time.
-            self._traced.at(server).add()
+            self._traced.gathered[(server,)].append(1)
             self._plugin_times.add(server, rcode, own.names, own.own_ns, lead)
         if semconv.CONNECT_SPAN not in own.names:
             return
@@ -221,20 +224,8 @@ class ResolutionMetrics:
             if span.name == semconv.CONNECT_SPAN:
                 peer = otlp.attributes_of(span.raw).get(semconv.PEER_ADDRESS)
                 seconds = (span.end_ns - span.start_ns) / _SECOND
-                self._upstreams.at(peer if isinstance(peer, str) else "", server).record(
-                    seconds, _exemplar(seconds, lead)
-                )
-
-
-def _lead(lookup: Lookup) -> Lead | None:
-    if not lookup.recorded or lookup.inferred:
-        return None  # what has no span in a backend leads nowhere
-    span = lookup.span
-    return Lead(span.trace_id, span.span_id, span.end_ns)
-
-
-def _exemplar(seconds: float, lead: Lead | None) -> Exemplar | None:
-    return None if lead is None else Exemplar(seconds, *lead)
+                place = peer if isinstance(peer, str) else "", server
+                self._upstreams.gathered[place].append((seconds, lead))
 
 
 def _server(trace: ServerTrace) -> str:

@@ -7,14 +7,16 @@ neither memory nor a scrape grow.
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from msgspec import Struct
 
 from otel_dns import semconv
+from otel_dns.model import Span
 
 DNS_BUCKETS: Final = (
     0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
@@ -37,6 +39,11 @@ class Exemplar(Struct, frozen=True, gc=False):
     """Nanoseconds since the epoch, by the clock of the span's maker."""
 
 
+def exemplar_of(value: float, span: Span) -> Exemplar:
+    """Make an exemplar that leads to a span."""
+    return Exemplar(value, span.trace_id, span.span_id, span.end_ns)
+
+
 class Counter:
     """A sum that only grows."""
 
@@ -49,6 +56,10 @@ class Counter:
         """Add to it."""
         self.value += amount
 
+    def take(self, amounts: Iterable[float]) -> None:
+        """Add several."""
+        self.value = sum(amounts, self.value)
+
 
 class Gauge:
     """A value that is replaced."""
@@ -58,9 +69,9 @@ class Gauge:
     def __init__(self) -> None:
         self.value: float = 0
 
-    def set(self, value: float) -> None:
-        """Replace it."""
-        self.value = value
+    def take(self, values: Sequence[float]) -> None:
+        """Replace it by the last of several."""
+        self.value = values[-1]
 
 
 class Histogram:
@@ -90,6 +101,25 @@ class Histogram:
         else:
             self.sum += seconds * times
             self.exponential[index] = self.exponential.get(index, 0) + times
+
+    def take(self, measured: Iterable[tuple[float, Span | None]]) -> None:
+        """Add several measurements, each with the span that an exemplar is to lead to."""
+        buckets, exponential = self.buckets, self.exponential
+        latest: dict[int, tuple[float, Span]] = {}
+        total = self.sum
+        for seconds, span in measured:
+            place, index = _places(seconds)
+            buckets[place] += 1
+            if span is not None:
+                latest[place] = seconds, span
+            if index is None:
+                self.zeros += 1
+            else:
+                total += seconds
+                exponential[index] = exponential.get(index, 0) + 1
+        self.sum = total
+        for place, (seconds, span) in latest.items():
+            self.exemplars[place] = exemplar_of(seconds, span)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -126,6 +156,9 @@ class Family(Generic[Point]):
         self.point = point
         self.overflowed = 0
         """Measurements that came under the overflow series."""
+        self.gathered: defaultdict[tuple[str, ...], list[Any]] = defaultdict(list)
+        """Measurements by the values of their series, as its ``take`` wants them: until
+        :meth:`settle` puts all of one series there at once."""
         self._max_series = max_series
         self._series: dict[tuple[str, ...], Point] = {}
         self._overflow = (semconv.OTHER_NAMES,) * len(description.attributes)
@@ -147,8 +180,14 @@ class Family(Generic[Point]):
             return made
         return found
 
+    def settle(self) -> None:
+        """Put what was gathered into its series."""
+        for values, measured in self.gathered.items():
+            self.at(*values, times=len(measured)).take(measured)
+        self.gathered.clear()
+
     def __contains__(self, values: tuple[str, ...]) -> bool:
-        return values in self._series
+        return values in self._series or values in self.gathered
 
     def series(self) -> Sequence[tuple[tuple[str, ...], Point]]:
         """Every series so far with its values; from any thread."""
