@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -17,6 +17,7 @@ _COMMANDS: Final = (
     "replay", "report", "serve", "show", "slow", "top", "watch",
 )  # fmt: skip
 """Each is the function of its name in the module of its name, `_` for `-`."""
+_OF_THE_LAB: Final = frozenset({"bench", "demo", "lab"})
 
 
 class _Commands(click.Group):
@@ -29,9 +30,39 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
-        module = importlib.import_module(f"otel_dns.cli.{name}")
+        try:
+            module = importlib.import_module(f"otel_dns.cli.{name}")
+        except ModuleNotFoundError as missing:
+            if missing.name is None or missing.name.startswith("otel_dns"):
+                raise
+            return _needing_more(cmd_name, missing.name)
         command: click.Command = getattr(module, name)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # to a script no failure: as of a program that SIGINT ended
+            click.echo("\ninterrupted", err=True)
+            ctx.exit(130)
+
+
+def _needing_more(name: str, module: str) -> click.Command:
+    """Give what stands for a command whose packages are not installed."""
+    extra = "lab" if name in _OF_THE_LAB else "history"
+    needs = f"needs more packages: pip install 'otel-dns[{extra}]'"
+
+    @click.command(
+        name,
+        help=f"({needs})",
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True},
+    )
+    @click.argument("args", nargs=-1)
+    def refuse(args: tuple[str, ...]) -> None:  # noqa: ARG001 whatever they are
+        raise click.ClickException(f"`otel-dns {name}` {needs} (there is no {module} here)")
+
+    return refuse
 
 
 @click.command(
@@ -40,4 +71,8 @@ class _Commands(click.Group):
 )
 @click.version_option(otel_dns.__version__, prog_name="otel-dns")
 def main() -> None:
-    """Tell, with proof, why a DNS lookup in Kubernetes was slow or failed."""
+    """Tell, with proof, why a DNS lookup in Kubernetes was slow or failed.
+
+    Exit codes: 0, done; 1, it could not be done; 2, wrong arguments; 130, interrupted. What a
+    command has beside these is in its help.
+    """

@@ -114,6 +114,7 @@ _OUTCOMES: Final = (
     semconv.OUTCOME_OK, semconv.OUTCOME_NOT_FOUND, semconv.OUTCOME_TIMEOUT,
     semconv.OUTCOME_SERVER_FAILURE, semconv.OUTCOME_ERROR,
 )  # fmt: skip
+_WORDS: Final = {"outcome": _OUTCOMES, "method": semconv.METHODS}
 _FILTERS: Final = {
     "namespace": "Only of this one.",
     "pod": "Only of this one.",
@@ -150,7 +151,10 @@ def where_options(command: Command) -> Command:
         "--min", "min_ns", metavar="TIME", type=Nanoseconds(), help="Only those that took so long."
     )(wrapped)
     for key, text in reversed(_FILTERS.items()):
-        wrapped = click.option(f"--{key}", metavar="TEXT", help=text)(wrapped)
+        known = _WORDS.get(key)
+        wrapped = click.option(
+            f"--{key}", metavar="TEXT", help=text, type=click.Choice(known) if known else str
+        )(wrapped)
     result: Command = wrapped
     return result
 
@@ -170,6 +174,9 @@ def asks(command: Command) -> Command:
         except BrokenPipeError:  # `| head` has seen enough
             sys.stderr.close()
             sys.exit(0)
+        except OSError as error:
+            why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise click.ClickException(why) from None
 
     result: Command = guarded  # type: ignore[assignment]
     return result

@@ -61,6 +61,11 @@ def _print(name: str, report: Report) -> None:
             click.echo(f"  {'joined' if not number else '':8} by {rung}: {RUNGS[rung]}")
         if not one.rungs:
             click.echo("  joined   with nothing: no query of this block is seen")
+        if level.number < 2:
+            click.echo(
+                "  more     with `metadata` and `dnstap tcp://ADDRESS:6000 full` it is level 2:"
+                " every query exactly"
+            )
     if len(report.blocks) > 1:
         level = report.level
         click.secho(f"{name}: at least level {level.number}, {level.name}", bold=True)

@@ -10,12 +10,14 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 import click
 
 from otel_dns.cli.directories import default_history
+from otel_dns.service import own_log
+from otel_dns.service.settings import Log
 from otel_dns.web.access import TokensError
 from otel_dns.web.app import create_app
 from otel_dns.web.guard import is_loopback
@@ -25,6 +27,8 @@ _MIB: Final = 1 << 20
 _DEFAULTS: Final = PageSettings(Path())
 _ADDRESS_SPACE: Final = 4 << 30
 """Beyond DuckDB's own limit: what it and Python map at most, before the kernel says no."""
+
+_log = logging.getLogger("otel_dns")
 
 
 def _http(_context: click.Context, option: click.Parameter, value: str) -> str:
@@ -89,6 +93,18 @@ def _http(_context: click.Context, option: click.Parameter, value: str) -> str:
     default=_DEFAULTS.memory_bytes // _MIB,
     help="Memory that questions may use.",
 )
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default=Log().level,
+    help="Of its own log, on standard error.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default=Log().format,
+    help="Of its own log: for people, or one JSON object a line.",
+)
 @click.option("--tied", is_flag=True, hidden=True, help="End when standard input does.")
 def page(
     history: Path,
@@ -100,6 +116,8 @@ def page(
     jaeger: str,
     threads: int,
     memory: int,
+    log_level: Literal["debug", "info", "warning", "error"],
+    log_format: Literal["text", "json"],
     tied: bool,
 ) -> None:
     """Serve the page on a history: what is slow, for whom, since when, because of what.
@@ -118,10 +136,7 @@ def page(
             f"--listen {listen} is reachable from elsewhere: give --token-file (a token a line,"
             " such as `openssl rand -hex 16` makes), or listen on 127.0.0.1"
         )
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-    )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    own_log.set_up(Log(level=log_level, format=log_format))
     _stand_back(max(_ADDRESS_SPACE, 4 * memory * _MIB))
     settings = PageSettings(
         history=history,
@@ -137,13 +152,15 @@ def page(
     try:
         app = create_app(settings)
     except TokensError as error:
-        raise click.ClickException(f"--token-file: {error}") from None
+        _log.critical("--token-file: %s", error)
+        sys.exit(1)
     try:
         listening = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
         )
     except OSError as error:
-        raise click.ClickException(f"cannot listen on {listen} (--listen): {error}") from None
+        _log.critical("cannot listen on %s (--listen): %s", listen, error)
+        sys.exit(1)
     _serve(app, listening, tied=tied, history=history)
 
 
@@ -198,5 +215,8 @@ def _serve(app: object, listening: socket.socket, *, tied: bool, history: Path) 
         threading.Thread(target=end_with_starter, name="otel-dns-tie", daemon=True).start()
     bound = listening.getsockname()
     shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-    logging.getLogger("otel_dns").info("the page: http://%s:%d/ on %s", shown, bound[1], history)
+    _log.info("the page: http://%s:%d/ on %s", shown, bound[1], history)
     server.run(sockets=[listening])
+    # Threads that are still at a question would be ended within C++, which aborts the process.
+    logging.shutdown()
+    os._exit(0)

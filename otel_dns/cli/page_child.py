@@ -1,7 +1,8 @@
 """The page as a child process of ``otel-dns serve``: started, watched, started again, ended.
 
 A process of its own, so that no question slows the ingest and none of its ends harms it. It goes
-when its starter goes, in whatever way: its standard input is a pipe that nobody else holds.
+when its starter goes, in whatever way: its standard input is a pipe that nobody else holds. What it
+logs is logged by its starter, in whose format and level it then is.
 """
 
 import importlib.util
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from otel_dns.service import own_log
 from otel_dns.service.settings import ServeSettings
 
 _FIRST_PAUSE_S: Final = 1.0
@@ -20,6 +22,7 @@ _LONGEST_PAUSE_S: Final = 30.0
 _RAN_WELL_S: Final = 60.0
 """After so long the next start is not delayed any more."""
 _END_S: Final = 5.0
+_LONGEST_LINE: Final = 1 << 20
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +36,8 @@ class PageChild:
         Args:
             arguments: of ``otel-dns page``.
         """
-        self._command = [sys.executable, "-P", "-m", "otel_dns", "page", "--tied", *arguments]
+        self._command = [sys.executable, "-P", "-m", "otel_dns", "page", "--tied"]
+        self._command += ["--log-format", "json", *arguments]
         self._ending = threading.Event()
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -89,9 +93,13 @@ class PageChild:
                 self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
                 start_new_session=True,
             )
         with self._process as process:
+            assert process.stderr is not None
+            while line := process.stderr.readline(_LONGEST_LINE):
+                own_log.pass_on(line)
             return process.wait()
 
 
@@ -128,4 +136,5 @@ def _arguments(settings: ServeSettings, addresses: Mapping[str, str]) -> Iterato
         yield from ("--host", host)
     if page.jaeger:
         yield from ("--jaeger", page.jaeger)
+    yield from ("--log-level", settings.telemetry.log.level)
     yield from ("--threads", str(page.threads), "--memory", str(max(page.memory >> 20, 64)))

@@ -21,8 +21,14 @@ from otel_dns.history.where import Where
 @click.command()
 @click.argument("sql", required=False)
 @period_options("1d")
-@click.option("-n", "--limit", type=click.IntRange(1, 1_000_000), default=1000, show_default=True)
-@click.option("--threads", type=click.IntRange(1, 256), default=2, show_default=True)
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 1_000_000), default=1000, show_default=True,
+    help="So many rows at most.",
+)  # fmt: skip
+@click.option(
+    "--threads", type=click.IntRange(1, 256), default=2, show_default=True,
+    help="That DuckDB may use.",
+)  # fmt: skip
 @click.option("--memory", default="1GB", show_default=True, help="That DuckDB may take.")
 @history_option
 @json_option

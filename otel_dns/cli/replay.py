@@ -31,7 +31,7 @@ _MANY: Final = 10_000_000
     nargs=-1,
     required=True,
     metavar="PATH...",
-    type=click.Path(exists=True, path_type=Path),
+    type=click.Path(exists=True, allow_dash=True, path_type=Path),
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a lookup, a line each.")
 @click.option(
@@ -66,16 +66,18 @@ def replay(
 ) -> None:
     """Join recordings, and show each lookup: for post-mortems.
 
-    PATHs are files and directories, in any order; what a file is shows in its content: OTLP as the
-    Collector's file exporter writes it (JSON lines or protobuf), Zipkin JSON, dnstap frames,
-    CoreDNS's log with a time on each line (kubectl logs --timestamps); gzip or plain.
+    PATHs are files, directories and pipes, - for standard input, in any order; what a file is shows
+    in its content: OTLP as the Collector's file exporter writes it (JSON lines or protobuf), Zipkin
+    JSON, dnstap frames, CoreDNS's log with a time on each line; gzip or plain.
 
     \b
       otel-dns replay traces.jsonl coredns.fstrm
+      kubectl -n kube-system logs --timestamps coredns-0 | otel-dns replay traces.jsonl -
       otel-dns lab record incident && otel-dns replay incident
       otel-dns replay --json --slowest 20 /var/lib/otelcol/export | jq .name
 
-    What is damaged is set aside and said, and the rest is joined; the exit code is then 1.
+    What is damaged is set aside and said, and the rest is joined. The exit code is then 1, and also
+    where there is no recording at all.
     """
     reading = Reading(frozenset(coredns_service))
     settings = JoinSettings(
@@ -99,7 +101,7 @@ def replay(
     else:
         _draw(lookups)
     _report(reading, replayed.counts, len(lookups))
-    if reading.damaged:
+    if reading.damaged or not reading.files:
         raise SystemExit(1)
 
 
@@ -182,6 +184,8 @@ def _report(reading: Reading, joined: Counter[str], shown: int) -> None:
     for service in sorted(filter(None, reading.other_servers)):
         say(f"spans of {service} look like CoreDNS's: --coredns-service {service} takes them so")
     if not reading.files:
+        if not reading.damaged:
+            say("no recording here: otel-dns replay --help tells what is one")
         return
     if not shown:
         say("no lookups: is there a file with the applications' spans (scope otel_dns.client)?")

@@ -97,7 +97,9 @@ class Report:
         now = time.time_ns()
         self._history = history
         self._since = since_ns if since_ns is not None else reach.first_at or now
-        self._until = until_ns if until_ns is not None else max(reach.last_at or 0, self._since) + 1
+        self._until = (
+            until_ns if until_ns is not None else max(reach.last_at or now, self._since) + 1
+        )
         window = Window(self._since, self._until).rounded()
         self._since, self._until = window.from_ns, window.to_ns
         self._where = Where(since_ns=self._since, until_ns=self._until)

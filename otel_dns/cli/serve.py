@@ -214,11 +214,12 @@ def _overrides(options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def _run(load: Callable[[], ServeSettings]) -> None:
     settings = load()
     own_log.set_up(settings.telemetry.log)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    log = logging.getLogger("otel_dns")
     try:
         service = Service(settings)
     except OSError as error:  # a file of certificates, a token or a key
-        raise click.ClickException(str(error)) from None
+        log.critical("%s", error)
+        sys.exit(1)
     collect_seldom()
     _allow_many_files()
     signals: SimpleQueue[int] = SimpleQueue()
@@ -228,15 +229,14 @@ def _run(load: Callable[[], ServeSettings]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, note)
-    log = logging.getLogger("otel_dns")
     try:
         addresses = service.start()
     except SecretError as error:
-        raise click.ClickException(str(error)) from None
+        log.critical("%s", error)
+        sys.exit(1)
     except OSError as error:
-        raise click.ClickException(
-            f"{error} (another address: --otlp-listen, --http-listen, --dnstap-listen)"
-        ) from None
+        log.critical("%s (another address: --otlp-listen, --http-listen, --dnstap-listen)", error)
+        sys.exit(1)
     outputs = ", ".join(output.endpoint for output in settings.outputs)
     listening = ", ".join(f"{name} on {address}" for name, address in addresses.items())
     log.info("%s, out to %s", listening, outputs)

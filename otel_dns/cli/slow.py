@@ -20,7 +20,10 @@ from otel_dns.history.where import Where
 @click.command()
 @period_options()
 @where_options
-@click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True,
+    help="So many rows at most.",
+)  # fmt: skip
 @history_option
 @json_option
 @asks

@@ -38,13 +38,22 @@ _COLUMNS: Final = (
 
 
 @click.command()
-@click.option("--by", type=click.Choice(DIMENSIONS), default="pod", show_default=True)
-@click.option("--order", type=click.Choice(ORDERS), default="lookups", show_default=True)
 @click.option(
-    "--every", type=click.FloatRange(0.5, 3600), default=2.0, show_default=True, metavar="SECONDS"
+    "--by", type=click.Choice(DIMENSIONS), default="pod", show_default=True, help="What a row is."
 )
+@click.option(
+    "--order", type=click.Choice(ORDERS), default="lookups", show_default=True,
+    help="The most of this first.",
+)  # fmt: skip
+@click.option(
+    "--every", type=click.FloatRange(0.5, 3600), default=2.0, show_default=True, metavar="SECONDS",
+    help="Show it anew so often.",
+)  # fmt: skip
 @click.option("--once", is_flag=True, help="Show it once; so it is when piped, and with --json.")
-@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True,
+    help="So many rows at most.",
+)  # fmt: skip
 @_period("5m")
 @where_options
 @history_option

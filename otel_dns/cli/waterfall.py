@@ -5,6 +5,7 @@ characters made visible.
 """
 
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Final
 
 from rich.console import Group, RenderableType
@@ -16,6 +17,9 @@ from otel_dns import semconv
 from otel_dns.cli.joined import JoinedLookup, JoinedQuery, PluginTime, number, text
 
 _LONGEST_NAME: Final = 48
+_LEAST_NAME: Final = 10
+_ANY: Final = 1024
+"""Longer than any name, written with its escapes."""
 _FIXED: Final = 33
 """Columns of a query's line beside its name and its bar."""
 _PLUGIN_SHARE: Final = 0.1
@@ -56,6 +60,23 @@ def printable(name: str, longest: int = _LONGEST_NAME) -> str:
     return safe if len(safe) <= longest else f"{safe[: longest - 1]}…"
 
 
+def _shortened(names: list[str], longest: int) -> list[str]:
+    """Cut names where they tell least: those of a search list differ behind what they share."""
+    labels = zip(*(name.split(".") for name in names), strict=False)
+    shared = sum(len(same[0]) + 1 for same in takewhile(lambda each: len(set(each)) == 1, labels))
+
+    def cut(name: str) -> str:
+        if len(name) <= longest:
+            return name
+        end = name[shared:] or name[-(longest // 2) :]
+        room = longest - longest // 4 - 1
+        if len(end) > room:
+            end = f"{end[: room - 1]}…"
+        return f"{name[: longest - len(end) - 1]}…{end}"
+
+    return [cut(name) for name in names]
+
+
 def meaning(segment: str) -> str:
     """Say what a segment is, in a few words."""
     known = _MARKS.get(segment)
@@ -85,12 +106,14 @@ def waterfall(lookup: JoinedLookup, width: int) -> RenderableType:
 def summary(lookups: list[JoinedLookup]) -> Table:
     """Draw a table of lookups, one a line."""
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("lookup", overflow="ellipsis")  # gives way where there is little room
+    # These two give way where there is little room.
+    table.add_column("lookup", overflow="ellipsis", min_width=_LEAST_NAME)
+    gives_way = "most of it"
     for column, justify in (
         ("outcome", "left"), ("took", "right"), ("queries", "right"),
-        ("waste", "right"), ("most of it", "left"), ("joined", "left"),
+        ("waste", "right"), (gives_way, "left"), ("joined", "left"),
     ):  # fmt: skip
-        table.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        table.add_column(column, justify=justify, no_wrap=column != gives_way)  # type: ignore[arg-type]
     for lookup in lookups:
         certainty = text(lookup.attribute(semconv.JOIN_CERTAINTY))
         table.add_row(
@@ -146,20 +169,20 @@ def _queries(lookup: JoinedLookup, width: int) -> Iterator[Text]:
     first = lookup.span.start_ns
     last = max([lookup.span.end_ns, *(query.end_ns for query in lookup.queries)])
     longest = min(_LONGEST_NAME, max(width - _FIXED - 16, 16))
-    names = [printable(query.name, longest) for query in lookup.queries]
+    names = _shortened([printable(query.name, _ANY) for query in lookup.queries], longest)
     column = max(map(len, names))
     columns = min(max(width - column - _FIXED, 8), 60)
     scale = f"0{duration(last - first):>{columns - 1}}"
     yield Text(f"{'query':{column}}  type  answer          took  {scale}", "bright_black")
     previous = ""
     for query, name in zip(lookup.queries, names, strict=True):
-        line = Text(f"{'' if name == previous else name:{column}}  {query.type:5} ")
+        line = Text(f"{'' if query.name == previous else name:{column}}  {query.type:5} ")
         answer = query.rcode or "no answer"
         line.append(f"{answer:9}", "green" if answer == "NOERROR" else "yellow")
         line.append(f" {duration(query.end_ns - query.start_ns):>10}  ")
         yield line.append(_bar(query, first, last, lookup.span.end_ns, columns))
         yield _plugins(query)
-        previous = name
+        previous = query.name
 
 
 def _plugins(query: JoinedQuery) -> Text:

@@ -35,7 +35,8 @@ def instrument(**options: Any) -> None:
         # One for all: so the bound on names is one, too.
         recorder = options.pop("recorder", None) or Recorder(**options)
         for instrumentor in off:
-            instrumentor.instrument(recorder=recorder)
+            # As opentelemetry-instrument does: a library that is not there is no error.
+            instrumentor.instrument(recorder=recorder, skip_dep_check=True)
 
 
 def uninstrument() -> None:

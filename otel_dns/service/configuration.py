@@ -6,9 +6,6 @@ command line. All are laid over one another as plain data first, so that a mista
 same way wherever it was made: the key, its value, and what is wanted instead.
 """
 
-import difflib
-import ipaddress
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -16,13 +13,13 @@ from typing import Any, Final
 import msgspec
 import yaml
 
+from otel_dns.service import mistakes
 from otel_dns.service.quantities import Address, Duration, Network, Size
 from otel_dns.service.settings import Section, ServeSettings
 
 ENVIRONMENT_PREFIX: Final = "OTEL_DNS__"
-_PATH: Final = re.compile(r"(?s)(.*) - at `\$(.*)`")
-_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`")
-_STEP: Final = re.compile(r"\.([^.\[]+)|\[([0-9]+|\.\.\.)\]")
+_LARGEST: Final = 1 << 20
+"""Bytes of a file: what is larger is no configuration."""
 
 
 class ConfigurationError(ValueError):
@@ -65,8 +62,10 @@ def convert(data: Mapping[str, Any]) -> ServeSettings:
     try:
         settings = msgspec.convert(data, ServeSettings, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise ConfigurationError(_explain(str(error), data)) from None
-    _check_together(settings)
+        raise ConfigurationError(mistakes.explained(str(error), data)) from None
+    mistake = next(mistakes.found_in(settings), None)
+    if mistake is not None:
+        raise ConfigurationError(mistake)
     return settings
 
 
@@ -111,9 +110,17 @@ def _schema(wanted: type) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file} cannot be read: {error}") from None
+        with file.open("rb") as opened:
+            raw = opened.read(_LARGEST + 1)
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from None
+    if len(raw) > _LARGEST:
+        raise ConfigurationError(f"{file} is larger than 1 MiB: that is no configuration")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(f"{file}, line {line}: text is wanted in UTF-8") from None
     data = _yaml(text, str(file))
     if data is None:
         return {}
@@ -177,86 +184,6 @@ def _index(data: list[Any], step: str, where: str) -> int:
     if not step.isdecimal() or int(step) > len(data):
         raise ConfigurationError(f"{where}: a place in a list is wanted, 0 to {len(data)}")
     return int(step)
-
-
-def _explain(message: str, data: Any) -> str:
-    found = _PATH.fullmatch(message)
-    said, path = (found[1], found[2]) if found else (message, "")
-    shape: Any = ServeSettings
-    value: Any = data
-    for key, index in _STEP.findall(path):
-        if index:
-            value = value[int(index)] if index.isdecimal() and isinstance(value, list) else None
-        else:
-            value = value.get(key) if isinstance(value, dict) else None
-        shape = _shape_of(shape, key)
-    where = path.lstrip(".")
-    unknown = _UNKNOWN.fullmatch(said)
-    if unknown:
-        known = list(getattr(shape, "__struct_fields__", ()))
-        close = difflib.get_close_matches(unknown[1], known, n=1)
-        advice = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-        return f"{where + '.' if where else ''}{unknown[1]}: there is no such key; {advice}"
-    said = said.replace("Object missing required field", "missing is")
-    if value is None or isinstance(value, dict):
-        return f"{where or 'the configuration'}: {said}"
-    return f"{where}: {value!r:.80} will not do: {said}"
-
-
-def _shape_of(shape: Any, key: str) -> Any:
-    """Return the section under a key, as far as there is one."""
-    if not key:
-        return shape
-    for field in msgspec.structs.fields(shape) if hasattr(shape, "__struct_fields__") else ():
-        if field.name == key:
-            kinds = (field.type, *getattr(field.type, "__args__", ()))
-            return next((kind for kind in kinds if hasattr(kind, "__struct_fields__")), None)
-    return None
-
-
-def _check_together(settings: ServeSettings) -> None:
-    """Check what no key alone can tell."""
-    if not settings.outputs:
-        raise ConfigurationError("outputs: there must be one at least, such as 127.0.0.1:4317")
-    labels: set[str] = set()
-    for number, output in enumerate(settings.outputs):
-        where = f"outputs[{number}]"
-        if output.endpoint == settings.receivers.otlp.listen:
-            raise ConfigurationError(
-                f"{where}.endpoint: {output.endpoint} is where this processor listens itself:"
-                " spans would go in circles"
-            )
-        if output.label in labels:
-            raise ConfigurationError(f"{where}.name: {output.label!r} is taken; name it otherwise")
-        labels.add(output.label)
-        if output.tls and (output.tls.certificate is None) != (output.tls.key is None):
-            raise ConfigurationError(f"{where}.tls: certificate and key go together")
-        if output.names.show == "hash" and not output.names.hash_key_file:
-            raise ConfigurationError(f"{where}.names.hash_key_file: a key is wanted for a hash")
-    limits = settings.receivers.limits
-    for key, value, least, wanted in (
-        ("read", limits.read, 1, "1s"), ("idle", limits.idle, 1, "1s"),
-        ("headers", limits.headers, 1024, "1KiB"),
-    ):  # fmt: skip
-        if value < least:
-            raise ConfigurationError(f"receivers.limits.{key}: {wanted} at least is wanted")
-    page = settings.page
-    if page.listen is not None:
-        host = page.listen.rpartition(":")[0].strip("[]")
-        if page.listen.startswith("unix:"):
-            raise ConfigurationError("page.listen: browsers want HOST:PORT")
-        if not page.token_file and host != "localhost" and not _is_loopback(host):
-            raise ConfigurationError(
-                f"page.token_file: {page.listen} is reachable from elsewhere, so the page wants"
-                " tokens; or listen on 127.0.0.1"
-            )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def show(settings: ServeSettings) -> str:

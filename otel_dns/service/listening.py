@@ -6,9 +6,11 @@ among the connections from the moment it has connected.
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import stat
+import struct
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +32,10 @@ _KEEP_ALIVE: Final = (
 """A peer that vanished without a word is found out within minutes."""
 
 
+_CREDENTIALS: Final = struct.Struct("3i")
+"""Process, user and group: unix(7), ``SO_PEERCRED``."""
+
+
 def listening_socket(address: str) -> socket.socket:
     """Open a socket that listens at ``HOST:PORT``, ``[IPV6]:PORT`` or ``unix:/PATH``.
 
@@ -38,7 +44,7 @@ def listening_socket(address: str) -> socket.socket:
     """
     if address.startswith("unix:"):
         path = address.removeprefix("unix:")
-        _remove_stale(path)
+        make_way(path)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with contextlib.ExitStack() as opened:
             opened.enter_context(listening).bind(path)
@@ -54,6 +60,18 @@ def listening_socket(address: str) -> socket.socket:
     for option, value in _KEEP_ALIVE:
         listening.setsockopt(*option, value)
     return listening
+
+
+def owner(connection: socket.socket, address: object) -> str:
+    """Return whose a connection from an address is: its host's, on a Unix socket its user's."""
+    if isinstance(address, tuple):
+        return str(address[0])
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return "unix"
+    # The user alone: a process can make others, each of which would be one more peer.
+    credentials = connection.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size)
+    return f"user {_CREDENTIALS.unpack(credentials)[1]}"
 
 
 class Listening(socket.socket):
@@ -85,7 +103,7 @@ class Listening(socket.socket):
         """Accept a connection, after having turned away those that are too many."""
         for _ in range(_REFUSALS):
             accepted, address = super().accept()
-            peer = str(address[0]) if isinstance(address, tuple) else "unix"
+            peer = owner(accepted, address)
             if (
                 self._of_peer.total() < self._limits.connections
                 and self._of_peer[peer] < self._limits.connections_of_a_peer
@@ -127,16 +145,20 @@ class _Connection(socket.socket):
         super().close()
 
 
-def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on any more, as after a crash; nothing else."""
+def make_way(path: str) -> None:
+    """Remove a Unix socket that nobody listens on any more, as after a crash; nothing else.
+
+    Raises:
+        OSError: somebody listens on it, or it is no socket.
+    """
     try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            return
+        in_use = not stat.S_ISSOCK(os.lstat(path).st_mode)
     except FileNotFoundError:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            Path(path).unlink(missing_ok=True)
+    if not in_use:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1.0)
+            in_use = probe.connect_ex(path) != errno.ECONNREFUSED
+    if in_use:
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    Path(path).unlink(missing_ok=True)

@@ -102,7 +102,9 @@ class Address(str):
             if "://" in value:
                 raise ValueError(f"a URL is not wanted here; give {value.partition('://')[2]}")
             host, _, port = value.rpartition(":")
-            if host and port.isdecimal() and int(port) <= 65_535:
+            if ":" in host and (host[0], host[-1]) != ("[", "]"):
+                raise ValueError("an IPv6 address stands in brackets, such as [::1]:4317")
+            if host and not re.search(r"\s", value) and port.isdecimal() and int(port) <= 65_535:
                 return cls(value)
         raise ValueError("HOST:PORT is wanted, such as 127.0.0.1:4317")
 
@@ -125,6 +127,8 @@ class DnstapAddress(Address):
             ValueError: it is none; the message says what is wanted.
         """
         if isinstance(value, str):
+            if value.startswith("tls:unix:"):
+                raise ValueError("a Unix socket has no TLS")
             super().parse(value.removeprefix("tls:"))
             return cls(value)
         return super().parse(value)
@@ -147,7 +151,9 @@ class Endpoint(Address):
         Raises:
             ValueError: it is none; the message says what is wanted.
         """
-        if isinstance(value, str) and re.match(r"https?://[^/]", value):
+        if isinstance(value, str) and "://" in value:
+            if not re.match(r"https?://[^/]", value):
+                raise ValueError("of URLs, http:// and https:// are taken")
             return cls(value)
         return super().parse(value)
 

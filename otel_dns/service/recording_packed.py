@@ -1,28 +1,50 @@
-"""Recordings packed with gzip, also those that are cut off."""
+"""Recordings as files to go to and fro in: of a pipe, and packed with gzip, also if cut off."""
 
+import contextlib
 import gzip
 import io
+import shutil
+import sys
+import tempfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Final, cast
+
+STANDARD_INPUT: Final = Path("-")
 
 
 def opened(path: Path) -> IO[bytes]:
     """Open a file for reading, unpacked if it is packed: an :class:`Unpacked` then.
 
+    Args:
+        path: of a file, of a pipe, which is read to its end first, or ``STANDARD_INPUT``.
+
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], Unpacked(_Packed(path)) if packed else path.open("rb"))
+    piped = path == STANDARD_INPUT or not path.is_file()
+    file = _to_its_end(path) if piped else path.open("rb")
+    packed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    return cast(IO[bytes], Unpacked(_Packed(file))) if packed else file
+
+
+def _to_its_end(path: Path) -> IO[bytes]:
+    whole = tempfile.TemporaryFile()  # noqa: SIM115 the caller's to close
+    given = contextlib.nullcontext(sys.stdin.buffer)
+    with given if path == STANDARD_INPUT else path.open("rb") as source:
+        shutil.copyfileobj(source, whole)
+    whole.seek(0)
+    return cast(IO[bytes], whole)
 
 
 class _Packed(io.RawIOBase):
     """What a gzip file holds, up to where it is broken: a copy of one that grows is cut off."""
 
-    def __init__(self, path: Path) -> None:
-        self._gzip = gzip.GzipFile(path, "rb")
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._gzip = gzip.GzipFile(fileobj=file, mode="rb")
         self.cut = ""
 
     def readable(self) -> bool:
@@ -32,22 +54,30 @@ class _Packed(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._gzip.seek(offset, whence)
+        with self._up_to_the_cut():
+            self._gzip.seek(offset, whence)
+        return self._gzip.tell()
 
     def tell(self) -> int:
         return self._gzip.tell()
 
     def readinto(self, buffer: Any) -> int:
-        try:
+        data = b""
+        with self._up_to_the_cut():
             data = self._gzip.read1(len(buffer))
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            self.cut = str(error)
-            return 0
         buffer[: len(data)] = data
         return len(data)
 
+    @contextlib.contextmanager
+    def _up_to_the_cut(self) -> Iterator[None]:
+        try:
+            yield
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            self.cut = str(error)
+
     def close(self) -> None:
         self._gzip.close()
+        self._file.close()
         super().close()
 
 

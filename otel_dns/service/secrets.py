@@ -93,8 +93,14 @@ def channel_credentials(tls: ClientTls) -> grpc.ChannelCredentials:
     )
 
 
-def server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
+def server_credentials(
+    tls: ServerTls, handshake: Callable[[], None] = lambda: None
+) -> grpc.ServerCredentials:
     """Make gRPC credentials for a listener; new connections get new files.
+
+    Args:
+        tls: the files.
+        handshake: is told of every handshake that begins, in whatever thread.
 
     Raises:
         SecretError: a file cannot be read, or they do not fit one another.
@@ -108,9 +114,14 @@ def server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
         )
 
     renewed = _renewed(tls, configuration)
+
+    def wanted() -> grpc.ServerCertificateConfiguration | None:
+        handshake()
+        return renewed()
+
     return grpc.dynamic_ssl_server_credentials(
         configuration(),
-        renewed,  # type: ignore[arg-type]  # None is grpc's own word for: as before
+        wanted,  # type: ignore[arg-type]  # None is grpc's own word for: as before
         bool(tls.client_ca),
     )
 

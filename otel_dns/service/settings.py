@@ -14,6 +14,7 @@ from otel_dns.service.quantities import Address, DnstapAddress, Duration, Endpoi
 
 MIB = 1 << 20
 _Positive = Annotated[int, Meta(ge=1)]
+_Path = Annotated[str, Meta(min_length=1)]
 _T = TypeVar("_T")
 
 
@@ -32,9 +33,9 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class ServerTls(Section, frozen=True):
     """Certificates of a listener; files in PEM. They are read anew when they change."""
 
-    certificate: str
-    key: str
-    client_ca: str | None = None
+    certificate: _Path
+    key: _Path
+    client_ca: _Path | None = None
     """Whose clients are let in; without it, any client's."""
 
 
@@ -63,7 +64,7 @@ class OtlpReceiverSettings(Section, frozen=True):
 
     listen: Address = _default(Address("127.0.0.1:4417"))
     tls: ServerTls | None = None
-    token_file: str | None = None
+    token_file: _Path | None = None
     """Senders must show the token in this file (``authorization: Bearer ...``)."""
     max_request: Size = _default(Size(64 * MIB))
     """Of a request, unpacked; a larger one is refused."""
@@ -74,7 +75,7 @@ class HttpReceiverSettings(Section, frozen=True):
 
     listen: Address = _default(Address("127.0.0.1:9412"))
     tls: ServerTls | None = None
-    token_file: str | None = None
+    token_file: _Path | None = None
     """Senders must show the token in this file; health checks need none."""
     max_request: Size = _default(Size(20 * MIB))
     """Of a request, unpacked; a larger one is refused. The Collector's own limit."""
@@ -182,10 +183,10 @@ class Export(Section, frozen=True):
 class ClientTls(Section, frozen=True):
     """How an output is trusted; files in PEM. They are read anew when they change."""
 
-    ca: str | None = None
+    ca: _Path | None = None
     """Who signed the endpoint's certificate; without it, the system's own authorities."""
-    certificate: str | None = None
-    key: str | None = None
+    certificate: _Path | None = None
+    key: _Path | None = None
     """With the certificate: what this processor shows of itself (mTLS)."""
     server_name: str | None = None
     """The name in the endpoint's certificate, where it is not the endpoint's host."""
@@ -195,7 +196,7 @@ class Names(Section, frozen=True):
     """How looked-up names are shown at an output; reduced after the join."""
 
     show: Literal["full", "registered_domain", "hash", "none"] = "full"
-    hash_key_file: str | None = None
+    hash_key_file: _Path | None = None
     """With ``show: hash``: the key (HMAC-SHA-256), so that nobody can try names out."""
     keep_zones: tuple[str, ...] = ()
     """Names in these zones stay whole, such as ``cluster.local``."""
@@ -212,7 +213,7 @@ class Output(Section, frozen=True):
     tls: ClientTls | None = None
     """Without it the connection is not encrypted."""
     headers: dict[str, str] = {}
-    token_file: str | None = None
+    token_file: _Path | None = None
     """A bearer token is sent; the file is read anew when it changes."""
     compression: Literal["none", "gzip"] = "none"
     timeout: Duration = _default(Duration(10))
@@ -237,7 +238,7 @@ class History(Section, frozen=True):
 
     keep: bool = True
     """``false``: nothing is kept, and there is no page."""
-    directory: str | None = None
+    directory: _Path | None = None
     """Without it, ``otel-dns serve`` takes ``otel-dns/history`` under ``$XDG_STATE_HOME``, which is
     ``~/.local/state`` unless set."""
     flush: Duration = _default(Duration(10))
@@ -252,14 +253,14 @@ class Page(Section, frozen=True):
 
     listen: Address | None = _default(Address("127.0.0.1:8053"))
     """``null``: no page."""
-    token_file: str | None = None
+    token_file: _Path | None = None
     """Who may ask: a token a line, and the namespaces to which it is bound. Needed when the page is
     reachable from elsewhere."""
     hosts: tuple[str, ...] = ()
     """Further host names under which a page without tokens may be asked."""
     jaeger: str | None = None
     """Jaeger's page, for links."""
-    threads: _Positive = 1
+    threads: Annotated[int, Meta(ge=1, le=64)] = 1
     memory: Size = _default(Size(512 * MIB))
     """Of one question at most; beyond it the question fails, and nothing else does."""
 

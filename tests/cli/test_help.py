@@ -1,5 +1,7 @@
 """Help texts, as a person reads them."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import click
@@ -27,3 +29,26 @@ def test_help_says_something_and_shows_examples_as_lines(command: tuple[str, ...
     assert text.split("Options:")[0].strip()
     # click's mark for lines that stay as they are; in a raw string it is none, and is printed.
     assert "\\b" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("missing", "command", "answer"),
+    [
+        ("click", ("serve",), "pip install 'otel-dns[history]'"),
+        ("pyarrow", ("report", "--since", "1h"), "pip install 'otel-dns[history]'"),
+        ("pyarrow", ("demo", "--help"), "pip install 'otel-dns[lab]'"),
+        ("pyarrow", ("--help",), "report          (needs more packages: pip install"),
+    ],
+)
+def test_what_is_not_installed_is_said_without_a_traceback(
+    missing: str, command: tuple[str, ...], answer: str
+) -> None:
+    program = (
+        f"import sys; sys.modules[{missing!r}] = None; import otel_dns.__main__ as m; m.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == (command != ("--help",))
+    assert answer in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr

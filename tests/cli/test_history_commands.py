@@ -1,5 +1,6 @@
 """The commands that ask the history, on files as the processor writes them."""
 
+import datetime
 import json
 from pathlib import Path
 
@@ -41,6 +42,30 @@ def test_slow_is_lines_when_piped(directory: Path) -> None:
     assert heading.split("\t")[:4] == ["start (UTC)", "took", "name", "outcome"]
     assert first.split("\t")[1:4] == ["5.00 s", "www.example.org", "timeout"]
     assert len(first.split("\t")[-1]) == 32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("report", "--format", "html", "-o", "/no/such/place"), 1, "No such file or directory"),
+        (("export", "-o", "/no/such/place"), 1, "No such file or directory"),
+        (("slow", "--outcome", "servfail"), 2, "'server_failure'"),
+        (("slow", "--method", "guess"), 2, "'time'"),
+        (("show", "nothing"), 2, "32 hex digits"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    directory: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = _run(directory, *arguments)
+    assert done.exit_code == code
+    assert said in done.stderr
+
+
+def test_a_report_of_a_period_without_lookups_tells_the_whole_period(directory: Path) -> None:
+    report = json.loads(_run(directory, "report", "--since", "1h", "--json").stdout)
+    ends = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=30)
+    assert datetime.datetime.fromisoformat(f"{report['until']}+00:00") > ends
 
 
 def test_every_answer_has_a_json_form(directory: Path) -> None:

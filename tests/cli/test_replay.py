@@ -13,7 +13,7 @@ import otel_dns.lab
 from otel_dns import semconv
 from otel_dns.cli import main
 from otel_dns.cli.joined import JoinedLookup, joined_lookups
-from otel_dns.cli.waterfall import printable, waterfall
+from otel_dns.cli.waterfall import printable, summary, waterfall
 from otel_dns.lab import delimited
 from otel_dns.service.replay import replay
 from otel_dns.wire.otlp import decode
@@ -74,6 +74,17 @@ def test_drawn_within_the_width(lookups, width) -> None:
         drawn = console.export_text()
         assert max(map(len, drawn.splitlines())) <= width
         assert drawn.count("NXDOMAIN") == sum(each.rcode == "NXDOMAIN" for each in lookup.queries)
+
+
+@pytest.mark.parametrize("width", [60, 72, 80])
+def test_candidates_are_told_apart_where_there_is_little_room(lookups, width) -> None:
+    (lookup,) = (each for each in lookups if each.name == "www.example.org")
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(waterfall(lookup, console.width), summary(lookups))
+    drawn = console.export_text().splitlines()
+    names = [line.split()[0] for line in drawn if line.startswith("  www")]
+    assert len(names) == len(set(names)) == len({query.name for query in lookup.queries}) == 4
+    assert any(line.startswith("www.ex") for line in drawn[-8:])
 
 
 def test_hostile_names_are_made_visible() -> None:

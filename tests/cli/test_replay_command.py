@@ -3,7 +3,9 @@
 import datetime
 import gzip
 import json
+import os
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -160,6 +162,35 @@ def test_of_a_packed_file_that_is_cut_off_what_there_is_is_joined(tmp_path: Path
     assert 0 < sum(queries(lookups)) < 21
     assert f"damaged: {damaged}: Compressed file ended" in said
     assert "what could be unpacked was read" in said
+
+
+@pytest.mark.parametrize("kept", [12, 100, 300, 1000])
+def test_of_a_packed_file_only_the_beginning(kept: int, tmp_path: Path) -> None:
+    damaged = tmp_path / "zipkin.gz"
+    damaged.write_bytes(gzip.compress(ZIPKIN.read_bytes())[:kept])
+    lookups, said = replayed(TRACES, damaged, code=1)
+    assert len(lookups) == 5
+    assert f"damaged: {damaged}: " in said
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_through_pipes_and_standard_input(packed: bool, tmp_path: Path) -> None:
+    expected, _ = replayed(TRACES, ZIPKIN)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    traces, spans = TRACES.read_bytes(), ZIPKIN.read_bytes()
+    writer = Thread(target=lambda: pipe.write_bytes(gzip.compress(spans) if packed else spans))
+    writer.start()
+    given = CliRunner().invoke(main, ["replay", "--json", str(pipe), "-"], input=traces)
+    writer.join()
+    assert given.exit_code == 0, given.output
+    assert [json.loads(line) for line in given.stdout.splitlines()] == expected
+
+
+def test_a_directory_without_any_recording(tmp_path: Path) -> None:
+    lookups, said = replayed(tmp_path, code=1)
+    assert not lookups
+    assert "no recording here" in said
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import (
     AlwaysOffExemplarFilter,
     AlwaysOnExemplarFilter,
+    Histogram,
     MeterProvider,
     TraceBasedExemplarFilter,
 )
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.trace import (
     ReadableSpan,
@@ -152,6 +153,7 @@ def run(
     views: Sequence[View] = (),
     hook: Any = None,
     sampler: Sampler | None = None,
+    temporality: AggregationTemporality = AggregationTemporality.CUMULATIVE,
 ) -> dict[str, Any]:
     """Look names up; return all that the SDK's user could see of it."""
     asked, watching = Sampling(decision, change), Watching()
@@ -161,7 +163,7 @@ def run(
         span_limits=limits,
         shutdown_on_exit=False,
     )
-    exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
+    exporter, reader = InMemorySpanExporter(), InMemoryMetricReader({Histogram: temporality})
     batches = InMemorySpanExporter()
     provider.add_span_processor(watching)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -330,6 +332,12 @@ def test_views() -> None:
     fast = run(True, views=views)
     assert fast == run(False, views=views)
     assert {len(point[1]) for point in fast["metrics"]} == {0, 1}
+
+
+def test_delta_temporality() -> None:
+    fast = run(True, temporality=AggregationTemporality.DELTA)
+    assert fast == run(False, temporality=AggregationTemporality.DELTA)
+    assert [point[2] for point in fast["metrics"]] == [3, 2, 3, 2]
 
 
 def test_hooks_that_change_the_span() -> None:

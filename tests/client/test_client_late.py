@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import otel_dns.client
+from otel_dns.client.gevent import GeventInstrumentor
+
 ROOT = Path(__file__).parents[2]
 
 START = """
@@ -100,3 +103,14 @@ del recorder
 gc.collect()
 assert gone() is None
 """)
+
+
+def test_a_library_that_is_not_installed_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(
+        GeventInstrumentor, "instrumentation_dependencies", lambda _: ("no-such-library >= 1",)
+    )
+    otel_dns.client.instrument()
+    otel_dns.client.uninstrument()
+    assert caplog.records == []

@@ -124,6 +124,7 @@ def test_the_command() -> None:
     assert "evidence level 2, dnstap" in out
     assert "by id: client address, port and id" in out
     assert "nothing to find fault with" in out
+    assert "level 2" in run(corefile("errors"))[1]
 
 
 def test_its_exit_codes() -> None:

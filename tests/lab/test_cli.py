@@ -19,7 +19,7 @@ from otel_dns.wire import frame_streams
 from tests.support.programs import require
 from tests.support.waiting import eventually
 
-OTEL_DNS = [sys.executable, "-c", "from otel_dns.cli.lab import lab; lab()"]
+OTEL_DNS = [sys.executable, "-m", "otel_dns", "lab"]
 
 
 def otel_dns_lab(*arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
@@ -198,7 +198,7 @@ def test_up_interrupted_leaves_nothing(runtime: Path, monkeypatch: pytest.Monkey
     with subprocess.Popen([*OTEL_DNS, "up"], stderr=subprocess.PIPE) as starting:
         eventually((runtime / "started").exists, "the start of coredns")
         starting.send_signal(signal.SIGINT)
-        assert starting.wait(120) == 1
+        assert starting.wait(120) == 130
     assert sorted(each.name for each in runtime.iterdir()) == ["coredns", "started"]
 
 

@@ -24,7 +24,9 @@ ROOT = Path(__file__).parents[2]
 FULL = """
 receivers:
   otlp: {listen: "0.0.0.0:4417", max_request: 8MiB}
-  dnstap: {listen: ["tls:0.0.0.0:6000", "unix:/run/dnstap.sock"]}
+  dnstap:
+    listen: ["tls:0.0.0.0:6000", "unix:/run/dnstap.sock"]
+    tls: {certificate: tls.crt, key: tls.key}
 join: {settle: 1500ms}
 export: {what: joined, unmatched: {keep: one_in, one_in: 50}}
 outputs:
@@ -71,14 +73,40 @@ def test_options_win_over_the_environment_and_that_over_the_file(tmp_path: Path)
         ("join: {settle: soon}", r"join\.settle: 'soon' will not do: a time is wanted.*7s"),
         ("join: {settle: -1}", r"join\.settle: -1 .* a time is wanted"),
         ("join: {settle: .nan}", r"join\.settle: nan .* a time is wanted"),
-        ("join: {max_lookups: 0}", r"join\.max_lookups: 0 .* >= 1"),
+        ("join: {max_lookups: 0}", r"join\.max_lookups: 0 .* whole number is wanted, 1 or more"),
+        ("page: {threads: 65}", r"page\.threads: 65 .* 64 or less"),
+        ("join: {1: 2}", r"join: keys are text; put quotes around"),
+        ("join: &a [[*a]]", r"join: .*\.\.\..* keys are wanted: settle,"),
+        ("receivers: {coredns_services: dns}", r"_services: 'dns' .* list .* such as \['dns'\]"),
+        ("receivers: {otlp: {token_file: ''}}", r"otlp\.token_file: '' .* must not be empty"),
+        ("receivers: {http: {listen: 'unix:/a'}}", r"http\.listen: HOST:PORT is wanted"),
+        ("receivers: {dnstap: {listen: ['tls:a:1']}}", r"dnstap\.tls: tls:a:1 wants a certificate"),
+        ("receivers: {dnstap: {listen: ['tls:unix:/a']}}", r"a Unix socket has no TLS"),
+        (
+            "receivers: {otlp: {listen: a:1}, http: {listen: a:1}}",
+            r"a:1 is taken by receivers\.otlp",
+        ),
+        ("receivers: {http: {listen: '::1:80'}}", r"'::1:80' .* in brackets, such as \[::1\]:"),
+        ("receivers: {http: {max_request: 9}}", r"http\.max_request: 9 .* 1KiB at least"),
+        ("memory_limit: 512", r"memory_limit: 512 .* 16MiB at least"),
+        ("metrics: {interval: 0}", r"metrics\.interval: 0 will not do: 1s at least"),
+        ("metrics: {output: 'ftp://a'}", r"of URLs, http:// and https:// are taken"),
+        ("page: {jaeger: a}", r"page\.jaeger: 'a' will not do: a URL is wanted"),
+        ("page: {listen: 'a:1', token_file: b}", r"page\.listen: 'a:1' .* an address is wanted"),
+        ("outputs: [{endpoint: 'a b:1'}]", r"endpoint: 'a b:1' will not do: HOST:PORT"),
+        ("outputs: [{endpoint: a:1, timeout: 0}]", r"outputs\[0\]\.timeout: 0 .* 100ms at least"),
+        ("outputs: [{endpoint: a:1, headers: {x: 5}}]", r"headers\[\.\.\.\]: .*put it in quotes"),
+        ("outputs: [{endpoint: a:1, headers: {x y: z}}]", r"headers: 'x y' is no name"),
+        ("outputs: [{endpoint: a:1, headers: {x: é}}]", r"headers\.x: one line of visible ASCII"),
         ("memory_limit: lots", r"memory_limit: 'lots' .* a size is wanted.*64MiB"),
         ("receivers: {otlp: {listen: '4317'}}", r"receivers\.otlp\.listen: .*HOST:PORT is wanted"),
         ("receivers: {otlp: {listen: 'http://a:1'}}", r"a URL is not wanted here; give a:1"),
-        ("export: {what: some}", r"export\.what: 'some'"),
+        ("export: {what: some}", r"export\.what: 'some' .* one of lookups, notable, joined, all"),
         ("outputs: []", r"outputs: there must be one"),
         ("outputs: [{}]", r"outputs\[0\]: missing is `endpoint`"),
         ("outputs: [{endpoint: 127.0.0.1:4417}]", r"outputs\[0\]\.endpoint: .* in circles"),
+        ("receivers: {otlp: {listen: '0.0.0.0:4317'}}", r"outputs\[0\]\.endpoint: .* in circles"),
+        ("outputs: [{endpoint: localhost:4417}]", r"outputs\[0\]\.endpoint: .* in circles"),
         ("outputs: [{endpoint: a:1}, {endpoint: a:1}]", r"outputs\[1\]\.name: 'a:1' is taken"),
         ("outputs: [{endpoint: a:1, names: {show: hash}}]", r"hash_key_file: a key is wanted"),
         ("outputs: [{endpoint: a:1, tls: {key: x}}]", r"certificate and key go together"),
@@ -91,6 +119,67 @@ def test_a_mistake_is_told_with_its_key_and_what_is_wanted(tmp_path, text, said)
     file.write_text(text)
     with pytest.raises(ConfigurationError, match=said):
         configuration.load(file)
+
+
+WHOLE = """
+receivers:
+  otlp: {tls: {certificate: a, key: b}}
+  http: {tls: {certificate: a, key: b}}
+  dnstap: {listen: [127.0.0.1:1], tls: {certificate: a, key: b}}
+outputs: [{endpoint: a:1, tls: {ca: a}, names: {show: none}}]
+"""
+"""With every section in it."""
+
+
+def steps_of(section: Section) -> Iterator[tuple[str | int, ...]]:
+    """The ways to every key, those of sections among them."""
+    for name in section.__struct_fields__:
+        yield (name,)
+        value = getattr(section, name)
+        if isinstance(value, tuple) and value and isinstance(value[0], Section):
+            yield from ((name, 0, *more) for more in steps_of(value[0]))
+        elif isinstance(value, Section):
+            yield from ((name, *more) for more in steps_of(value))
+
+
+@pytest.mark.parametrize("value", [[[]], -1.5, {"a": {}}])
+def test_whatever_key_has_a_wrong_value_is_told(value: object) -> None:
+    for *way, last in steps_of(configuration.convert(yaml.safe_load(WHOLE))):
+        data = inner = yaml.safe_load(WHOLE)
+        for step in way:
+            inner = inner[step] if isinstance(step, int) else inner.setdefault(step, {})
+        inner[last] = value
+        key = ".".join(map(str, (*way, last))).replace(".0", "[0]")
+        with pytest.raises(ConfigurationError) as found:
+            configuration.convert(data)
+        said = str(found.value)
+        assert said.startswith(key)
+        assert re.search(" wanted|there is no such key; ", said), said
+        assert "Expected" not in said
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"join: {}\n# \xff", r"otel-dns\.yaml, line 2: text is wanted in UTF-8"),
+        (b"#" * (1 << 20) + b"\n", r"otel-dns\.yaml is larger than 1 MiB"),
+        (b"[" * 3000, r"otel-dns\.yaml is no YAML"),
+        (b"join: \0", r"otel-dns\.yaml is no YAML"),
+    ],
+    ids=["no UTF-8", "huge", "deep", "a zero byte"],
+)
+def test_files_that_are_no_configuration(tmp_path: Path, raw: bytes, said: str) -> None:
+    file = tmp_path / "otel-dns.yaml"
+    file.write_bytes(raw)
+    with pytest.raises(ConfigurationError, match=said):
+        configuration.load(file)
+
+
+@pytest.mark.parametrize("raw", [b"", b"\n# nothing\n", b"\xef\xbb\xbf---\n"])
+def test_an_empty_file_is_as_by_default(tmp_path: Path, raw: bytes) -> None:
+    file = tmp_path / "otel-dns.yaml"
+    file.write_bytes(raw)
+    assert configuration.load(file) == ServeSettings()
 
 
 @pytest.mark.parametrize(
@@ -144,7 +233,7 @@ def test_the_schema_names_every_section_and_how_to_write_a_time() -> None:
     [
         ("join: {settle: 3s}\njoin: {tolerance: 1ms}\n", "join is given twice"),
         ("outputs:\n - {endpoint: a:1\n", "otel-dns.yaml is no YAML"),
-        ("receivers: {limits: {read: 0s}}\n", "receivers.limits.read: 1s at least"),
+        ("receivers: {limits: {read: 0s}}\n", "receivers.limits.read: 0 will not do: 1s at least"),
         ("join: {relays: [10.0.0.300]}\n", "join.relays[0]: '10.0.0.300' will not do"),
     ],
 )
@@ -187,7 +276,7 @@ def test_what_keeps_it_from_starting_is_said_in_one_line(tmp_path: Path, what: s
         )  # fmt: skip
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
-    assert line.startswith("Error: ")
+    assert " CRITICAL " in line
     assert what in line
     assert ("another address" in line) == (what == "already in use")
 

@@ -4,6 +4,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -22,6 +23,10 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0
 
 
 def connect(address: str) -> socket.socket:
+    if address.startswith("unix:"):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(address.removeprefix("unix:"))
+        return connection
     host, _, port = address.removeprefix("http://").rpartition(":")
     return socket.create_connection((host, int(port)), timeout=30)
 
@@ -71,6 +76,27 @@ def test_connections_that_are_too_many(backend: Backend, which: str) -> None:
             lambda: not any(service.gauges()[f"{one}_connections"] for one in ("otlp", "http")),
             "nobody connected",
         )
+        serves(running, backend)
+
+
+def test_connections_to_unix_sockets_that_are_too_many(backend: Backend, tmp_path: Path) -> None:
+    otlp_socket, dnstap_socket = f"unix:{tmp_path}/otlp", f"unix:{tmp_path}/dnstap"
+    listen = {
+        "receivers__otlp__listen": otlp_socket,
+        "receivers__dnstap__listen": [dnstap_socket],
+    }
+    with serving(
+        backend.address, receivers__limits__connections_of_a_peer=3, **listen
+    ) as running:  # fmt: skip
+        for address, count in (
+            (otlp_socket, "otlp_connections_turned_away"),
+            (dnstap_socket, "dnstap_senders_turned_away"),
+        ):
+            opened = [connect(address) for _ in range(7)]
+            eventually(lambda: running.count(count) == 4, f"four of seven away: {count}")  # noqa: B023
+            for one in opened:
+                one.close()
+        eventually(lambda: not running.service.gauges()["otlp_connections"], "nobody connected")
         serves(running, backend)
 
 

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import grpc
 import pytest
 import trustme
 
 from otel_dns.service import secrets
 from otel_dns.service.counts import Counts
 from otel_dns.service.listening import Listening, listening_socket
+from otel_dns.service.otlp_receiver import HEALTH
 from otel_dns.service.settings import Limits, ServerTls
 from otel_dns.wire.frame_streams import (
     DNSTAP_CONTENT_TYPE,
@@ -171,6 +173,44 @@ def used(context: ssl.SSLContext) -> ssl.SSLContext:
 
 def _no_descriptors(_: object) -> None:
     raise secrets.SecretError("too many open files")
+
+
+def test_what_comes_to_no_tls_is_counted(files: Files) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    files.write(authority)
+    unknown = client_of(stranger)
+    authority.configure_trust(unknown)
+    nameless = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(nameless)
+    with secured(files) as (running, addresses):
+        for listener, count in (
+            ("otlp", "otlp_connections_not_secured"),
+            ("http", "http_connections_not_secured"),
+            ("dnstap", "dnstap_senders_not_secured"),
+        ):
+            address = addresses[listener]
+            for context in (unknown, nameless, client_of(stranger)):
+                assert not knows(listener, address, context)
+            with connect(address) as plain, connect(address):  # and one that says nothing
+                plain.sendall(GREETINGS[listener])
+                assert ended(plain)
+            running.counted(count, 5)
+        known = authority.issue_cert("client")
+        credentials = grpc.ssl_channel_credentials(
+            authority.cert_pem.bytes(),
+            known.private_key_pem.bytes(),
+            known.cert_chain_pems[0].bytes(),
+        )
+        port = addresses["otlp"].rpartition(":")[2]
+        with grpc.secure_channel(f"localhost:{port}", credentials) as channel:
+            channel.unary_unary(HEALTH)(b"", timeout=60)
+            with connect(addresses["otlp"]):  # of whom it is not known yet
+                gauge = "otlp_connections"
+                eventually(lambda: running.service.gauges()[gauge] == 2, "both seen")
+                assert running.count("otlp_connections_not_secured") == 5
+            running.counted("otlp_connections_not_secured", 6)
+        eventually(lambda: not running.service.gauges()[gauge], "both gone")
+        assert running.count("otlp_connections_not_secured") == 6
 
 
 @pytest.mark.parametrize("listener", ["http", "dnstap"])

@@ -67,7 +67,7 @@ class _Series(NamedTuple):
     plain: list[Any]
     """Aggregations that are a histogram with an exemplar for each bucket: the usual ones."""
     others: list[Any]
-    """Methods of all others."""
+    """Methods that take a measurement, of all others."""
 
 
 class _SdkDurations:
@@ -179,6 +179,10 @@ class _SdkDurations:
         series = _Series(attributes, [], [])
         for storage in readers.values():
             for match in storage._get_or_init_view_instrument_match(self._histogram):
+                if getattr(match, "_reset_on_collect", False):
+                    # From 1.45.2 on: what delta temporality has collected is not added to again.
+                    series.others.append(match.consume_measurement)
+                    continue
                 keys = match._view._attribute_keys
                 kept = {k: v for k, v in attributes.items() if keys is None or k in keys}
                 aggregation = match._attributes_aggregation.get(module._hash_attributes(kept))

@@ -5,7 +5,7 @@ from importlib import import_module
 from types import FunctionType
 from typing import Final
 
-KNOWN_SDKS: Final = frozenset({"1.45.1"})
+KNOWN_SDKS: Final = frozenset({"1.45.1", "1.45.2"})
 """Versions of opentelemetry-sdk whose source this was compared with."""
 
 

@@ -141,6 +141,9 @@ def _wait_for_either(init: int, owner: int | None) -> None:
 
 def _why(error: BaseException) -> str:
     number = getattr(error, "errno", None)
+    file = str(getattr(error, "filename", None) or "/proc/")
+    if not file.startswith("/proc/"):  # where uid_map is
+        return str(error)
     if number in {errno.EPERM, errno.EACCES}:
         return (
             f"this system lets nobody but root make namespaces ({error}); run as root, or allow "
