@@ -80,9 +80,7 @@ def _lookup_span(resolution: Resolution, keys: bytes) -> bytes:
     if join.traces:
         parts += [
             server_key(join.traces[0].trace),
-            int_attribute(semconv.WASTE_QUERIES, breakdown.waste_queries),
-            int_attribute(semconv.WASTE_TIME, breakdown.waste_ns),
-            int_attribute(semconv.LOOKUP_RETRIES, breakdown.retries),
+            _wasted(breakdown.waste_queries, breakdown.waste_ns, breakdown.retries),
             int_attribute(semconv.AFTER_ANSWER, breakdown.after_answer_ns),
         ]
     parts += [
@@ -91,6 +89,15 @@ def _lookup_span(resolution: Resolution, keys: bytes) -> bytes:
     ]
     parts += map(_plugin_time, breakdown.plugins, breakdown.plugins.values())
     return resolution.lookup.span.raw + b"".join(parts)
+
+
+@lru_cache(maxsize=1 << 10)
+def _wasted(queries: int, nanoseconds: int, retries: int) -> bytes:
+    return b"".join((
+        int_attribute(semconv.WASTE_QUERIES, queries),
+        int_attribute(semconv.WASTE_TIME, nanoseconds),
+        int_attribute(semconv.LOOKUP_RETRIES, retries),
+    ))  # fmt: skip
 
 
 @lru_cache(maxsize=1 << 13)

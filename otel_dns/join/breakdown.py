@@ -33,6 +33,7 @@ _MAX_PLUGINS: Final = 64
 """Plugins told apart: a name becomes an attribute, and hostile spans may have any."""
 _OTHER_PLUGINS: Final = "other"
 _CONNECT: Final = semconv.CONNECT_SPAN
+_NOT_SERVER: Final = tuple(one for one in semconv.SEGMENTS if one != semconv.SEGMENT_SERVER)
 _Own = TypeVar("_Own", str, int)
 
 
@@ -99,15 +100,20 @@ class _Account:
         spans, names, own = timeline.spans, timeline.names, timeline.own_ns
         if spans[0].end_ns > end_ns:
             own = _until(spans, own, end_ns)
-        starts = [span.start_ns for span in spans]
-        in_turn = _in_turn(tuple(map(eq, starts, starts[1:])))
-        if in_turn is not None:
+        if timeline.together:
+            starts = [span.start_ns for span in spans]
+            in_turn = _in_turn(tuple(map(eq, starts, starts[1:])))
             names, own = in_turn(names), in_turn(own)
         plugins = self.plugins
-        if not plugins and len(set(names)) == len(names) <= _MAX_PLUGINS and _CONNECT not in names:
-            self.plugins = {name: own_ns for name, own_ns in zip(names, own, strict=True) if own_ns}
-            self.segments[semconv.SEGMENT_SERVER] += sum(own)
-            return
+        if not plugins and len(names) <= _MAX_PLUGINS:
+            plugins = dict(zip(names, own, strict=True))
+            if len(plugins) == len(names) and _CONNECT not in plugins:
+                if 0 in own:
+                    plugins = {name: own_ns for name, own_ns in plugins.items() if own_ns}
+                self.plugins = plugins
+                self.segments[semconv.SEGMENT_SERVER] += sum(own)
+                return
+            plugins = self.plugins
         server_ns = 0
         for name, own_ns in zip(names, own, strict=True):
             if name in plugins:
@@ -142,18 +148,13 @@ def _until(spans: Sequence[Span], own: Sequence[int], end_ns: int) -> tuple[int,
 
 
 @lru_cache(maxsize=1024)
-def _in_turn(together: tuple[bool, ...]) -> Callable[[tuple[_Own, ...]], tuple[_Own, ...]] | None:
+def _in_turn(together: tuple[bool, ...]) -> Callable[[tuple[_Own, ...]], tuple[_Own, ...]]:
     """Make what puts spans, each of which calls the next, in the order in which they own time.
 
     Args:
         together: of each but the last, whether it starts together with the next: all its own time
             is after that.
-
-    Returns:
-        Nothing where they are in order.
     """
-    if True not in together:
-        return None
     numbers = range(len(together) + 1)
     after = [number for number in numbers[:-1] if together[number]]
     return itemgetter(*(number for number in numbers if number not in after), *reversed(after))
@@ -171,10 +172,10 @@ def break_down(lookup: Lookup, join: Join) -> Breakdown:
     for number, (asked, following) in enumerate(zip(rounds, (*starts, end), strict=False)):
         limit = min(end, following)
         for one in asked:
-            answered = max(min(limit, one.answer_ns), one.start_ns)
             root_end_ns = one.joined.trace.root.end_ns
-            if root_end_ns > answered:
-                after_answer += root_end_ns - answered
+            if root_end_ns > limit or root_end_ns > one.answer_ns:
+                answered = max(min(limit, one.answer_ns), one.start_ns)
+                after_answer += max(root_end_ns - answered, 0)
         entered = False
         awaited = _awaited(asked) if lookup.kind == "musl" and len(asked) > 1 else asked
         for joined, start_ns, end_ns in _critical_path(awaited, position, limit):
@@ -188,9 +189,11 @@ def break_down(lookup: Lookup, join: Join) -> Breakdown:
         account.gap(position, end, explained=gaps.explained_at_end(end - position))
     several = [one for asked in rounds for one in asked] if len(join.traces) > 1 else ()
     waste_queries, waste_ns = _waste(lookup, several) if several else (0, 0)
+    plugins = account.plugins
+    slowest = max(plugins, key=plugins.__getitem__) if plugins else ""
     return Breakdown(
-        account.segments, account.plugins, after_answer, _bottleneck(account),
-        waste_queries, waste_ns, _retries(several) if several else 0,
+        account.segments, plugins, after_answer, _bottleneck(account, slowest),
+        waste_queries, waste_ns, _retries(several) if several else 0, slowest,
     )  # fmt: skip
 
 
@@ -264,11 +267,16 @@ def _rounds(traces: Sequence[JoinedTrace]) -> list[list[_Asked]]:
 
     What lies behind it is in its timeline.
     """
+    asked = [
+        _Asked(joined, joined.trace.root.start_ns, _answer(joined))
+        for joined in traces
+        if not joined.hop
+    ]
+    if len(asked) == 1:
+        return [asked]
     rounds: dict[int, list[_Asked]] = {}
-    for joined in traces:
-        if not joined.hop:
-            asked = _Asked(joined, joined.trace.root.start_ns, _answer(joined))
-            rounds.setdefault(joined.candidate, []).append(asked)
+    for one in asked:
+        rounds.setdefault(one.joined.candidate, []).append(one)
     return [rounds[candidate] for candidate in sorted(rounds)]
 
 
@@ -369,15 +377,12 @@ def _retries(asked: Sequence[_Asked]) -> int:
     return len(asked) - len(ways)
 
 
-def _bottleneck(account: _Account) -> str:
-    found, most_ns = "", -1
-    for segment, nanoseconds in account.segments.items():
-        if nanoseconds > most_ns and segment != semconv.SEGMENT_SERVER:
-            found, most_ns = segment, nanoseconds
-    for plugin, nanoseconds in account.plugins.items():
-        if nanoseconds > most_ns:
-            found, most_ns = f"plugin:{plugin}", nanoseconds
-    return found
+def _bottleneck(account: _Account, slowest: str) -> str:
+    segments = account.segments
+    largest = max(_NOT_SERVER, key=segments.__getitem__)
+    if slowest and account.plugins[slowest] > segments[largest]:
+        return f"plugin:{slowest}"
+    return largest
 
 
 __all__ = ["TIMEOUT_NS", "break_down"]

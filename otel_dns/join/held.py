@@ -10,7 +10,7 @@ from otel_dns.join.ladder import Ladder, wire_key
 from otel_dns.join.leaving import Destination, Leaving, Released
 from otel_dns.join.reentry import Reentries
 from otel_dns.join.settings import JoinSettings
-from otel_dns.join.waiting import Slots, WaitingLookup, WaitingTrace
+from otel_dns.join.waiting import Identity, Slots, WaitingLookup, WaitingTrace
 from otel_dns.model import Message, Span
 
 OWN_TRACE: Final = bytes(8)
@@ -32,7 +32,7 @@ class Held:
         self.settings = settings
         self.counts: Counter[str] = Counter()
         """Exits by name, in spans or messages of the kind the name says."""
-        self.lookups: OrderedDict[tuple[bytes, bytes], WaitingLookup] = OrderedDict()
+        self.lookups: OrderedDict[Identity, WaitingLookup] = OrderedDict()
         """By trace and span id, in the order in which they are due."""
         self.traces: OrderedDict[Hashable, WaitingTrace] = OrderedDict()
         """By key, in the order in which they expire."""
@@ -40,7 +40,7 @@ class Held:
         """Of these, those of silent clients, each with the time until which it waits."""
         self.slots = Slots()
         self.by_case = ByCase(self.slots, settings.tolerance_ns)
-        self.ladder = Ladder(self.by_case)
+        self.ladder = Ladder(self.by_case, self.lookups)
         self.reentries = Reentries()
         self.came_with = CameWith()
         """Of which requests the things held are; whoever wants to know says which one comes."""

@@ -11,12 +11,12 @@ Each is known as soon as both sides are there, in whatever order, so that no gue
 trace from the lookup that it belongs to.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
 from otel_dns import semconv
 from otel_dns.join.by_case import ByCase
-from otel_dns.join.waiting import Claim, WaitingLookup, WaitingTrace
+from otel_dns.join.waiting import Claim, Identity, WaitingLookup, WaitingTrace
 from otel_dns.model import ClientQuery, Message, ServerTrace
 
 _Key = TypeVar("_Key")
@@ -39,12 +39,20 @@ _SAME_QUERY_NS: Final = 500_000_000
 class Ladder:
     """Claims of lookups on server traces."""
 
-    def __init__(self, by_case: ByCase) -> None:
+    def __init__(self, by_case: ByCase, lookups: Mapping[Identity, WaitingLookup]) -> None:
+        """Make no claims yet.
+
+        Args:
+            by_case: those by letter case.
+            lookups: all that wait, by trace and span id.
+        """
         self._by_case = by_case
+        self._waiting = lookups
         self._asked: dict[WireKey, list[tuple[WaitingLookup, ClientQuery]]] = {}
         self._seen: dict[WireKey, list[WaitingTrace]] = {}
         self._hops: dict[HopKey, list[WaitingTrace]] = {}
-        self._lookups: dict[bytes, list[WaitingLookup]] = {}
+        self._lookups: dict[bytes, list[WaitingLookup]] | None = None
+        """By trace id; made when a query first carries one."""
         self._carried: dict[bytes, list[WaitingTrace]] = {}
 
     @property
@@ -101,10 +109,12 @@ class Ladder:
 
     def add_lookup(self, waiting: WaitingLookup) -> None:
         """Take a lookup in."""
-        self._lookups.setdefault(waiting.lookup.span.trace_id, []).append(waiting)
+        trace_id = waiting.lookup.span.trace_id
+        if self._lookups is not None:
+            self._lookups.setdefault(trace_id, []).append(waiting)
         for query in waiting.queries.values():
             self.add_query(waiting, query)
-        for trace in self._carried.get(waiting.lookup.span.trace_id, ()):
+        for trace in self._carried.get(trace_id, ()):
             self._claim_by_context(trace)
         if waiting.lookup.marked:
             self._by_case.add_lookup(waiting)
@@ -143,7 +153,8 @@ class Ladder:
 
     def remove_lookup(self, waiting: WaitingLookup) -> None:
         """Let a lookup leave."""
-        _drop(self._lookups, waiting.lookup.span.trace_id, waiting)
+        if self._lookups is not None:
+            _drop(self._lookups, waiting.lookup.span.trace_id, waiting)
         self._by_case.remove_lookup(waiting)
         for query in waiting.queries.values():
             key = _key_of(waiting, query)
@@ -167,7 +178,7 @@ class Ladder:
     def _claim_by_context(self, trace: WaitingTrace) -> None:
         """The query carried a trace context: whose?"""
         for trace_id, span_id in _contexts(trace):
-            of_trace = self._lookups.get(trace_id, ())
+            of_trace = self._of_trace(trace_id)
             for waiting in of_trace:
                 query = waiting.queries.get(span_id)
                 if query is not None or waiting.lookup.span.span_id == span_id:
@@ -175,6 +186,14 @@ class Ladder:
                     return
             if not span_id:
                 self._claim_by_trace(trace, of_trace)
+
+    def _of_trace(self, trace_id: bytes) -> Sequence[WaitingLookup]:
+        """Return the lookups in a trace."""
+        if self._lookups is None:
+            self._lookups = {}
+            for waiting in self._waiting.values():
+                self._lookups.setdefault(waiting.lookup.span.trace_id, []).append(waiting)
+        return self._lookups.get(trace_id, ())
 
     def told_in(self, trace_id: bytes) -> Sequence[WaitingTrace]:
         """Return the server traces whose queries carried a client's trace id."""

@@ -4,6 +4,7 @@ A backend's search looks for tags of one span of one service. Who comes from the
 and who comes from the server's write the same tags.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from otel_dns import semconv
@@ -17,6 +18,8 @@ from otel_dns.wire.otlp import (
     word_attribute,
 )
 
+_MAX_REMEMBERED: Final = 256
+"""Letters of a plugin's name whose words are remembered: a sender may name it."""
 _WHERE: Final = (
     (semconv.SEARCH_POD, semconv.K8S_POD_NAME),
     (semconv.SEARCH_NAMESPACE, semconv.K8S_NAMESPACE_NAME),
@@ -26,18 +29,25 @@ _WHERE: Final = (
 
 def search_keys(resolution: Resolution) -> bytes:
     """Encode what both sides have, but for the name: it is on the lookup's span as it came."""
-    join, breakdown = resolution.join, resolution.breakdown
-    parts = [
-        word_attribute(semconv.JOIN_METHOD, join.method),
-        word_attribute(semconv.LOOKUP_OUTCOME, resolution.outcome),
-        word_attribute(semconv.BOTTLENECK, breakdown.bottleneck),
-        word_attribute(semconv.LATENCY_CLASS, latency_class(breakdown.total_ns)),
-    ]
-    if breakdown.plugins:
-        slowest = max(breakdown.plugins, key=breakdown.plugins.__getitem__)
-        parts.append(word_attribute(semconv.PLUGIN, slowest))
-    parts.append(_where(resolution.lookup.span.origin.resource))
-    return b"".join(parts)
+    breakdown = resolution.breakdown
+    words = _words if len(breakdown.slowest) <= _MAX_REMEMBERED else _encoded_words
+    return words(
+        resolution.join.method, resolution.outcome, breakdown.bottleneck,
+        latency_class(breakdown.total_ns), breakdown.slowest,
+    ) + _where(resolution.lookup.span.origin.resource)  # fmt: skip
+
+
+def _encoded_words(method: str, outcome: str, bottleneck: str, class_: str, slowest: str) -> bytes:
+    return b"".join((
+        string_attribute(semconv.JOIN_METHOD, method),
+        string_attribute(semconv.LOOKUP_OUTCOME, outcome),
+        string_attribute(semconv.BOTTLENECK, bottleneck),
+        string_attribute(semconv.LATENCY_CLASS, class_),
+        string_attribute(semconv.PLUGIN, slowest) if slowest else b"",
+    ))  # fmt: skip
+
+
+_words: Final = lru_cache(maxsize=1 << 12)(_encoded_words)
 
 
 @cached

@@ -88,15 +88,17 @@ def _nested(spans: tuple[Span, ...]) -> Timeline | None:
     That is nearly every trace; None for any other. The same as the general way, at a fraction.
     """
     own: list[int] = []
-    parent_id, outer_start_ns, outer_end_ns = b"", 0, 0
-    for span in spans:
+    together = False
+    outer = spans[0]
+    parent_id, outer_start_ns, outer_end_ns = outer.span_id, outer.start_ns, outer.end_ns
+    for span in spans[1:]:
         start_ns, end_ns = span.start_ns, span.end_ns
-        if span is not spans[0]:
-            if span.parent_id != parent_id or not (
-                outer_start_ns <= start_ns < end_ns <= outer_end_ns
-            ):
-                return None
-            own.append(start_ns - outer_start_ns + outer_end_ns - end_ns)
+        if span.parent_id != parent_id or not (outer_start_ns <= start_ns < end_ns <= outer_end_ns):
+            return None
+        if start_ns == outer_start_ns:
+            together = True
+        own.append(start_ns - outer_start_ns + outer_end_ns - end_ns)
         parent_id, outer_start_ns, outer_end_ns = span.span_id, start_ns, end_ns
     own.append(max(outer_end_ns - outer_start_ns, 0))
-    return Timeline(spans, tuple([span.name for span in spans]), tuple(own))
+    names = tuple([span.name for span in spans])
+    return Timeline(spans, names, tuple(own), together=together)

@@ -123,9 +123,11 @@ _EXPLAINS: Final = {
 def explained(breakdown: Breakdown, unseen: str) -> Breakdown:
     """Attribute the time of a lookup without server traces, where the reason explains it."""
     segment = _EXPLAINS.get(unseen)
+    if segment is None:
+        return breakdown
     hidden_ns = breakdown.segments[semconv.SEGMENT_UNATTRIBUTED]
     stub_ns = breakdown.segments[semconv.SEGMENT_STUB]
-    if segment is None or not hidden_ns or hidden_ns + stub_ns != breakdown.total_ns:
+    if not hidden_ns or hidden_ns + stub_ns != breakdown.total_ns:
         return breakdown
     segments = {**breakdown.segments, semconv.SEGMENT_UNATTRIBUTED: 0, segment: hidden_ns}
     bottleneck = segment if hidden_ns >= stub_ns else semconv.SEGMENT_STUB

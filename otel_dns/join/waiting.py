@@ -19,6 +19,9 @@ from otel_dns.join.recognise import server_trace_of
 from otel_dns.marks import begins
 from otel_dns.model import ClientQuery, JoinedTrace, Lookup, Message, ServerTrace, Span
 
+Identity = tuple[bytes, bytes]
+"""Trace and span id: what makes a lookup delivered twice the same."""
+
 SlotKey = tuple[str, str, str]
 """Client address, normalised name, type."""
 
@@ -76,9 +79,10 @@ class WaitingLookup(Struct, eq=False):
             self.queries[query.span_id] = query
 
     @property
-    def identity(self) -> tuple[bytes, bytes]:
-        """Trace and span id: what makes a lookup delivered twice the same."""
-        return self.lookup.span.trace_id, self.lookup.span.span_id
+    def identity(self) -> Identity:
+        """What makes a lookup delivered twice the same."""
+        span = self.lookup.span
+        return span.trace_id, span.span_id
 
     def candidate_of(self, name: str) -> int:
         """Return which candidate a query was for; the last for a name that is none."""

@@ -22,6 +22,8 @@ class Breakdown(Struct, frozen=True, gc=False):
     """Time until the first query for that candidate: the search list's price."""
     retries: int = 0
     """Queries that repeated one which got no answer, or none that was of use."""
+    slowest: str = ""
+    """The plugin with the most of ``plugins``; empty where there is none."""
 
     @property
     def total_ns(self) -> int:

@@ -38,6 +38,8 @@ class Timeline(Struct, frozen=True, gc=False):
     line: Sequence[Slice] | None = None
     """The slices, where they are not plain to see: where they are, each span is called by the one
     before, and ends within it."""
+    together: bool = False
+    """Whether, where they are plain to see, some span starts together with the one before."""
 
     @property
     def slices(self) -> Sequence[Slice]:

@@ -1,11 +1,11 @@
 """Bodies of HTTP requests, read within limits: their size, also unpacked, and their time."""
 
-import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
 from otel_dns.service.counts import Counts
+from otel_dns.service.turns import CutOffError, Turns
 
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 """Gives ASGI's messages."""
@@ -24,15 +24,17 @@ class RefusedError(Exception):
 class Bodies:
     """Reads the bodies of one listener's requests."""
 
-    def __init__(self, max_bytes: int, within_s: float, counts: Counts) -> None:
+    def __init__(self, turns: Turns, max_bytes: int, within_s: float, counts: Counts) -> None:
         """Make a reader.
 
         Args:
+            turns: in which they are read.
             max_bytes: of a body, unpacked.
             within_s: seconds for a body to come.
             counts: gets ``http_requests_too_slow``, and ``requests_too_large`` and
                 ``requests_malformed`` with the prefix of the kind.
         """
+        self._turns = turns
         self._max_bytes = max_bytes
         self._within_s = within_s
         self._counts = counts
@@ -47,10 +49,13 @@ class Bodies:
 
         Raises:
             RefusedError: it is too large, too slow, or broken; counted.
+            CutOffError: there is no memory to read on.
         """
         try:
-            async with asyncio.timeout(self._within_s):
+            async with self._turns.reading(self._within_s):
                 return await self._read(headers, receive)
+        except CutOffError:
+            raise
         except TimeoutError:
             self._counts.add(http_requests_too_slow=1)
             raise RefusedError(

@@ -20,7 +20,7 @@ from otel_dns.service.intake import BusyError, Offer, OtlpIntake
 from otel_dns.service.listening import Listening, listening_socket
 from otel_dns.service.settings import ServeSettings
 from otel_dns.service.sorting import Incoming, sort_spans
-from otel_dns.service.turns import Turns
+from otel_dns.service.turns import CutOffError, Turns
 from otel_dns.wire import MalformedError, otlp_json, zipkin
 
 _Message: TypeAlias = MutableMapping[str, Any]
@@ -66,6 +66,8 @@ class HttpReceiver:
         offer: Offer,
         alive: Callable[[], bool],
         pages: Mapping[str, Page],
+        *,
+        scarce: Callable[[], bool],
     ) -> None:
         """Make the receiver.
 
@@ -75,6 +77,7 @@ class HttpReceiver:
             offer: hands Zipkin's spans to the pipeline.
             alive: whether the service is well.
             pages: what can be read, by path.
+            scarce: whether memory is.
 
         Raises:
             SecretError: certificates or the token cannot be read.
@@ -85,6 +88,7 @@ class HttpReceiver:
             "/v1/traces": _Signal(intake.traces, otlp_json.traces, ""),
             "/v1/logs": _Signal(intake.logs, otlp_json.logs, "log_"),
         }
+        self._intake = intake
         self._offer = offer
         self._alive = alive
         self._pages = pages
@@ -98,9 +102,11 @@ class HttpReceiver:
         self._listening: Listening | None = None
         self._server: HttpServer | None = None
         self._thread = threading.Thread()
-        self._bodies = Bodies(self._settings.max_request, self._limits.read, self.counts)
+        self._turns = Turns(scarce)
+        self._bodies = Bodies(
+            self._turns, self._settings.max_request, self._limits.read, self.counts
+        )
         self._decoding = asyncio.Semaphore(1)
-        self._turns = Turns()
 
     def start(self) -> None:
         """Listen.
@@ -146,6 +152,8 @@ class HttpReceiver:
             answer = _Answer(
                 refused.status, f"{refused}\n".encode(), headers=tuple(refused.headers)
             )
+        except asyncio.CancelledError:  # at the end, as the request takes longer than there is
+            answer = _Answer(503, b"ending; try again later\n", headers=((b"retry-after", b"1"),))
         await send(
             {
                 "type": "http.response.start",
@@ -203,9 +211,15 @@ class HttpReceiver:
                 raise
             return otlp_json.response(signal.take(body, 0.0))
 
+        turned_away = f"{signal.prefix}requests_turned_away"
         async with self._turns.of(_sender(scope)):
-            body = await self._bodies.read(headers, receive, signal.prefix)
             try:
+                # Before it is read: what is not there takes no memory.
+                self._intake.look_for_room(0, turned_away)
+                try:
+                    body = await self._bodies.read(headers, receive, signal.prefix)
+                except CutOffError:
+                    self._intake.turn_away(turned_away)
                 async with self._decoding:
                     # In a thread: a large body must not keep the health checks waiting.
                     return _Answer(200, await asyncio.to_thread(work, body), kind)
@@ -218,7 +232,11 @@ class HttpReceiver:
         # Straight from CoreDNS: its own address is what tells one instance from another.
         sender = _sender(scope)
         async with self._turns.of(sender):
-            body = await self._bodies.read(headers, receive, "zipkin_")
+            try:
+                body = await self._bodies.read(headers, receive, "zipkin_")
+            except CutOffError:
+                self.counts.add(zipkin_requests_cut_off=1)
+                return _Answer(202)
             try:
                 async with self._decoding:
                     spans, refused = await asyncio.to_thread(zipkin.decode, body, sender)

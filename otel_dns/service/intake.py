@@ -1,7 +1,7 @@
 """What is done with an OTLP request, whichever way it came: gRPC or HTTP, protobuf or JSON."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
@@ -79,7 +79,7 @@ class OtlpIntake:
             BusyError: there is no room.
         """
         if self._full(wait_s):
-            self._turn_away(counted)
+            self.turn_away(counted)
 
     def traces(self, request: bytes, wait_s: float) -> bytes:
         """Take a trace request.
@@ -92,7 +92,7 @@ class OtlpIntake:
             BusyError: there is no room.
         """
         if self._full(wait_s):
-            self._turn_away("requests_turned_away")
+            self.turn_away("requests_turned_away")
         trace = self._begin(len(request))
         try:
             incoming = sort_otlp(request, self._services)
@@ -119,7 +119,7 @@ class OtlpIntake:
                 trace.step(semconv.REQUEST_ROOM_SPAN)
                 trace.end(spans)
         if not taken:
-            self._turn_away("requests_turned_away")
+            self.turn_away("requests_turned_away")
         self.counts.add(
             requests=1,
             lookup_spans=len(incoming.lookups),
@@ -143,7 +143,7 @@ class OtlpIntake:
             BusyError: there is no room.
         """
         if self._full(wait_s):
-            self._turn_away("log_requests_turned_away")
+            self.turn_away("log_requests_turned_away")
         try:
             incoming, counted = sort_logs(request)
         except MalformedError:
@@ -151,10 +151,18 @@ class OtlpIntake:
             raise
         weight = len(incoming.messages) * MESSAGE_BYTES
         if incoming.messages and not self._offer(incoming, weight, wait_s):
-            self._turn_away("log_requests_turned_away")
+            self.turn_away("log_requests_turned_away")
         self.counts.add(log_requests=1, **counted)
         return b""
 
-    def _turn_away(self, count: str) -> None:
-        self.counts.add(**{count: 1})
+    def turn_away(self, counted: str) -> NoReturn:
+        """Turn a request away.
+
+        Args:
+            counted: the count of such requests.
+
+        Raises:
+            BusyError: always.
+        """
+        self.counts.add(**{counted: 1})
         raise BusyError("otel-dns is full; try again later")

@@ -6,6 +6,7 @@ among the connections from the moment it has connected.
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -43,7 +44,7 @@ def listening_socket(address: str) -> socket.socket:
     """
     if address.startswith("unix:"):
         path = address.removeprefix("unix:")
-        _remove_stale(path)
+        make_way(path)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with contextlib.ExitStack() as opened:
             opened.enter_context(listening).bind(path)
@@ -144,16 +145,20 @@ class _Connection(socket.socket):
         super().close()
 
 
-def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on any more, as after a crash; nothing else."""
+def make_way(path: str) -> None:
+    """Remove a Unix socket that nobody listens on any more, as after a crash; nothing else.
+
+    Raises:
+        OSError: somebody listens on it, or it is no socket.
+    """
     try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            return
+        in_use = not stat.S_ISSOCK(os.lstat(path).st_mode)
     except FileNotFoundError:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            Path(path).unlink(missing_ok=True)
+    if not in_use:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1.0)
+            in_use = probe.connect_ex(path) != errno.ECONNREFUSED
+    if in_use:
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    Path(path).unlink(missing_ok=True)

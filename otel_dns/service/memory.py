@@ -7,6 +7,7 @@ loses everything that is held.
 import contextlib
 import ctypes
 import gc
+import math
 import os
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import msgspec
 from otel_dns.service.quantities import Size
 from otel_dns.service.settings import ServeSettings
 
-_LOOK_EVERY_S: Final = 0.05
+_LOOK_EVERY_S: Final = 0.02
 _FULL_AT: Final = 0.9
 """Of the limit: what was let in already grows while it is looked at."""
 _TRIM_EVERY_S: Final = 2.0
@@ -99,21 +100,29 @@ class MemoryGuard:
         """
         self._limit = limit
         self._idle = idle
-        self._looked = self._trimmed = 0.0
-        self._full = False
+        self._looked = self._trimmed = -math.inf
+        self._scarce = self._full = False
 
     def full(self) -> bool:
         """Whether nothing more should be let in; from any thread, cheap."""
-        if self._limit is None:
-            return False
-        now = time.monotonic()
-        if now >= self._looked + _LOOK_EVERY_S:
-            self._looked = now
-            self._full = resident() > self._limit * _FULL_AT and not self._idle()
-            if self._full and now >= self._trimmed + _TRIM_EVERY_S:
-                self._trimmed = now
-                trim()
+        self._look()
         return self._full
+
+    def scarce(self) -> bool:
+        """Whether the process is near its limit, whatever for; from any thread, cheap."""
+        self._look()
+        return self._scarce
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if self._limit is None or now < self._looked + _LOOK_EVERY_S:
+            return
+        self._looked = now
+        self._scarce = resident() > self._limit * _FULL_AT
+        self._full = self._scarce and not self._idle()
+        if self._scarce and now >= self._trimmed + _TRIM_EVERY_S:
+            self._trimmed = now
+            trim()
 
 
 def resident() -> int:

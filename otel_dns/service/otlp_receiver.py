@@ -9,7 +9,6 @@ come within a time, and a peer has so many turns to be read at once and no more.
 """
 
 import asyncio
-import socket
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +23,10 @@ from otel_dns.service.bearer import Bearer
 from otel_dns.service.connections import Connections
 from otel_dns.service.counts import Counts
 from otel_dns.service.intake import BusyError, OtlpIntake
+from otel_dns.service.listening import listening_socket, make_way
 from otel_dns.service.output import EXPORT
 from otel_dns.service.settings import ServeSettings
-from otel_dns.service.turns import Turns
+from otel_dns.service.turns import CutOffError, Turns
 from otel_dns.wire import MalformedError
 
 EXPORT_LOGS: Final = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
@@ -64,6 +64,7 @@ class OtlpReceiver:
         settings: ServeSettings,
         intake: OtlpIntake,
         healthy: Callable[[], bool] = lambda: True,
+        scarce: Callable[[], bool] = lambda: False,
     ) -> None:
         """Make the receiver.
 
@@ -71,6 +72,7 @@ class OtlpReceiver:
             settings: where to listen, and whom to let in.
             intake: takes the requests.
             healthy: what the health service tells.
+            scarce: whether memory is.
         """
         self._settings = settings.receivers.otlp
         self._limits = settings.receivers.limits
@@ -83,7 +85,7 @@ class OtlpReceiver:
         """Where it listens; once started with the port that was chosen where it was 0."""
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="otel-dns-otlp")
         self._loop = asyncio.new_event_loop()
-        self._turns = Turns()
+        self._turns = Turns(scarce)
         self._connections = Connections(self._limits, self.counts)
         self._server: grpc.aio.Server | None = None
         self._thread = threading.Thread(target=self._run, name="otel-dns-otlp", daemon=True)
@@ -138,24 +140,23 @@ class OtlpReceiver:
                 ("grpc.so_reuseport", 0),
             ],
         )
-        address = self._settings.listen
+        address, tls = self._settings.listen, self._settings.tls
+        path = address.removeprefix("unix:") if address.startswith("unix:") else None
+        credentials = secrets.server_credentials(tls, self._connections.handshake) if tls else None
         try:
-            if self._settings.tls is None:
+            if path is not None:
+                make_way(path)  # gRPC would take it away from whoever listens there
+            if credentials is None:
                 port = server.add_insecure_port(address)
             else:
-                credentials = secrets.server_credentials(
-                    self._settings.tls, self._connections.handshake
-                )
                 port = server.add_secure_port(address, credentials)
-        except RuntimeError as error:
+        except (OSError, RuntimeError) as error:
             why = _why_not(address) or error
             raise OSError(f"cannot listen on {address} for OTLP: {why}") from None
         await server.start()
-        if address.startswith("unix:"):
-            self._connections.watch(address.removeprefix("unix:"))
-        else:
+        if path is None:
             self.address = f"{address.rpartition(':')[0]}:{port}"
-            self._connections.watch(port)
+        self._connections.watch(port if path is None else path)
 
     async def _stop(self) -> None:
         self._connections.stop()
@@ -173,7 +174,7 @@ class OtlpReceiver:
                 try:
                     # Before it is read: what is not there takes no memory.
                     self._intake.look_for_room(self._may_wait_s, turned_away)
-                    request = await self._read(context)
+                    request = await self._read(context, turned_away)
                     if len(request) <= _SMALL and not self._intake.crowded:
                         return take(request, 0)
                     return await self._take(take, request)
@@ -185,10 +186,12 @@ class OtlpReceiver:
 
         return export
 
-    async def _read(self, context: _Context) -> bytes:
+    async def _read(self, context: _Context, turned_away: str) -> bytes:
         try:
-            async with asyncio.timeout(self._limits.read):
+            async with self._turns.reading(self._limits.read):
                 request = await context.read()
+        except CutOffError:
+            self._intake.turn_away(turned_away)
         except TimeoutError:
             self.counts.add(requests_too_slow=1)
             await context.abort(
@@ -222,13 +225,10 @@ class OtlpReceiver:
 
 def _why_not(address: str) -> OSError | None:
     """Find why an address cannot be listened on, which gRPC does not tell."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdecimal():
-        try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            socket.create_server((host.strip("[]"), int(port)), family=family).close()
-        except OSError as error:
-            return error
+    try:
+        listening_socket(address).close()
+    except OSError as error:
+        return error
     return None
 
 

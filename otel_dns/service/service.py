@@ -115,13 +115,15 @@ class Service(Collector):
             self._own_traces.begin,
         )
         self._intake_counts = intake.counts
-        self._otlp = OtlpReceiver(settings, intake, lambda: self.healthy)
+        scarce = self._memory.scarce
+        self._otlp = OtlpReceiver(settings, intake, lambda: self.healthy, scarce)
         self._http = HttpReceiver(
             settings,
             intake,
             self._offer,
             lambda: self.healthy,
             {"/metrics": self._metrics_page, "/ledger": self._ledger_page},
+            scarce=scarce,
         )
         self._dnstap = DnstapReceiver(
             settings.receivers.dnstap.listen,
@@ -184,9 +186,10 @@ class Service(Collector):
         was = self.settings.join
         join = replace(settings.join, tolerance=was.tolerance, clocks=was.clocks, relays=was.relays)
         self._stream.change(join.settings(), settings.export)
+        telemetry = replace(self.settings.telemetry, log=settings.telemetry.log)
         self.settings = replace(
             self.settings, outputs=settings.outputs, join=join, export=settings.export,
-            shutdown=settings.shutdown, telemetry=settings.telemetry,
+            shutdown=settings.shutdown, telemetry=telemetry,
         )  # fmt: skip
         return taken, [key for key in keys if key not in taken]
 

@@ -59,7 +59,6 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
     sorted_ = Incoming([], [], [], Refusals())
     others: list[_Group] = []
     tagged = _SCOPE_AS_TAG in request
-    ids: dict[bytes, bytes] = {}
     foreigners: list[tuple[Span, foreign.Rule]] = []
     for group, parsed in _sound(request, sorted_.refused):
         origin = group.origin
@@ -73,7 +72,7 @@ def sort_otlp(request: bytes, coredns_services: AbstractSet[str]) -> Incoming:
             another: _Group = group, parsed
             others.append(_without_tagged(another, sorted_) if tagged and not scope else another)
             continue
-        spans = otlp.spans_of(group, parsed, ids, sorted_.refused)
+        spans = otlp.spans_of(group, parsed, sorted_.refused)
         if rule is None:
             ours += spans
         else:

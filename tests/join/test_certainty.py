@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from otel_dns.join import Joiner, JoinSettings, Outcome
+from otel_dns.join.by_time.confidence import confidence
 from otel_dns.join.by_time.knot import Knot
 from otel_dns.join.by_time.member import Member, asks_again, give
 from otel_dns.join.by_time.rebuild import Rebuild
@@ -202,13 +203,26 @@ def test_rings_of_queries_sent_again_are_undone() -> None:
     assert [given_ms(member) for member in knot.members] == [[1000.2], [1980.2], [2960.2]]
 
 
-@pytest.mark.parametrize(("many", "certainty"), [(3, "sure"), (4, "unsure")])
-def test_in_a_crowd_nobody_is_sure(many: int, certainty: str) -> None:
+@pytest.mark.parametrize(
+    ("many", "ports", "certainty"),
+    [
+        pytest.param(3, False, "sure", id="too few for a crowd"),
+        pytest.param(4, False, "unsure", id="a crowd"),
+        pytest.param(4, True, "sure", id="a crowd whose ports are known"),
+    ],
+)
+def test_in_a_crowd_only_ports_make_sure(many: int, ports: bool, certainty: str) -> None:
     # Each has a query right after its start, and ends right after its answer.
     asked = [lookup(at * MS // 4, at * MS // 4 + 10 * MS) for at in range(many)]
-    roots = [first_of(at / 4 + 0.15, at / 4 + 9.9) for at in range(many)]
+    seen: list[Thing] = []
+    for at in range(many):
+        begin_ns, end_ns = at * MS // 4 + 3 * MS // 20, at * MS // 4 + 99 * MS // 10
+        if ports:
+            seen += exchange(begin_ns, end_ns, port=1 + at, dns_id=1 + at)
+        else:
+            seen.append(servedns(begin_ns, end_ns))
 
-    found = resolved([*asked, *roots])
+    found = resolved([*asked, *seen])
 
     assert [len(starts(found[one])) for one in asked] == [1] * many
     assert {one.join.certainty for one in found.values()} == {certainty}
@@ -375,10 +389,18 @@ def test_who_has_gone_on_to_the_next_name_does_not_ask_again(next_ms: int, again
 
 
 @pytest.mark.parametrize(
-    ("doubt", "confidence"),
-    [(0, 1), (0.005, 0.995), (0.01, 0.99), (0.0575, 0.894), (0.1, 0.821), (0.5, 0.468)],
+    ("doubt", "known", "expected"),
+    [
+        pytest.param(0.01, {}, 0.99, id="little doubt is what it seems"),
+        pytest.param(0.1, {}, 0.821, id="more is taken for more still"),
+        pytest.param(0.1, {"seen": 0.1}, 0.97, id="not where little is there"),
+        pytest.param(0.1, {"calm": 0.5}, 0.898, id="half as much where all is jammed"),
+        pytest.param(0.01, {"crowded": True, "ports_known": True}, 0.956, id="a crowd, with ports"),
+        pytest.param(0.01, {"crowded": True}, 0.797, id="a crowd"),
+    ],
 )
-def test_doubt_that_is_not_small_is_taken_for_more(doubt: float, confidence: float) -> None:
-    member = Member(WaitingLookup(lookup(0, MS), 0, NodeClocks({})), doubt=doubt)
+def test_what_doubt_is_worth(doubt: float, known: dict[str, Any], expected: float) -> None:
+    otherwise = {"crowded": False, "ports_known": False, "seen": 1.0, "calm": 1.0}
 
-    assert member.confidence == pytest.approx(confidence, abs=0.001)
+    assert confidence(0.0, **(otherwise | known)) == 1
+    assert confidence(doubt, **(otherwise | known)) == pytest.approx(expected, abs=0.001)

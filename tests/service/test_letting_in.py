@@ -3,7 +3,9 @@
 import gzip
 import json
 import ssl
+import threading
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -16,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from otel_dns.service import configuration
+from otel_dns.service import configuration, memory
 from otel_dns.service.memory import MemoryGuard, limited
 from otel_dns.service.otlp_receiver import HEALTH
 from otel_dns.wire import MalformedError, otlp, otlp_json
@@ -30,6 +32,7 @@ from tests.service.support import (
     zipkin_body,
     zipkin_span,
 )
+from tests.service.test_limits import connect
 from tests.support.otlp import EXPORT, forward
 from tests.support.spans import MS, Span, lookup, span
 from tests.support.waiting import eventually
@@ -246,6 +249,63 @@ def test_near_the_memory_limit_senders_are_told_to_come_again() -> None:
         eventually(lambda: not running.service.gauges()["waiting_lookups"], "the lookup out")
         eventually(lambda: post(running.http + "/v1/traces", raw, PROTOBUF) == 200, "room again")
         balanced(running)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "answers", "count"),
+    [("/v1/traces", b"{}", [b"200", b"503", b"503"], "requests_turned_away"),
+     ("/api/v2/spans", b"[]", [b"202", b"202", b"202"], "zipkin_requests_cut_off")],
+)  # fmt: skip
+def test_what_is_not_whole_yet_cannot_fill_the_memory(
+    monkeypatch: pytest.MonkeyPatch, path: str, body: bytes, answers: list[bytes], count: str
+) -> None:
+    used = [0]
+    monkeypatch.setattr(memory, "resident", lambda: used[0])
+    begun = (
+        f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        "Content-Length: 2\r\n\r\n"
+    ).encode() + body[:1]
+    with Backend() as backend, serving(backend.address, memory_limit="1GiB") as running:
+        opened = [connect(running.http) for _ in range(3)]
+        for one in opened:
+            one.sendall(begun)
+        eventually(lambda: len(running.service._http._turns._reading) == 3, "three are read")
+        used[0] = 1 << 30
+        running.counted(count, 2)
+        used[0] = 0
+        answered = []
+        for one in opened:
+            one.sendall(body[1:])
+            answered.append(one.recv(12)[-3:])
+            one.close()
+        assert sorted(answered) == answers
+
+
+def test_what_is_not_whole_yet_cannot_fill_the_memory_over_grpc(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used = [0]
+    monkeypatch.setattr(memory, "resident", lambda: used[0])
+    go_on = threading.Event()
+
+    def requests() -> Iterator[bytes]:
+        go_on.wait(60)
+        yield b""
+
+    with (
+        Backend() as backend,
+        serving(backend.address, memory_limit="1GiB") as running,
+        grpc.insecure_channel(running.otlp) as channel,
+    ):
+        calls = [channel.stream_unary(EXPORT).future(requests()) for _ in range(3)]
+        eventually(lambda: len(running.service._otlp._turns._reading) == 3, "three are read")
+        used[0] = 1 << 30
+        running.counted("requests_turned_away", 2)
+        used[0] = 0
+        go_on.set()
+        errors = [error for call in calls if (error := call.exception(60)) is not None]
+        assert [error.code() for error in errors] == [grpc.StatusCode.UNAVAILABLE] * 2
+        assert all(b"RetryInfo" in error.trailing_metadata()[0].value for error in errors)
 
 
 def test_everything_held_fits_the_limit_together() -> None:

@@ -2,6 +2,7 @@
 
 import socket
 import zlib
+from pathlib import Path
 
 import grpc
 import pytest
@@ -327,3 +328,22 @@ def test_defaults_are_those_of_the_join() -> None:
     # did: a service wants that, a library may not.
     settings = ServeSettings().join.settings()
     assert settings == JoinSettings(infer=True, silent_after_ns=300 * SECOND)
+
+
+def test_a_unix_socket_is_taken_from_nobody_but_the_dead(tmp_path: Path) -> None:
+    path = tmp_path / "otlp"
+    raw = request(span("a", 0, 1, origin=OTHER))
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with Backend() as backend:
+        listen = {"receivers__otlp__listen": f"unix:{path}"}
+        with serving(backend.address, **listen) as running:
+            second = Service(settings_of(backend.address, **listen))
+            with pytest.raises(OSError, match="Address already in use"):
+                second.start()
+            forward(running.otlp, raw)
+            eventually(lambda: backend.names == ["a"], "the first is still there")
+        path.write_text("precious")
+        with pytest.raises(OSError, match=r"cannot listen on unix:.* in use"):
+            Service(settings_of(backend.address, **listen)).start()
+    assert path.read_text() == "precious"

@@ -124,3 +124,13 @@ def test_a_new_output_that_cannot_be_changes_nothing(tmp_path: Path) -> None:
         assert running.service.settings.export.what == "all"
         forward(running.otlp, otlp.build([(OTHER, span("a", 0, MS).raw)]))
         eventually(lambda: backend.names == ["a"], "as before")
+
+
+def test_what_needs_a_restart_is_said_until_there_was_one() -> None:
+    with Backend() as backend, serving(backend.address) as running:
+        changed = settings_of(
+            backend.address, telemetry__traces__one_in=5, telemetry__log__level="error"
+        )
+        kept = ["telemetry.traces.one_in"]
+        assert running.service.reload(changed) == (["telemetry.log.level"], kept)
+        assert running.service.reload(changed) == ([], kept)

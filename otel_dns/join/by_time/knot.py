@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from otel_dns.join.by_time import retries
 from otel_dns.join.by_time.chain import Chain
+from otel_dns.join.by_time.confidence import confidence
 from otel_dns.join.by_time.likelihood import UNEXPECTED, Likelihood
 from otel_dns.join.by_time.member import (
     Column,
@@ -58,8 +59,6 @@ _NEGLIGIBLE: Final = -10.0
 _CROWD: Final = 4
 _CROWD_NS: Final = 1_000_000
 """So many lookups of the same that start so close to each other are a crowd."""
-_CROWD_DOUBT: Final = 0.1
-"""Odds that one of a crowd has another's, beside the odds that its own exchanges show."""
 _SECOND_NS: Final = 1_000_000_000
 _TIMEOUTS: Final = 4
 """Timeouts of a second in a row after which a missing query is still looked for."""
@@ -126,6 +125,13 @@ class Knot:
         few = _FEW * exp(self._likelihood.missed)
         for member in self.members:
             member.doubt += few + _ODDITY * self._likelihood.oddity(member)
+            member.confidence = confidence(
+                member.doubt,
+                crowded=member.waiting.crowded,
+                ports_known=member.ports_known,
+                seen=exp(self._likelihood.seen),
+                calm=exp(self._likelihood.timing.log_calm),
+            )
 
     def misfit(self) -> tuple[int, int]:
         """Count the queries that are missing while as many that were seen are left over.
@@ -318,7 +324,6 @@ class Knot:
         self.odds.clear()
         for member in members:
             member.doubt = member.waiting.inherited_doubt + member.retry_doubt
-            member.doubt += _CROWD_DOUBT if member.waiting.crowded else 0.0
             member.group = None
         changed = False
         for one, other in sorted(self._rivals()):

@@ -8,7 +8,6 @@ from otel_dns.join.ladder import ID_REACH_NS
 from otel_dns.join.waiting import WaitingLookup, WaitingTrace
 from otel_dns.model import ServerTrace
 
-_LITTLE_DOUBT: Final = 0.01
 RETRY_REACH_NS: Final = 40_000_000
 _TIMEOUT_NS: Final = 500_000_000
 _EARLY_NS: Final = 2_000_000
@@ -59,6 +58,8 @@ class Member:
     retry_doubt: float = 0.0
     doubt: float = 0.0
     """Sum of the odds of all that could be instead."""
+    confidence: float = 0.0
+    """How likely all of it is right."""
     group: "Member | None" = None
     tolerance_ns: InitVar[int] = 0
     """How far the clocks may be apart."""
@@ -74,9 +75,9 @@ class Member:
         self.from_ns, self.until_ns = self.start_ns - tolerance_ns, self.end_ns + tolerance_ns
 
     @property
-    def confidence(self) -> float:
-        """How likely all of it is right."""
-        return 1 / (1 + tempered(self.doubt))
+    def ports_known(self) -> bool:
+        """Whether it is known from which port each of its queries came."""
+        return all(column.port for column in self.edges.values())
 
     def given(self) -> Iterator[tuple[Column, int]]:
         """Go through what time gave it: server traces, each with its candidate."""
@@ -167,16 +168,6 @@ def was_found(member: Member, candidate: int) -> bool:
         for (number, _), edge in member.edges.items()
         if number == candidate
     )
-
-
-def tempered(doubt: float) -> float:
-    """Return the odds that a lookup is wrong, of what its exchanges add up to.
-
-    Where exchanges matter at all they come in numbers, and not all of them are weighed. The factor
-    is measured (``otel-dns bench join``, seeds 1 and 2): of lookups said to be right with 0.95,
-    0.91, 0.83 and 0.66, there were 0.84, 0.82, 0.70 and 0.38; above 0.99 all but 1 in 10,000.
-    """
-    return doubt if doubt <= _LITTLE_DOUBT else _LITTLE_DOUBT + 2.3 * (doubt - _LITTLE_DOUBT)
 
 
 def alike(one: Member, other: Member) -> bool:

@@ -16,7 +16,7 @@ from otel_dns.wire.otlp.schema import WITH_ATTRIBUTES
 AttributeValue: TypeAlias = str | bool | int | float | bytes | tuple[Any, ...] | None
 
 _MAX_DEPTH: Final = 4
-_MAX_REMEMBERED: Final = 256
+_MAX_REMEMBERED: Final = 1024
 """Bytes of an attribute, and letters of a word, that is remembered."""
 
 _Key = TypeVar("_Key", str, bytes)
@@ -48,11 +48,11 @@ def attributes_of(raw: bytes, field: int = 9) -> dict[str, AttributeValue]:
         holder = WITH_ATTRIBUTES[field].FromString(raw)
     except DecodeError as error:
         raise MalformedError(f"no attributes: {error}") from None
+    encoded = holder.attributes
+    if len(raw) <= _MAX_REMEMBERED:
+        return dict(map(_remembered, encoded))
     return dict(
-        [
-            _remembered(raw) if len(raw) <= _MAX_REMEMBERED else attribute_of(raw)
-            for raw in holder.attributes
-        ]
+        [_remembered(one) if len(one) <= _MAX_REMEMBERED else attribute_of(one) for one in encoded]
     )
 
 
@@ -114,8 +114,12 @@ def _hex_prefix(key: str, size: int) -> bytes:
     return string_attribute(key, "0" * (2 * size))[: -2 * size or None]
 
 
+@lru_cache(maxsize=1 << 10)
 def double_attribute(key: str, value: float, field: int = 9) -> bytes:
-    """Encode one floating-point attribute as a field of a span (9) or a resource (1)."""
+    """Encode one floating-point attribute as a field of a span (9) or a resource (1).
+
+    The latest are remembered: most are one of a few certainties.
+    """
     return _key_value(key, field, b"\x21" + struct.pack("<d", value))
 
 

@@ -51,31 +51,38 @@ def span_of(read: ProtoSpan, raw: bytes, origin: Origin) -> Span:
     )  # fmt: skip
 
 
-def spans_of(
-    group: SpanGroup, parsed: Sequence[ProtoSpan], ids: dict[bytes, bytes], refused: Refusals
-) -> list[Span]:
+def spans_of(group: SpanGroup, parsed: Sequence[ProtoSpan], refused: Refusals) -> list[Span]:
     """Take ids, names and times from the spans of a group.
 
     Args:
         group: the spans' bytes, and under what they came.
         parsed: the same spans as protobuf read them.
-        ids: those of the request's other spans so far: one that comes again is held once.
         refused: told of those that are left out: a backend would refuse them for their ids.
     """
     spans = []
     origin, raws = group
-    once, intern = ids.setdefault, sys.intern
+    intern = sys.intern
+    last_trace_id = last_id = last_parent_id = b""
     for read, raw in zip(parsed, raws, strict=True):
         trace_id, span_id, parent_id = read.trace_id, read.span_id, read.parent_span_id
         if len(trace_id) != 16 or len(span_id) != 8 or len(parent_id) not in _PARENT_SIZES:
             refused.add(wrong_ids(read))
             continue
+        # Spans of one trace come side by side, each before the one it called or after it: an id
+        # that comes again is held once.
+        if trace_id == last_trace_id:
+            trace_id = last_trace_id
+        if parent_id == last_id:
+            parent_id = last_id
+        elif span_id == last_parent_id:
+            span_id = last_parent_id
         spans.append(
             Span(
-                once(trace_id, trace_id), once(span_id, span_id), once(parent_id, parent_id),
-                intern(read.name), read.start_time_unix_nano, read.end_time_unix_nano, raw, origin,
+                trace_id, span_id, parent_id, intern(read.name),
+                read.start_time_unix_nano, read.end_time_unix_nano, raw, origin,
             )
         )  # fmt: skip
+        last_trace_id, last_id, last_parent_id = trace_id, span_id, parent_id
     return spans
 
 
