@@ -148,9 +148,9 @@ def test_candidates_are_told_apart_by_their_ends(browser: Browser, page: Page) -
     """Where there is little room, what all of them begin with is cut."""
     row = next(row for row in page.rows if row["name"] == "api.partner.example")
     names = """() => [...document.querySelectorAll(".line.query b")].map((name) =>
-        [name.textContent, ...[...name.children].map((part) => part.scrollWidth > part.clientWidth)])
+        [name.textContent, ...[...name.children].map((at) => at.scrollWidth > at.clientWidth)])
     """
-    with tab(browser, page.url, viewport={"width": 390, "height": 844}) as seen:
+    with tab(browser, page.url, viewport={"width": 450, "height": 844}) as seen:
         seen.open(f"#/lookup/{row['trace_id']}/{row['span_id']}")
         seen.page.wait_for_selector(".waterfall")
         shown = seen.page.evaluate(names)
