@@ -13,8 +13,8 @@ from hashlib import blake2b
 from typing import Final, NamedTuple
 
 TRACEPARENT_OPTION: Final = 65500
-"""EDNS option code, from the range for local use (RFC 6891). Its data: version, reserved, trace id of
-16 bytes, span id of 8 (may be left out), flags (may be left out)."""
+"""EDNS option code, from the range for local use (RFC 6891). Its data: version, reserved, trace
+id of 16 bytes, span id of 8 (may be left out), flags (may be left out)."""
 _VERSION: Final = 0
 _LENGTHS: Final = frozenset({18, 19, 26, 27})
 """Bytes: without and with a span id, the flags left out or there."""
