@@ -52,7 +52,7 @@ class MetricsPush:
         self._send = _over_http if urlsplit(endpoint).scheme in {"http", "https"} else _over_grpc
         self._started_ns = time.time_ns()
         self._resource = (_attribute(semconv.SERVICE_NAME, "otel-dns"),
-                          _attribute("service.version", __version__))  # fmt: skip
+                          _attribute(semconv.SERVICE_VERSION, __version__))  # fmt: skip
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="otel-dns-metrics", daemon=True)
         self._failing = False
