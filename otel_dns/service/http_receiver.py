@@ -106,7 +106,8 @@ class HttpReceiver:
         self._bodies = Bodies(
             self._turns, self._settings.max_request, self._limits.read, self.counts
         )
-        self._decoding = asyncio.Semaphore(1)
+        # One at a time, in a thread: what is large must not keep the health checks waiting.
+        self._decoding, self._showing = asyncio.Semaphore(1), asyncio.Semaphore(1)
 
     def start(self) -> None:
         """Listen.
@@ -182,7 +183,9 @@ class HttpReceiver:
             if path in self._signals:
                 return await self._take_otlp(self._signals[path], scope, headers, receive)
         if method in {"GET", "HEAD"} and path in self._pages:
-            page, kind = self._pages[path](headers.get(b"accept", b"").decode("latin-1"))
+            accept = headers.get(b"accept", b"").decode("latin-1")
+            async with self._showing:
+                page, kind = await asyncio.to_thread(self._pages[path], accept)
             return _Answer(200, page, kind.encode())
         raise RefusedError(
             404, "no such page; POST /v1/traces /v1/logs /api/v2/spans, GET /healthz /readyz"
@@ -221,7 +224,6 @@ class HttpReceiver:
                 except CutOffError:
                     self._intake.turn_away(turned_away)
                 async with self._decoding:
-                    # In a thread: a large body must not keep the health checks waiting.
                     return _Answer(200, await asyncio.to_thread(work, body), kind)
             except MalformedError as error:
                 raise RefusedError(400, str(error)) from None
