@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from otel_dns.service import secrets
 from otel_dns.service.bearer import Bearer
 from otel_dns.service.counts import Counts
-from otel_dns.service.http_body import Bodies, Headers, Receive, RefusedError
+from otel_dns.service.http_body import Bodies, Headers, Receive, RefusedError, weight_of_json
 from otel_dns.service.http_server import HttpServer
 from otel_dns.service.intake import BusyError, Offer, OtlpIntake
 from otel_dns.service.listening import Listening, listening_socket
@@ -84,6 +84,7 @@ class HttpReceiver:
         """
         self._settings = settings.receivers.http
         self._services = settings.receivers.coredns_services
+        self._max_weight = max(settings.receivers.max_waiting, 1 << 20)
         self._signals = {
             "/v1/traces": _Signal(intake.traces, otlp_json.traces, ""),
             "/v1/logs": _Signal(intake.logs, otlp_json.logs, "log_"),
@@ -223,6 +224,8 @@ class HttpReceiver:
                     body = await self._bodies.read(headers, receive, signal.prefix)
                 except CutOffError:
                     self._intake.turn_away(turned_away)
+                if kind == _JSON:
+                    self._weigh(body, signal.prefix)
                 async with self._decoding:
                     return _Answer(200, await asyncio.to_thread(work, body), kind)
             except MalformedError as error:
@@ -239,6 +242,7 @@ class HttpReceiver:
             except CutOffError:
                 self.counts.add(zipkin_requests_cut_off=1)
                 return _Answer(202)
+            self._weigh(body, "zipkin_")
             try:
                 async with self._decoding:
                     spans, refused = await asyncio.to_thread(zipkin.decode, body, sender)
@@ -261,6 +265,12 @@ class HttpReceiver:
             zipkin_other_spans=incoming.other_spans,
         )
         return _Answer(202)
+
+    def _weigh(self, body: bytes, prefix: str) -> None:
+        """Refuse JSON that would take more memory, once decoded, than all that may wait."""
+        if weight_of_json(body) > self._max_weight:
+            self.counts.add(**{f"{prefix}requests_too_large": 1})
+            raise RefusedError(413, f"JSON that takes over {self._max_weight} bytes of memory")
 
     async def _offer_or_hold(self, incoming: Incoming, size: int) -> bool:
         deadline = asyncio.get_running_loop().time() + _HOLD_S
