@@ -13,10 +13,11 @@ from hashlib import blake2b
 from typing import Final, NamedTuple
 
 TRACEPARENT_OPTION: Final = 65500
-"""EDNS option code, from the range for local use (RFC 6891)."""
+"""EDNS option code, from the range for local use (RFC 6891). Its data: version, reserved, trace
+id of 16 bytes, span id of 8 (may be left out), flags (may be left out)."""
 _VERSION: Final = 0
-_WITH_SPAN: Final = 27
-_WITHOUT_SPAN: Final = 19
+_LENGTHS: Final = frozenset({18, 19, 26, 27})
+"""Bytes: without and with a span id, the flags left out or there."""
 
 
 class TraceContext(NamedTuple):
@@ -51,10 +52,11 @@ def decode_traceparent(data: bytes) -> TraceContext | None:
     Args:
         data: An EDNS option's data.
     """
-    if len(data) not in {_WITH_SPAN, _WITHOUT_SPAN} or data[0] != _VERSION:
+    if len(data) not in _LENGTHS or data[0] != _VERSION:
         return None
-    context = TraceContext(data[2:18], data[18:-1], data[-1])
-    ids = (context.trace_id, context.span_id) if context.span_id else (context.trace_id,)
+    span_id = data[18:26] if len(data) >= 26 else b""
+    context = TraceContext(data[2:18], span_id, data[-1] if len(data) % 2 else 0)
+    ids = (context.trace_id, span_id) if span_id else (context.trace_id,)
     return context if all(map(any, ids)) else None
 
 
@@ -75,23 +77,6 @@ def cased(name: str, trace_id: bytes, span_id: bytes) -> str:
             bits >>= 1
         marked.append(character)
     return "".join(marked)
-
-
-def letters_in_case(asked: str, name: str, trace_id: bytes, span_id: bytes) -> int:
-    """Return how many letters of a name on the wire carry a span's mark; 0 if any contradicts it.
-
-    Any name carries the mark of any span with a probability of 2 to the minus so many: below ten or
-    so it is a hint, from 20 on it is sure.
-
-    Args:
-        asked: The name on the wire, letter case kept.
-        name: What was marked of it, in any case: the whole name, or its beginning where the
-            resolver has added a domain of its search list.
-        trace_id: The span's trace, 16 bytes.
-        span_id: The span, 8 bytes.
-    """
-    marked = cased(name.removesuffix("."), trace_id, span_id)
-    return letters(marked) if begins(asked, marked) else 0
 
 
 def begins(asked: str, marked: str) -> bool:

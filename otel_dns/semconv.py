@@ -1,6 +1,7 @@
 """Every span, attribute and metric name, and every enumerated value, each with its source.
 
-Nothing else in this project spells one out. Three kinds of source:
+Nothing else in this project spells one out, but for what others' instrumentations call things
+(`otel_dns/join/foreign.py`). Three kinds of source:
 
 * **stable or in development**: OpenTelemetry semantic conventions, `registry/attributes/dns`,
   `general/metrics` and the like;
@@ -55,6 +56,13 @@ SERVER_PORT: Final = "server.port"
 """Semantic conventions (stable): on a query, the port asked."""
 SERVICE_NAME: Final = "service.name"
 """Semantic conventions (stable), on the resource."""
+SERVICE_INSTANCE_ID: Final = "service.instance.id"
+"""Semantic conventions (stable), on the resource: of a server's spans, the address that they come
+from where nothing else names the instance."""
+SERVICE_VERSION: Final = "service.version"
+"""Semantic conventions (stable), on the resource of the processor's own metrics and traces."""
+HOST_IP: Final = "host.ip"
+"""Semantic conventions (development), on the resource; string[]."""
 K8S_POD_NAME: Final = "k8s.pod.name"
 """Semantic conventions, on the resource."""
 K8S_POD_UID: Final = "k8s.pod.uid"

@@ -14,7 +14,6 @@ import random
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import NormalDist, fmean
 from typing import Any, Final
@@ -219,14 +218,6 @@ def _await_all(capture: Capture, queries: int) -> bool:
     except Exception:  # noqa: BLE001 - what is missing is missing for the join, too; it is said
         return False
     return True
-
-
-def names_of(directory: Path) -> Iterator[tuple[str, int]]:
-    """Go through conditions and seeds that are captured."""
-    for path in sorted(directory.glob("*.*/capture.json")):
-        name, _, seed = path.parent.name.rpartition(".")
-        if name in CONDITIONS and seed.isdigit():
-            yield name, int(seed)
 
 
 def main() -> None:

@@ -3,8 +3,8 @@
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from bench.join.baselines import BASELINES
 from bench.join.conditions import CONDITIONS, VIEWS
@@ -158,13 +158,6 @@ def failures(cells: Sequence[Cell], most: int) -> list[str]:
         for cell in cells
         for words in cell.failures[:most]
     ]
-
-
-def costs(cells: Sequence[Cell]) -> Mapping[str, Any]:
-    """Give CPU microseconds a lookup: the cheapest and the dearest cell."""
-    dear = max(cells, key=lambda cell: cell.microseconds)
-    cheap = min(cells, key=lambda cell: cell.microseconds)
-    return {f"{one.condition}/{one.view}": round(one.microseconds) for one in (cheap, dear)}
 
 
 def _row(*columns: str) -> str:

@@ -5,6 +5,7 @@ import os
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 import otel_dns
 
@@ -12,11 +13,26 @@ import otel_dns
 # it is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-_COMMANDS: Final = (
-    "bench", "check-corefile", "completion", "demo", "export", "lab", "page", "programs", "query",
-    "replay", "report", "serve", "show", "slow", "top", "watch",
-)  # fmt: skip
-"""Each is the function of its name in the module of its name, `_` for `-`."""
+_COMMANDS: Final = {
+    "bench": "Measure how right and how fast otel-dns is.",
+    "check-corefile": "Tell what a Corefile makes known, what it costs, its traps.",
+    "completion": "Print what a shell needs to complete commands.",
+    "demo": "Show joined DNS traces of real programs, in a lab.",
+    "export": "Write lookups as JSON lines, CSV or Parquet.",
+    "lab": "Run a real DNS test bed on this machine.",
+    "page": "Serve the page on a history.",
+    "programs": "Show the real programs of the lab; get them.",
+    "query": "Ask the history in SQL.",
+    "replay": "Join recordings, for post-mortems.",
+    "report": "Report a period: what is wrong, who suffers, advice.",
+    "serve": "Run the processor: join lookups with CoreDNS's spans.",
+    "show": "Draw one lookup: queries, plugins, breakdown.",
+    "slow": "List the slowest lookups.",
+    "top": "Show who looks up most, fails most or waits longest.",
+    "watch": "Tell who asked for given names.",
+}
+"""Each is the function of its name in the module of its name, `_` for `-`. Their summaries are here
+so that a list of them loads none."""
 _OF_THE_LAB: Final = frozenset({"bench", "demo", "lab"})
 
 
@@ -25,6 +41,22 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click's signature
         return list(_COMMANDS)
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        known = [
+            CompletionItem(name, help=summary)
+            for name, summary in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return known + click.Command.shell_complete(self, ctx, incomplete)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
@@ -54,7 +86,6 @@ def _needing_more(name: str, module: str) -> click.Command:
 
     @click.command(
         name,
-        help=f"({needs})",
         add_help_option=False,
         context_settings={"ignore_unknown_options": True},
     )

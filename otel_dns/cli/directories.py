@@ -10,5 +10,10 @@ def default_history() -> Path:
     See the XDG Base Directory Specification; a relative path there is to be ignored.
     """
     state = os.environ.get("XDG_STATE_HOME", "")
-    home = Path(state) if state.startswith("/") else Path("~/.local/state").expanduser()
-    return home / "otel-dns" / "history"
+    if state.startswith("/"):
+        return Path(state) / "otel-dns" / "history"
+    try:
+        home = Path.home()
+    except RuntimeError:  # a container's user may have neither $HOME nor a name
+        home = Path("/")
+    return home / ".local" / "state" / "otel-dns" / "history"

@@ -51,7 +51,9 @@ def lab() -> None:
 )
 @click.option("--with-jaeger", is_flag=True, help="Start Jaeger, and publish its page.")
 @click.option(
-    "--with-processor", is_flag=True, help="Start `otel-dns serve`; it joins lookups and spans."
+    "--with-processor",
+    is_flag=True,
+    help="Start `otel-dns serve`; it joins lookups and spans, and keeps a history.",
 )
 @click.option(
     "--with-collector",
@@ -154,7 +156,13 @@ def _start(
         published["Jaeger"] = _published(made, 16686)
     if processor:
         # With a Collector, joined spans go back to its second receiver.
-        started = made.processor(output="10.244.0.1:4319" if collector else JAEGER_OTLP)
+        history = made.directory / "history"
+        started = made.processor(
+            ["--history", str(history)],
+            output="10.244.0.1:4319" if collector else JAEGER_OTLP,
+            env={"OTEL_DNS__PAGE__LISTEN": "null"},  # it would listen in there
+        )
+        published["History"] = f"{history} (otel-dns page, report, slow, ... --history DIR)"
         zipkin = node_zipkin = started.zipkin_url
         published["OTLP in Pods"] = f"http://{started.otlp}"
     if collector is not None:

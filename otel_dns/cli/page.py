@@ -152,14 +152,14 @@ def page(
     try:
         app = create_app(settings)
     except TokensError as error:
-        _log.critical("--token-file: %s", error)
+        _log.error("the page: --token-file: %s", error)
         sys.exit(1)
     try:
         listening = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
         )
     except OSError as error:
-        _log.critical("cannot listen on %s (--listen): %s", listen, error)
+        _log.error("the page cannot listen on %s (--listen): %s", listen, error)
         sys.exit(1)
     _serve(app, listening, tied=tied, history=history)
 

@@ -154,10 +154,11 @@ class Report:
             yield Padding(Text(printable(one.detail, 1000)), (0, 0, 0, 2))
             evidence = ", ".join(f"{each.label} {each.value}" for each in one.evidence)
             if evidence:
-                yield Text(f"  evidence: {printable(evidence, 1000)}", "bright_black")
+                said = Text(f"evidence: {printable(evidence, 1000)}", "bright_black")
+                yield Padding(said, (0, 0, 0, 2))
             if one.advice:
                 yield Padding(Text(printable(one.advice, 1000), "bright_black"), (0, 0, 0, 2))
-        yield from self._segments()
+        yield from self._segments(width)
         yield from self._tables(width)
         yield from self._advice()
         slowest = self._history.slowest(self._where, limit=10)
@@ -170,7 +171,7 @@ class Report:
                 yield waterfall(kept_lookup(kept), width)
                 yield legend()
 
-    def _segments(self) -> Iterator[RenderableType]:
+    def _segments(self, width: int) -> Iterator[RenderableType]:
         total = sum(self._totals.segments.values())
         if not total:
             return
@@ -179,7 +180,7 @@ class Report:
         for segment in semconv.SEGMENTS:
             spent = self._totals.segments[segment]
             if spent:
-                bar = "█" * round(40 * spent / total)
+                bar = "█" * round(min(40, max(width - 40, 8)) * spent / total)
                 yield Text(
                     f"  {meaning(segment):18} {duration(spent):>10} {spent / total:6.1%} {bar}"
                 )
@@ -216,5 +217,5 @@ class Report:
             yield Padding(Text(printable(one.text, 1000)), (0, 0, 0, 2))
             for way in one.ways:
                 if way.paste:
-                    yield Text(f"  {way.text}")
+                    yield Padding(Text(way.text), (0, 0, 0, 2))
                     yield from (Text(f"    {printable(line, 300)}", "cyan") for line in way.paste)

@@ -215,13 +215,6 @@ def _run(load: Callable[[], ServeSettings]) -> None:
     settings = load()
     own_log.set_up(settings.telemetry.log)
     log = logging.getLogger("otel_dns")
-    try:
-        service = Service(settings)
-    except OSError as error:  # a file of certificates, a token or a key
-        log.critical("%s", error)
-        sys.exit(1)
-    collect_seldom()
-    _allow_many_files()
     signals: SimpleQueue[int] = SimpleQueue()
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -229,6 +222,13 @@ def _run(load: Callable[[], ServeSettings]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, note)
+    try:
+        service = Service(settings)
+    except OSError as error:  # a file of certificates, a token or a key
+        log.critical("%s", error)
+        sys.exit(1)
+    collect_seldom()
+    _allow_many_files()
     try:
         addresses = service.start()
     except SecretError as error:
@@ -253,7 +253,8 @@ def _run(load: Callable[[], ServeSettings]) -> None:
     if page is not None:
         page.stop()
     service.stop()
-    counts = ", ".join(f"{name} {value}" for name, value in sorted(service.counts().items()))
+    counted = sorted((name, value) for name, value in service.counts().items() if value)
+    counts = ", ".join(f"{name} {value}" for name, value in counted)
     log.info("ended: %s", counts or "nothing came")
     if not healthy:
         sys.exit(1)

@@ -18,8 +18,13 @@ _GIVE_WAY: Final = frozenset({"id", "name"})
 _COMFORT: Final = 14
 _LEAST: Final = 8
 """Columns of a terminal that a name has while others are left out, and at least."""
-_SPARE: Final = ("node", "joined", "retries", "waste", "client", "queries", "outcome")
-"""Headings that are left out where there is no room, the first first."""
+_SPARE: Final = (
+    "node", "joined", "retries", "waste", "client", "queries", "outcome", "asked by", "first (UTC)",
+    "Pod",
+)  # fmt: skip
+"""Headings that are left out where there is no room, the first first; then those at the end."""
+_KEPT: Final = 2
+"""Columns that are always there: the first tells what a row is of."""
 _GAP: Final = 2
 
 
@@ -69,7 +74,9 @@ def _fit(columns: Sequence[Column], widths: list[int], width: int) -> list[int]:
     for heading in _SPARE:
         if needed(_COMFORT) <= width:
             break
-        shown = [at for at in shown if columns[at][0] != heading]
+        shown = [at for at in shown if columns[at][0] != heading or not at]
+    while needed(_LEAST) > width and len(shown) > _KEPT:
+        shown.pop()
     too_wide = sum(widths[at] + _GAP for at in shown) - width
     for at in shown:  # an id's beginning is as good
         if columns[at][1] == "id" and too_wide > 0:

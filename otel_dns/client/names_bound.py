@@ -76,7 +76,7 @@ def reduction(show: str) -> Reduce | None:
         try:
             from publicsuffixlist import PublicSuffixList  # noqa: PLC0415 - for those who ask
         except ImportError:
-            _logger.warning(
+            say_once(
                 "The metric shows no names: domains need the package publicsuffixlist, "
                 "see otel-dns[domains]."
             )
@@ -85,6 +85,16 @@ def reduction(show: str) -> Reduce | None:
     elif show != NO_NAMES:
         raise ValueError(f"{show!r} is none of {NAMES!r}, {DOMAINS!r} and {NO_NAMES!r}")
     return _nothing
+
+
+@lru_cache(maxsize=64)
+def say_once(text: str) -> None:
+    """Log a warning about a setting: each instrumentation reads the settings by itself.
+
+    Args:
+        text: What is wrong, and what would be right.
+    """
+    _logger.warning(text)
 
 
 def _nothing(_: str) -> None:

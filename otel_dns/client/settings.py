@@ -1,6 +1,5 @@
 """What an application may set about its lookups' recording: by argument or by environment."""
 
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from opentelemetry.trace import Span
 
 from otel_dns import semconv
 from otel_dns.client.details import Lookup, Outcome
-from otel_dns.client.names_bound import Reduce, reduction
+from otel_dns.client.names_bound import Reduce, reduction, say_once
 from otel_dns.names import normalise
 
 MAX_NAMES_VARIABLE: Final = "OTEL_DNS_CLIENT_MAX_METRIC_NAMES"
@@ -29,7 +28,6 @@ ResponseHook = Callable[[Span, Lookup, Outcome], object]
 _WORDS: Final = {"true": True, "1": True, "false": False, "0": False}
 _PARSED: Final = ("metric_names", "marks")
 """What is a word as an option too."""
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +75,13 @@ class Settings:
                 return default
             try:
                 return parse(text)
-            except (ValueError, KeyError):
-                _logger.warning("%s=%r means nothing here; using %r.", variable, text, default)
+            except ValueError as error:
+                say_once(f"{variable}={text!r} is passed over: {error}.")
                 return default
 
         names = setting("excluded_names", EXCLUDED_NAMES_VARIABLE, lambda text: text.split(","), ())
         return cls(
-            setting("max_metric_names", MAX_NAMES_VARIABLE, int, DEFAULT_MAX_NAMES),
+            setting("max_metric_names", MAX_NAMES_VARIABLE, _number, DEFAULT_MAX_NAMES),
             setting("metric_names", METRIC_NAMES_VARIABLE, reduction, None),
             setting("require_parent", REQUIRE_PARENT_VARIABLE, _yes_or_no, False),
             exclusion([names] if isinstance(names, str) else names),
@@ -128,4 +126,14 @@ def _marks(given: str | Iterable[str]) -> frozenset[str]:
 
 
 def _yes_or_no(text: str) -> bool:
-    return _WORDS[text.lower()]
+    try:
+        return _WORDS[text.lower()]
+    except KeyError:
+        raise ValueError("it is true or false") from None
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("it is a whole number") from None

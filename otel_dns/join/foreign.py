@@ -78,7 +78,7 @@ RULES: Final = (
         api="node:dns.lookup",
         # The name is not on the span; only an error's text has it, and the HTTP request that it is
         # for.
-        parent_keys=("server.address", "net.peer.name"),
+        parent_keys=(semconv.SERVER_ADDRESS, "net.peer.name"),
         failed_name=re.compile(r"getaddrinfo [A-Z_]+ (?P<name>\S+)"),
         message_keys=("dns.error_message",),
         errors=(
@@ -94,7 +94,7 @@ RULES: Final = (
         ),
         span=re.compile(r"http\.dns"),
         api="net/http",
-        name_keys=("net.host.name", "server.address"),
+        name_keys=("net.host.name", semconv.SERVER_ADDRESS),
         failed_name=re.compile(r"lookup (?P<name>\S+?)(?: on \S+)?:"),
         errors=(
             ("no such host", semconv.ERROR_HOST_NOT_FOUND),
@@ -106,7 +106,7 @@ RULES: Final = (
         scope=re.compile(r"io\.opentelemetry\.(?:reactor-)?netty-\d\.\d"),
         span=re.compile(r"RESOLVE"),
         api="netty",
-        name_keys=("server.address", "net.peer.name"),
+        name_keys=(semconv.SERVER_ADDRESS, "net.peer.name"),
         errors=(
             ("DnsNameResolverTimeoutException", semconv.ERROR_TIMEOUT),
             ("Temporary failure in name resolution", semconv.ERROR_TRY_AGAIN),

@@ -14,7 +14,7 @@ import socket
 import stat
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address, ip_address
 from typing import Final, TypeAlias
 from urllib.parse import unquote
@@ -80,31 +80,37 @@ class Connections:
         # In this order one that changes meanwhile is seen as failed too late, and never wrongly.
         begun, asking = self._handshakes["begun"], self._asking.copy()
         with contextlib.ExitStack() as opened:
-            peers = [(opened.enter_context(one), peer) for one, peer in _accepted(address)]
-            peers.sort(key=lambda each: each[1] not in self._known)  # the new ones last
-            of_owner: Counter[str] = Counter()
-            kept: set[_Peer] = set()
-            asked = set(self._asking.values())
-            for one, peer in peers:
-                if (
-                    len(kept) < self._limits.connections
-                    and of_owner[peer[0]] < self._limits.connections_of_a_peer
-                ):
-                    of_owner[peer[0]] += 1
-                    kept.add(peer)
-                else:
-                    self._counts.add(otlp_connections_turned_away=1)
-                    self._turned_away += peer not in asked
-                    with contextlib.suppress(OSError):
-                        one.shutdown(socket.SHUT_RDWR)
+            found = [(opened.enter_context(one), peer) for one, peer in _accepted(address)]
+            found.sort(key=lambda each: each[1] not in self._known)  # the new ones last
+            kept = self._turn_away(found)
         self._known, self.number = kept, len(kept)
-        for peer_named, peer in asking.items():
+        for named, peer in asking.items():
             if peer not in kept:
-                del self._asking[peer_named]
-        gone = begun - len(kept - asked) - self._turned_away - self._asked
-        if gone > self._not_secured:
-            self._counts.add(otlp_connections_not_secured=gone - self._not_secured)
-            self._not_secured = gone
+                del self._asking[named]
+        silent = len(kept.difference(self._asking.values()))
+        failed = begun - silent - self._turned_away - self._asked
+        if failed > self._not_secured:
+            self._counts.add(otlp_connections_not_secured=failed - self._not_secured)
+            self._not_secured = failed
+
+    def _turn_away(self, found: Iterable[tuple[socket.socket, _Peer]]) -> set[_Peer]:
+        """Shut down what is too much of connections; returns those that stay."""
+        of_owner: Counter[str] = Counter()
+        kept: set[_Peer] = set()
+        asking = set(self._asking.values())
+        for one, peer in found:
+            if (
+                len(kept) < self._limits.connections
+                and of_owner[peer[0]] < self._limits.connections_of_a_peer
+            ):
+                of_owner[peer[0]] += 1
+                kept.add(peer)
+                continue
+            self._counts.add(otlp_connections_turned_away=1)
+            self._turned_away += peer not in asking
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        return kept
 
 
 def _accepted(address: int | str) -> Iterator[tuple[socket.socket, _Peer]]:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from otel_dns.service import secrets
 from otel_dns.service.bearer import Bearer
 from otel_dns.service.counts import Counts
-from otel_dns.service.http_body import Bodies, Headers, Receive, RefusedError
+from otel_dns.service.http_body import Bodies, Headers, Receive, RefusedError, weight_of_json
 from otel_dns.service.http_server import HttpServer
 from otel_dns.service.intake import BusyError, Offer, OtlpIntake
 from otel_dns.service.listening import Listening, listening_socket
@@ -84,6 +84,7 @@ class HttpReceiver:
         """
         self._settings = settings.receivers.http
         self._services = settings.receivers.coredns_services
+        self._max_weight = max(settings.receivers.max_waiting, 1 << 20)
         self._signals = {
             "/v1/traces": _Signal(intake.traces, otlp_json.traces, ""),
             "/v1/logs": _Signal(intake.logs, otlp_json.logs, "log_"),
@@ -106,7 +107,8 @@ class HttpReceiver:
         self._bodies = Bodies(
             self._turns, self._settings.max_request, self._limits.read, self.counts
         )
-        self._decoding = asyncio.Semaphore(1)
+        # One at a time, in a thread: what is large must not keep the health checks waiting.
+        self._decoding, self._showing = asyncio.Semaphore(1), asyncio.Semaphore(1)
 
     def start(self) -> None:
         """Listen.
@@ -182,7 +184,9 @@ class HttpReceiver:
             if path in self._signals:
                 return await self._take_otlp(self._signals[path], scope, headers, receive)
         if method in {"GET", "HEAD"} and path in self._pages:
-            page, kind = self._pages[path](headers.get(b"accept", b"").decode("latin-1"))
+            accept = headers.get(b"accept", b"").decode("latin-1")
+            async with self._showing:
+                page, kind = await asyncio.to_thread(self._pages[path], accept)
             return _Answer(200, page, kind.encode())
         raise RefusedError(
             404, "no such page; POST /v1/traces /v1/logs /api/v2/spans, GET /healthz /readyz"
@@ -220,8 +224,9 @@ class HttpReceiver:
                     body = await self._bodies.read(headers, receive, signal.prefix)
                 except CutOffError:
                     self._intake.turn_away(turned_away)
+                if kind == _JSON:
+                    self._weigh(body, signal.prefix)
                 async with self._decoding:
-                    # In a thread: a large body must not keep the health checks waiting.
                     return _Answer(200, await asyncio.to_thread(work, body), kind)
             except MalformedError as error:
                 raise RefusedError(400, str(error)) from None
@@ -237,6 +242,7 @@ class HttpReceiver:
             except CutOffError:
                 self.counts.add(zipkin_requests_cut_off=1)
                 return _Answer(202)
+            self._weigh(body, "zipkin_")
             try:
                 async with self._decoding:
                     spans, refused = await asyncio.to_thread(zipkin.decode, body, sender)
@@ -259,6 +265,12 @@ class HttpReceiver:
             zipkin_other_spans=incoming.other_spans,
         )
         return _Answer(202)
+
+    def _weigh(self, body: bytes, prefix: str) -> None:
+        """Refuse JSON that would take more memory, once decoded, than all that may wait."""
+        if weight_of_json(body) > self._max_weight:
+            self.counts.add(**{f"{prefix}requests_too_large": 1})
+            raise RefusedError(413, f"JSON that takes over {self._max_weight} bytes of memory")
 
     async def _offer_or_hold(self, incoming: Incoming, size: int) -> bool:
         deadline = asyncio.get_running_loop().time() + _HOLD_S

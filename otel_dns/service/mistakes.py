@@ -99,6 +99,7 @@ def _shown(value: object) -> str:
 def found_in(settings: ServeSettings) -> Iterator[str]:
     """Find what no key alone can tell."""
     yield from _in_receivers(settings.receivers)
+    yield from _listened_on_twice(settings)
     if not settings.outputs:
         yield "outputs: there must be one at least, such as 127.0.0.1:4317"
     labels: set[str] = set()
@@ -127,15 +128,6 @@ def _in_receivers(receivers: Receivers) -> Iterator[str]:
     secured = [address for address in dnstap.listen if address.startswith("tls:")]
     if secured and dnstap.tls is None:
         yield f"receivers.dnstap.tls: {secured[0]} wants a certificate and its key"
-    taken: dict[str, str] = {}
-    for key, address in (
-        ("receivers.otlp.listen", receivers.otlp.listen),
-        ("receivers.http.listen", http.listen),
-        *((f"receivers.dnstap.listen[{at}]", one) for at, one in enumerate(dnstap.listen)),
-    ):
-        other = taken.setdefault(address.removeprefix("tls:"), key)
-        if other is not key and not address.endswith(":0"):
-            yield f"{key}: {address} is taken by {other}"
     yield from _too_little(
         ("receivers.limits.read", limits.read, 1, "1s"),
         ("receivers.limits.idle", limits.idle, 1, "1s"),
@@ -143,6 +135,23 @@ def _in_receivers(receivers: Receivers) -> Iterator[str]:
         ("receivers.otlp.max_request", receivers.otlp.max_request, 1 << 10, "1KiB"),
         ("receivers.http.max_request", http.max_request, 1 << 10, "1KiB"),
     )
+
+
+def _listened_on_twice(settings: ServeSettings) -> Iterator[str]:
+    receivers = settings.receivers
+    taken: dict[str, str] = {}
+    for key, address in (
+        ("receivers.otlp.listen", receivers.otlp.listen),
+        ("receivers.http.listen", receivers.http.listen),
+        *(
+            (f"receivers.dnstap.listen[{number}]", one.removeprefix("tls:"))
+            for number, one in enumerate(receivers.dnstap.listen)
+        ),
+        ("page.listen", settings.page.listen or ""),
+    ):
+        other = taken.setdefault(address, key)
+        if other is not key and not address.endswith(":0"):
+            yield f"{key}: {address} is taken by {other}"
 
 
 def _in_output(output: Output, where: str) -> Iterator[str]:

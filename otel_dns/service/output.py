@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import Final, NamedTuple
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -68,6 +68,14 @@ _COMPRESSION: Final = {
 _log = logging.getLogger(__name__)
 
 
+class _Link(NamedTuple):
+    """A way to an endpoint: made of the settings, and of what their files say now."""
+
+    channel: grpc.Channel
+    export: Callable[..., bytes]
+    metadata: tuple[tuple[str, str], ...]
+
+
 class OtlpOutput:
     """Sends OTLP trace requests to one endpoint, in order, from a thread of its own."""
 
@@ -89,10 +97,11 @@ class OtlpOutput:
         )
         self._reduce = reduction(settings.names)
         tls = settings.tls
-        self._secrets = secrets.Watched(
-            settings.token_file, *((tls.ca, tls.certificate, tls.key) if tls else ())
+        self._link = secrets.Renewed(
+            lambda: _link(settings),
+            settings.token_file,
+            *((tls.ca, tls.certificate, tls.key) if tls else ()),
         )
-        self._connect()
         self._thread = threading.Thread(target=self._run, name="otel-dns-output", daemon=True)
         self._deadline: float | None = None
         self._wake = threading.Event()
@@ -139,10 +148,11 @@ class OtlpOutput:
         if self._thread.ident is not None:
             if self._deadline is not None:
                 self._thread.join(self._time_left_s(math.inf) + _STOP_GRACE_S)
-                self._channel.close()  # ends a call that began before the deadline was known
+                # Ends a call that began before the deadline was known.
+                self._link.value.channel.close()
             self._thread.join()
         self._troubles.say_lost()
-        self._channel.close()
+        self._link.value.channel.close()
 
     @property
     def queued_bytes(self) -> int:
@@ -160,35 +170,6 @@ class OtlpOutput:
         return self._troubles.down_s
 
     # -- the thread ---------------------------------------------------------------------------
-
-    def _connect(self) -> None:
-        settings = self.settings
-        options: list[tuple[str, int | str]] = [*_CHANNEL_OPTIONS]
-        metadata = [(key.lower(), value) for key, value in settings.headers.items()]
-        if settings.token_file:
-            metadata.append(("authorization", f"Bearer {secrets.token(settings.token_file)}"))
-        if settings.tls is None:
-            channel = grpc.insecure_channel(settings.endpoint, options=options)
-        else:
-            if settings.tls.server_name:
-                options.append(("grpc.ssl_target_name_override", settings.tls.server_name))
-            credentials = secrets.channel_credentials(settings.tls)
-            channel = grpc.secure_channel(settings.endpoint, credentials, options=options)
-        self._channel = channel
-        self._metadata = tuple(metadata)
-        self._export: Callable[..., bytes] = channel.unary_unary(EXPORT, None, None)
-
-    def _reconnect_if_changed(self) -> None:
-        if not self._secrets.changed():
-            return
-        old = self._channel
-        try:
-            self._connect()
-        except secrets.SecretError as error:
-            _log.warning("%s: %s; what was read before stays in use", self.label, error)
-            return
-        old.close()
-        _log.info("%s: certificates and token read anew", self.label)
 
     def _run(self) -> None:
         while not self._queue.finished:
@@ -231,13 +212,17 @@ class OtlpOutput:
         give_up = time.monotonic() + self.settings.give_up_after
         pause_s = _FIRST_PAUSE_S
         while (timeout_s := self._time_left_s(self.settings.timeout)) > 0:
-            self._reconnect_if_changed()
+            before = self._link.value
+            if self._link.renew():
+                before.channel.close()
+                _log.info("%s: certificates and token read anew", self.label)
+            link = self._link.value
             began = time.monotonic()
             try:
-                answer = self._export(
+                answer = link.export(
                     request,
                     timeout=timeout_s,
-                    metadata=self._metadata,
+                    metadata=link.metadata,
                     compression=_COMPRESSION[self.settings.compression],
                 )
             except grpc.RpcError as error:
@@ -276,6 +261,26 @@ class OtlpOutput:
         if self._deadline is None:
             return at_most_s
         return min(at_most_s, max(self._deadline - time.monotonic(), 0.0))
+
+
+def _link(settings: Output) -> _Link:
+    """Make a way to an endpoint.
+
+    Raises:
+        SecretError: a file cannot be read.
+    """
+    options: list[tuple[str, int | str]] = [*_CHANNEL_OPTIONS]
+    metadata = [(key.lower(), value) for key, value in settings.headers.items()]
+    if settings.token_file:
+        metadata.append(("authorization", f"Bearer {secrets.token(settings.token_file)}"))
+    if settings.tls is None:
+        channel = grpc.insecure_channel(settings.endpoint, options=options)
+    else:
+        if settings.tls.server_name:
+            options.append(("grpc.ssl_target_name_override", settings.tls.server_name))
+        credentials = secrets.channel_credentials(settings.tls)
+        channel = grpc.secure_channel(settings.endpoint, credentials, options=options)
+    return _Link(channel, channel.unary_unary(EXPORT, None, None), tuple(metadata))
 
 
 def _halves(request: bytes) -> list[tuple[bytes, int]]:

@@ -133,10 +133,11 @@ class Outputs:
         }
 
     def gauges(self) -> dict[str, int]:
-        """What is held now, by all outputs together."""
+        """What is held now, by all outputs together, and how long one is down."""
         return {
             "output_queue_bytes": sum(output.queued_bytes for output in self._all()),
             "output_queue_spans": sum(output.queued_spans for output in self._all()),
+            "output_down_seconds": round(max(output.down_s for output in self._outputs)),
         }
 
     def _all(self) -> list[OtlpOutput]:

@@ -18,7 +18,7 @@ from otel_dns.wire import otlp
 _SERVER: Final = 2
 _ORIGIN: Final = Origin(
     otlp.string_attribute(semconv.SERVICE_NAME, "otel-dns", field=1)
-    + otlp.string_attribute("service.version", __version__, field=1),
+    + otlp.string_attribute(semconv.SERVICE_VERSION, __version__, field=1),
     otlp.encode_scope(semconv.PROCESSOR_SCOPE),
 )
 

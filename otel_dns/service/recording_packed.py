@@ -31,11 +31,15 @@ def opened(path: Path) -> IO[bytes]:
 
 
 def _to_its_end(path: Path) -> IO[bytes]:
-    whole = tempfile.TemporaryFile()  # noqa: SIM115 the caller's to close
     given = contextlib.nullcontext(sys.stdin.buffer)
-    with given if path == STANDARD_INPUT else path.open("rb") as source:
+    with (
+        given if path == STANDARD_INPUT else path.open("rb") as source,
+        contextlib.ExitStack() as opened,
+    ):
+        whole = opened.enter_context(tempfile.TemporaryFile())
         shutil.copyfileobj(source, whole)
-    whole.seek(0)
+        whole.seek(0)
+        opened.pop_all()  # the caller's to close
     return cast(IO[bytes], whole)
 
 

@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import grpc
 
@@ -24,25 +24,47 @@ class SecretError(OSError):
     """A file of a certificate, key or token cannot be read; the message names it."""
 
 
-class Watched:
-    """Tells whether files have changed."""
+class Renewed(Generic[_T]):
+    """Something made of files, and made anew when they have changed.
 
-    def __init__(self, *paths: str | None) -> None:
+    What cannot be made of them, most often in the middle of being replaced, stays as it was: that
+    is said once, and tried again.
+    """
+
+    def __init__(self, make: Callable[[], _T], *paths: str | None) -> None:
+        """Make it.
+
+        Args:
+            make: makes it; what it raises but SecretError is a mistake.
+            paths: of the files; None for one that there is not.
+
+        Raises:
+            SecretError: it cannot be made.
+        """
+        self._make = make
         self._paths = [path for path in paths if path]
         self._seen = self._state()
         self._looked = time.monotonic()
+        self._said = ""
+        self.value = make()
 
-    def changed(self) -> bool:
-        """Whether a file is another than at the last call; looks at most once a second."""
+    def renew(self) -> bool:
+        """Make it anew if a file is another than it was; looks at most once a second."""
         if not self._paths or time.monotonic() < self._looked + _LOOK_EVERY_S:
             return False
         self._looked = time.monotonic()
-        before, self._seen = self._seen, self._state()
-        return self._seen != before
-
-    def again(self) -> None:
-        """Take them for changed at the next look: nothing came of it."""
-        self._seen = []
+        state = self._state()
+        if state == self._seen:
+            return False
+        try:
+            self.value = self._make()
+        except SecretError as error:
+            if str(error) != self._said:
+                self._said = str(error)
+                _log.warning("%s; what was read before stays in use", error)
+            return False
+        self._seen, self._said = state, ""
+        return True
 
     def _state(self) -> list[tuple[int, int, int] | None]:
         found: list[tuple[int, int, int] | None] = []
@@ -107,20 +129,20 @@ def server_credentials(
     """
 
     def configuration() -> grpc.ServerCertificateConfiguration:
-        check(tls)
+        context_of(tls)  # gRPC itself would find out with the first to connect
         return grpc.ssl_server_certificate_configuration(
             [(read(tls.key, "the key"), read(tls.certificate, "the certificate"))],
             read(tls.client_ca, "the clients' CA") if tls.client_ca else None,
         )
 
-    renewed = _renewed(tls, configuration)
+    made = _renewed(tls, configuration)
 
     def wanted() -> grpc.ServerCertificateConfiguration | None:
         handshake()
-        return renewed()
+        return made.value if made.renew() else None
 
     return grpc.dynamic_ssl_server_credentials(
-        configuration(),
+        made.value,
         wanted,  # type: ignore[arg-type]  # None is grpc's own word for: as before
         bool(tls.client_ca),
     )
@@ -133,8 +155,7 @@ def server_context(tls: ServerTls) -> ssl.SSLContext:
         SecretError: a file cannot be read, or they do not fit one another.
     """
     context = _NewestContext(ssl.PROTOCOL_TLS_SERVER)
-    context.newest = check(tls)
-    context.renewed = _renewed(tls, lambda: check(tls))
+    context.made = _renewed(tls, lambda: context_of(tls))
     return context
 
 
@@ -146,42 +167,22 @@ class _NewestContext(ssl.SSLContext):
     client whose authority is trusted no more for no certificate.
     """
 
-    newest: ssl.SSLContext
-    renewed: Callable[[], ssl.SSLContext | None]
+    made: Renewed[ssl.SSLContext]
 
     def wrap_bio(self, *args: Any, **more: Any) -> ssl.SSLObject:
-        self.newest = self.renewed() or self.newest
-        return self.newest.wrap_bio(*args, **more)
+        self.made.renew()
+        return self.made.value.wrap_bio(*args, **more)
 
 
-def _renewed(tls: ServerTls, make: Callable[[], _T]) -> Callable[[], _T | None]:
-    """Return what gives something anew when a listener's files have changed; else None."""
-    watched = Watched(tls.certificate, tls.key, tls.client_ca)
-    said = ""
-
-    def renewed() -> _T | None:
-        nonlocal said
-        if not watched.changed():
-            return None
-        try:
-            made = make()
-        except SecretError as error:  # most often in the middle of being replaced
-            watched.again()  # or for want of a right or of descriptors, which no file shows
-            if str(error) != said:
-                said = str(error)
-                _log.warning("%s; what was read before stays in use", error)
-            return None
-        said = ""
-        return made
-
-    return renewed
+def _renewed(tls: ServerTls, make: Callable[[], _T]) -> Renewed[_T]:
+    return Renewed(make, tls.certificate, tls.key, tls.client_ca)
 
 
-def check(tls: ServerTls) -> ssl.SSLContext:
-    """Make a server's TLS context of files, and so see that they fit one another.
+def context_of(tls: ServerTls) -> ssl.SSLContext:
+    """Make a server's TLS context of what its files are now.
 
     Raises:
-        SecretError: they do not, or cannot be read.
+        SecretError: they do not fit one another, or cannot be read.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:

@@ -14,11 +14,8 @@ from typing import Final, NamedTuple
 import dns.rcode
 import dns.rdatatype
 
+from otel_dns.marks import TRACEPARENT_OPTION, decode_traceparent
 from otel_dns.wire import MalformedError
-
-TRACEPARENT_OPTION: Final = 65500
-"""EDNS option of PowerDNS (Recursor 5.3, dnsdist 2.1): version, reserved, trace id 16 bytes, span
-id 8 bytes (may be absent), flags 1 byte."""
 
 _HEADER: Final = struct.Struct(">HHHHHH")
 _TYPE_CLASS: Final = struct.Struct(">HH")
@@ -154,10 +151,8 @@ def _traceparent(options: bytes) -> tuple[bytes, bytes] | None:
         code, length = _OPTION.unpack_from(options, at)
         at += 4
         if code == TRACEPARENT_OPTION:
-            value = options[at : at + length]
-            # Version 0; any other may mean anything.
-            if len(value) == length and length in {18, 19, 26, 27} and not value[0]:
-                return value[2:18], value[18:26] if length >= 26 else b""
-            return None
+            whole = at + length <= len(options)
+            context = decode_traceparent(options[at : at + length]) if whole else None
+            return context and (context.trace_id, context.span_id)
         at += length
     return None

@@ -125,9 +125,14 @@ def _to_otlp(span: _ZipkinSpan, sender: str) -> Span:
             if span.tags["error"] == "true":
                 del span.tags["error"]
         tail += b"".join([otlp.string_attribute(key, value) for key, value in span.tags.items()])
-    for note in span.annotations or ():
-        if 0 <= note.timestamp <= _MAX_MICROSECONDS:
-            tail += otlp.event_field(note.timestamp * 1000, note.value)
+    if span.annotations:
+        tail += b"".join(
+            [
+                otlp.event_field(note.timestamp * 1000, note.value)
+                for note in span.annotations
+                if 0 <= note.timestamp <= _MAX_MICROSECONDS
+            ]
+        )
     name = span.name or ""
     raw = otlp.encode_span(
         trace_id=trace_id,

@@ -54,6 +54,23 @@ def test_figures_and_the_beginning_of_ids_stay_whole(width: int) -> None:
     assert "01:02:03.004" in lines[1]
 
 
+@pytest.mark.parametrize("width", [30, 40, 60])
+def test_where_there_is_little_room_columns_go_and_figures_stay_whole(width: int) -> None:
+    heading, *lines = _drawn(ROWS, width)
+    assert max(map(len, (heading, *lines))) <= width
+    assert heading.startswith("start (UTC)")
+    assert all("1.23 s" in line for line in lines)
+    assert all("01234567" in line for line in lines) == (width == 60)
+
+
+def test_what_a_row_is_of_is_never_left_out() -> None:
+    columns = (field("node", "name", "node"), *COLUMNS[1:6])
+    console = Console(width=500, no_color=True)
+    with console.capture() as captured:
+        console.print(table(ROWS, columns, width=50))
+    assert captured.get().startswith("node")
+
+
 def test_times_of_several_days_keep_theirs() -> None:
     lines = _drawn([ROWS[0], Row(DAY_NS * 2, 1, "x", "ok", 1, "", "", "")], 80)
     assert "2026-11-28 00:00:00.000" in lines[1]

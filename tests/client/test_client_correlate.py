@@ -13,6 +13,7 @@ from otel_dns import marks, semconv
 from otel_dns.client.correlate import unmarked
 from otel_dns.client.settings import Settings
 from tests.client.support import Telemetry
+from tests.support.marks import letters_in_case
 
 LABELS = st.text("abcXYZ019-", min_size=1, max_size=5)
 NAMES = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
@@ -92,7 +93,7 @@ def test_a_name_goes_out_marked_and_comes_back_as_it_was(
     assert span.attributes[semconv.LOOKUP_MARKED] == semconv.MARK_CASE
     assert span.attributes[semconv.DNS_QUESTION_NAME] == name
     ids = span.context.trace_id.to_bytes(16), span.context.span_id.to_bytes(8)
-    assert marks.letters_in_case(f"{resolver.asked[0]}.svc.", name, *ids) == 14
+    assert letters_in_case(f"{resolver.asked[0]}.svc.", name, *ids) == 14
     assert inspect.signature(socket.getaddrinfo) == inspect.signature(bare)
 
     with pytest.raises(socket.gaierror) as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from otel_dns import marks, semconv
+from otel_dns import semconv
 from otel_dns.join import JoinSettings, Outcome
 from otel_dns.lab import Lab, available
 from otel_dns.lab.capture_files import Capture
@@ -16,6 +16,7 @@ from otel_dns.model import Message, Resolution
 from otel_dns.service.recordings import Reading, read
 from otel_dns.service.stream import Stream
 from otel_dns.wire import dnstap
+from tests.support.marks import letters_in_case
 from tests.support.programs import require
 from tests.support.waiting import eventually
 
@@ -135,7 +136,7 @@ def test_names_go_out_marked_and_the_application_does_not_see_it(
             ids = bytes.fromhex(trace_id), bytes.fromhex(span_id)
             letters = sum(map(str.isalpha, name))
             for message in tapped(capture):
-                if marks.letters_in_case(message.asked, name, *ids) == letters:
+                if letters_in_case(message.asked, name, *ids) == letters:
                     asked[name].add(f"{message.name} {message.type}")
         whole = all(asked[name] >= queries for name, queries in expected.items())
         return asked if whole and all(asked.values()) else None

@@ -22,11 +22,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, TraceFlags
 
 import otel_dns.client
-from otel_dns import marks, semconv
+from otel_dns import semconv
 from otel_dns.client.dnspython.marking import marked
 from tests.client.coredns import CoreDns, coredns
 from tests.client.support import Telemetry
 from tests.client.test_client_dnspython_queries import HERE, HTTP, ask, attributes_of, resolver
+from tests.support.marks import letters_in_case
 from tests.support.waiting import eventually
 
 
@@ -113,7 +114,7 @@ def test_a_marked_query_is_answered_as_if_it_were_not(
         assert seen.dns_id == attributes[semconv.DNS_ID]
         name = attributes[semconv.DNS_QUESTION_NAME]
         letters = sum(map(str.isalpha, name))
-        assert marks.letters_in_case(seen.asked, name, *ids(span)) == letters
+        assert letters_in_case(seen.asked, name, *ids(span)) == letters
 
 
 def test_each_query_of_a_lookup_is_marked(telemetry: Telemetry, server: CoreDns) -> None:

@@ -199,10 +199,23 @@ def test_names_left_out_by_environment(
     assert names(telemetry) == [MISSING]
 
 
-def test_nonsense_is_said_and_passed_over(caplog: pytest.LogCaptureFixture) -> None:
-    variables = {"OTEL_DNS_CLIENT_REQUIRE_PARENT": "perhaps"}
-    assert Settings.read({}, variables).require_parent is False
-    assert "OTEL_DNS_CLIENT_REQUIRE_PARENT" in caplog.text
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("OTEL_DNS_CLIENT_REQUIRE_PARENT", "true or false"),
+        ("OTEL_DNS_CLIENT_MAX_METRIC_NAMES", "a whole number"),
+        ("OTEL_DNS_CLIENT_METRIC_NAMES", "'name', 'domain' and 'none'"),
+        ("OTEL_DNS_CLIENT_MARKS", "case"),
+    ],
+)
+def test_nonsense_is_said_once_and_passed_over(
+    variable: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):  # as each instrumentation does
+        assert Settings.read({}, {variable: "perhaps"}) == Settings()
+    (record,) = caplog.records
+    assert f"{variable}='perhaps'" in record.getMessage()
+    assert said in record.getMessage()
 
 
 # -- lookups in flight ------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 import trustme
 
 from tests.collector.conftest import Collector, Front, Neighbours
-from tests.service.support import Backend, balanced
+from tests.service.support import Backend, Running, balanced
 from tests.support.otlp import group, send, span
 from tests.support.waiting import eventually
 
@@ -100,6 +100,7 @@ def test_a_collector_that_shows_no_certificate_is_not_let_in(
         before, processor = front(backend.address, *sending(neighbours, authority), **listen)
         send(before.otlp, group("shop", {"http": [span("nameless", 1)]}))
         eventually(lambda: b"Will retry" in log(tmp_path), "a failure, not for good")
+        eventually(lambda: not_secured(processor), "counted here")
         assert not processor.service.ledger().received
         assert not before.counted("exporter_sent_spans")
 
@@ -112,9 +113,15 @@ def test_a_collector_sends_nothing_to_a_processor_that_nobody_vouches_for(
         before, processor = front(backend.address, *sending(neighbours, authority), **listen)
         send(before.otlp, group("shop", {"http": [span("careful", 1)]}))
         eventually(lambda: b"unknown authority" in log(tmp_path), "its complaint")
+        eventually(lambda: not_secured(processor), "counted here")
         assert not processor.service.ledger().received
         assert not before.counted("exporter_sent_spans")
 
 
 def log(directory: Path) -> bytes:
     return (directory / "collector.log").read_bytes()
+
+
+def not_secured(processor: Running) -> int:
+    """How many connections came to no TLS, at whichever listener."""
+    return sum(processor.count(f"{one}_connections_not_secured") for one in ("otlp", "http"))

@@ -210,6 +210,9 @@ def test_up_with_everything(runtime: Path) -> None:
     try:
         assert done.returncode == 0, done.stderr
         published = dict(line.split() for line in done.stdout.splitlines() if "http://127" in line)
+        history = re.search(r"History +(\S+) ", done.stdout)
+        assert history
+        assert Path(history[1]).is_dir()
         with urllib.request.urlopen(f"{published['Jaeger']}/api/services", timeout=60) as answer:
             assert answer.status == 200
         targets = f"{published['Prometheus']}/api/v1/targets"

@@ -2,12 +2,15 @@
 
 import gzip
 import json
+import re
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Self
 
 import grpc
@@ -133,8 +136,22 @@ def serving(output: str, *more: str, settle_s: float = 0.1, **keys: object) -> I
         yield running
     finally:
         running.stop()
+    assert undocumented([*service.counts(), *service.gauges()]) == []
     assert not service.ledger().unaccounted
     assert not service.gauges()["requests_open"]
+
+
+def undocumented(names: Iterable[str]) -> list[str]:
+    """The names of counts that docs/processor.md does not tell of."""
+    whole, beginnings = _documented()
+    return [name for name in names if name not in whole and not name.startswith(beginnings)]
+
+
+@cache
+def _documented() -> tuple[frozenset[str], tuple[str, ...]]:
+    text = (Path(__file__).parents[2] / "docs" / "processor.md").read_text()
+    names = re.findall(r"`([a-z_]+)`", text)
+    return frozenset(names), tuple(re.findall(r"`([a-z_]+)\.\.\.`", text))
 
 
 class Running:

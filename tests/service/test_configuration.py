@@ -86,6 +86,7 @@ def test_options_win_over_the_environment_and_that_over_the_file(tmp_path: Path)
             "receivers: {otlp: {listen: a:1}, http: {listen: a:1}}",
             r"a:1 is taken by receivers\.otlp",
         ),
+        ("receivers: {dnstap: {listen: [127.0.0.1:8053]}}", r"page\.listen: .* is taken by receiv"),
         ("receivers: {http: {listen: '::1:80'}}", r"'::1:80' .* in brackets, such as \[::1\]:"),
         ("receivers: {http: {max_request: 9}}", r"http\.max_request: 9 .* 1KiB at least"),
         ("memory_limit: 512", r"memory_limit: 512 .* 16MiB at least"),

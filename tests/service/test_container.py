@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from otel_dns.cli.directories import default_history
 from otel_dns.lab import available
 from otel_dns.wire import otlp
 from tests.service.support import Backend
@@ -69,3 +70,12 @@ def test_it_runs_as_process_1_on_a_read_only_root(tmp_path: Path) -> None:
 def namespace_pid(pid: str) -> str:
     status = Path(f"/proc/{pid}/status").read_text()
     return next(line.split()[-1] for line in status.splitlines() if line.startswith("NSpid"))
+
+
+def test_a_user_without_a_name_and_a_home_has_a_history_somewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    assert default_history() == Path("/.local/state/otel-dns/history")

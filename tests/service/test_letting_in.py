@@ -107,6 +107,29 @@ def test_what_otlp_over_http_is_not(body: bytes, headers: dict[str, str], status
         )
 
 
+@pytest.mark.parametrize(
+    ("path", "beginning", "more", "end", "count"),
+    [
+        ("/v1/traces", '{"resourceSpans":[{}', ",{}", "]}", "requests_too_large"),
+        ("/v1/logs", '{"resourceLogs":[{}', ",{}", "]}", "log_requests_too_large"),
+        ("/v1/traces", '{"x":[1', ',""', "]}", "requests_too_large"),
+        ("/api/v2/spans", '[{"traceId":"1","id":"1","annotations":[{}', ",{}", "]}]",
+         "zipkin_requests_too_large"),
+        ("/api/v2/spans", "[1", ",1", "]", "zipkin_requests_too_large"),
+    ],
+)  # fmt: skip
+def test_json_that_would_take_much_memory_is_not_looked_at(
+    path: str, beginning: str, more: str, end: str, count: str
+) -> None:
+    with Backend() as backend, serving(
+        backend.address, receivers__max_waiting="2MiB"
+    ) as running:  # fmt: skip
+        few, many = (beginning + times * more + end for times in (100, 100_000))
+        assert post(running.http + path, few.encode(), JSON) in {200, 202}
+        assert post(running.http + path, many.encode(), JSON) == 413
+        assert running.service.ledger().not_taken.get(count) == 1
+
+
 def test_refused_spans_are_a_partial_success_over_http_too() -> None:
     good = span("good", 0, 1, origin=OTHER)
     bad = replace(good, raw=b"\x0a\x0f" + good.raw[2:17] + good.raw[18:])

@@ -9,7 +9,7 @@ import pytest
 
 from otel_dns.service.metrics import ResolutionMetrics
 from otel_dns.service.metrics.push import MetricsPush
-from tests.service.support import get
+from tests.service.support import Backend, get
 from tests.service.test_metrics import connect, measured
 from tests.support.processes import free_addresses, running
 from tests.support.programs import require
@@ -73,3 +73,10 @@ def test_nobody_there_is_said_once_and_counted(caplog: pytest.LogCaptureFixture)
     push.stop()
 
     assert len([record for record in caplog.records if address in record.message]) == 1
+
+
+def test_what_does_not_speak_http_is_tried_again() -> None:
+    with Backend() as grpc_only:  # whose answer to HTTP/1.1 is no status line
+        push = pushed(ResolutionMetrics(), grpc_only.address)
+        eventually(lambda: push.counts["metrics_push_failures"] > 1, "tried again")
+        push.stop()

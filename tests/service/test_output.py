@@ -65,9 +65,12 @@ def test_an_output_that_comes_up_later_gets_everything() -> None:
         forward(running.otlp, request("early"))
         forward(running.otlp, otlp.build([(OTHER, span("a", 0, 1).raw)]))
         eventually(lambda: running.count("send_failures") > 1, "failures")
+        gauges = running.service.gauges
+        eventually(lambda: gauges()["output_down_seconds"] > 0, "it is seen to be down")
         with Backend(int(address.rpartition(":")[2])) as backend:
             eventually(lambda: backend.names == ["a", "early"], "both spans")
             eventually(lambda: running.count("spans_sent") == 2, "both counted")
+            eventually(lambda: not gauges()["output_down_seconds"], "it is back")
 
 
 def test_an_output_that_dies_in_the_middle_gets_the_rest_when_it_is_back() -> None:

@@ -160,7 +160,7 @@ def test_new_ones_that_cannot_be_read_yet_are_tried_again(
     first = used(context)
     files.write(after)
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
-        patch.setattr(secrets, "check", _no_descriptors)
+        patch.setattr(secrets, "context_of", _no_descriptors)
         assert [used(context) for _ in range(3)] == [first] * 3
     assert caplog.text.count("stays in use") == 1
     assert used(context) is not first  # of the files nothing has changed since

@@ -144,6 +144,21 @@ def test_no_column_is_cut_off(browser: Browser, page: Page, view: str, width: in
         assert not seen.page.evaluate(f"() => {{{cut}}}")
 
 
+def test_candidates_are_told_apart_by_their_ends(browser: Browser, page: Page) -> None:
+    """Where there is little room, what all of them begin with is cut."""
+    row = next(row for row in page.rows if row["name"] == "api.partner.example")
+    names = """() => [...document.querySelectorAll(".line.query b")].map((name) =>
+        [name.textContent, ...[...name.children].map((at) => at.scrollWidth > at.clientWidth)])
+    """
+    with tab(browser, page.url, viewport={"width": 450, "height": 844}) as seen:
+        seen.open(f"#/lookup/{row['trace_id']}/{row['span_id']}")
+        seen.page.wait_for_selector(".waterfall")
+        shown = seen.page.evaluate(names)
+    assert len({name for name, *_ in shown}) == 4
+    assert any(beginning for _, beginning, _ in shown)
+    assert not any(end for *_, end in shown)
+
+
 def test_the_theme_is_kept(browser: Browser, page: Page) -> None:
     with tab(browser, page.url, color_scheme="light") as seen:
         seen.open(f"#/?{hour(page)}")

@@ -19,6 +19,8 @@ from otel_dns.service.metrics.series import Family
 
 _EXPORT: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 _TIMEOUT_S: Final = 10.0
+_LAST_TIMEOUT_S: Final = 3.0
+"""At the end others have had their time before."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ class MetricsPush:
         self._send = _over_http if urlsplit(endpoint).scheme in {"http", "https"} else _over_grpc
         self._started_ns = time.time_ns()
         self._resource = (_attribute(semconv.SERVICE_NAME, "otel-dns"),
-                          _attribute("service.version", __version__))  # fmt: skip
+                          _attribute(semconv.SERVICE_VERSION, __version__))  # fmt: skip
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="otel-dns-metrics", daemon=True)
         self._failing = False
@@ -69,7 +71,7 @@ class MetricsPush:
         self._ending.set()
         if self._thread.ident is None:
             return
-        self._thread.join(2 * _TIMEOUT_S)
+        self._thread.join(_TIMEOUT_S + _LAST_TIMEOUT_S)
 
     def _run(self) -> None:
         ended = False
@@ -79,8 +81,8 @@ class MetricsPush:
                 request = request_of(
                     self._families(), self._started_ns, time.time_ns(), self._resource
                 )
-                self._send(self._endpoint, request)
-            except (grpc.RpcError, OSError) as error:
+                self._send(self._endpoint, request, _LAST_TIMEOUT_S if ended else _TIMEOUT_S)
+            except Exception as error:  # noqa: BLE001 whatever it is, the next is tried
                 self._failed(error)
             else:
                 self._succeeded()
@@ -98,17 +100,17 @@ class MetricsPush:
             _log.info("%s takes metrics again", self._endpoint)
 
 
-def _over_grpc(endpoint: str, request: bytes) -> None:
+def _over_grpc(endpoint: str, request: bytes, timeout_s: float) -> None:
     # A channel a request: one every minute, and none that has to be watched meanwhile.
     with grpc.insecure_channel(endpoint) as channel:
         export: Callable[..., bytes] = channel.unary_unary(_EXPORT, None, None)
-        export(request, timeout=_TIMEOUT_S)
+        export(request, timeout=timeout_s)
 
 
-def _over_http(endpoint: str, request: bytes) -> None:
+def _over_http(endpoint: str, request: bytes, timeout_s: float) -> None:
     headers = {"Content-Type": "application/x-protobuf"}
     post = urllib.request.Request(endpoint, request, headers)  # noqa: S310 - http(s) by then
-    with urllib.request.urlopen(post, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+    with urllib.request.urlopen(post, timeout=timeout_s) as answer:  # noqa: S310
         answer.read()
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from otel_dns import semconv
 from otel_dns.model import Origin
 from otel_dns.wire.otlp.attributes import AttributeValue, attributes_of, cached, string_attribute
 from otel_dns.wire.otlp.protobuf import fields, varint
@@ -17,7 +18,7 @@ def resource_attributes(resource: bytes) -> Mapping[str, AttributeValue]:
 @cached
 def service_name(resource: bytes) -> str:
     """Return ``service.name`` of an encoded resource, or an empty string."""
-    value = resource_attributes(resource).get("service.name")
+    value = resource_attributes(resource).get(semconv.SERVICE_NAME)
     return value if isinstance(value, str) else ""
 
 
@@ -45,7 +46,7 @@ def server_instance(resource: bytes) -> str:
     spans came straight from the server.
     """
     attributes = resource_attributes(resource)
-    for key in ("k8s.pod.name", "service.instance.id", "service.name"):
+    for key in (semconv.K8S_POD_NAME, semconv.SERVICE_INSTANCE_ID, semconv.SERVICE_NAME):
         value = attributes.get(key)
         if isinstance(value, str) and value:
             return value
@@ -56,8 +57,9 @@ def server_instance(resource: bytes) -> str:
 def server_addresses(resource: bytes) -> tuple[str, ...]:
     """Return the addresses that an encoded resource tells of the instance behind it."""
     attributes = resource_attributes(resource)
-    found = [attributes.get(key) for key in ("service.instance.id", "k8s.pod.ip", "server.address")]
-    several = attributes.get("host.ip")
+    keys = (semconv.SERVICE_INSTANCE_ID, semconv.K8S_POD_IP, semconv.SERVER_ADDRESS)
+    found = [attributes.get(key) for key in keys]
+    several = attributes.get(semconv.HOST_IP)
     found += several if isinstance(several, tuple) else [several]
     return tuple(one for one in found if isinstance(one, str))
 
@@ -75,7 +77,7 @@ def origin_of(service: str, instance: str = "") -> Origin:
 @cached
 def _origin_of(instance_and_service: str) -> Origin:
     instance, _, service = instance_and_service.partition("\0")
-    resource = string_attribute("service.name", service, field=1)
+    resource = string_attribute(semconv.SERVICE_NAME, service, field=1)
     if instance:
-        resource += string_attribute("service.instance.id", instance, field=1)
+        resource += string_attribute(semconv.SERVICE_INSTANCE_ID, instance, field=1)
     return Origin(resource, scope=b"")

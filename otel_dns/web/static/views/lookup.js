@@ -72,15 +72,23 @@ function waterfall(one, about) {
   const scale = { first, last, total: Math.max(last - first, 1), answered: one.duration_ns, openFrom: 0 };
   const longest = Math.max(...one.queries_seen.map((query) => query.duration_ns));
   if (one.queries_seen.length > 2) scale.openFrom = Math.min(longest, scale.total * OPEN_FROM);
+  const shared = sharedLabels(one.queries_seen.map((query) => query.name));
   return h("section", null,
     h("h2", null, "Waterfall", h("span.quiet", null, "solid: own time; pale: waiting for what is below it")),
     h("div.waterfall", { role: "table", "aria-label": "Queries and plugins in time" },
       ruler(scale),
       line({ depth: 0, kind: "total", label: one.name, note: one.api, at: 0, length: one.duration_ns, own: [] , colour: "--muted" }, scale),
-      one.queries_seen.map((query) => queryRows(query, scale))));
+      one.queries_seen.map((query) => queryRows(query, shared, scale))));
 }
 
-function queryRows(query, scale) {
+// How many letters all names begin with in common, whole labels only: candidates of a search list differ behind them.
+function sharedLabels(names) {
+  const [first, ...others] = names.map((name) => name.split("."));
+  const differ = first.findIndex((label, at) => others.some((each) => each[at] !== label));
+  return first.slice(0, differ < 0 ? 0 : differ).reduce((letters, label) => letters + label.length + 1, 0);
+}
+
+function queryRows(query, shared, scale) {
   const note = `${query.type} ${query.rcode || "no answer"}`;
   const hop = [query.hop && `hop ${query.hop + 1}`, query.cache && `cache ${query.cache}`, query.proto !== "udp" && query.proto, query.source !== "trace" && query.source].filter(Boolean).map((each) => `${each} · `).join("");
   const plugins = h("div", { hidden: query.duration_ns < scale.openFrom },
@@ -96,18 +104,18 @@ function queryRows(query, scale) {
     },
   }) : null;
   return [
-    line({ toggle, depth: 1 + query.hop, kind: "query", label: query.name, note, more: `${hop}${query.server}`, bad: !["NOERROR", ""].includes(query.rcode), at: query.at_ns, length: query.duration_ns, own: query.own, colour: "--segment-server" }, scale),
+    line({ toggle, depth: 1 + query.hop, kind: "query", label: query.name, shared, note, more: `${hop}${query.server}`, bad: !["NOERROR", ""].includes(query.rcode), at: query.at_ns, length: query.duration_ns, own: query.own, colour: "--segment-server" }, scale),
     plugins,
   ];
 }
 
-function line({ toggle, depth, kind, label, note, more, at, length, own, ownNs, colour, bad }, scale) {
+function line({ toggle, depth, kind, label, shared = 0, note, more, at, length, own, ownNs, colour, bad }, scale) {
   const left = (ns) => `${((ns - scale.first) / scale.total) * 100}%`;
   const wide = (ns) => `${Math.max((ns / scale.total) * 100, 0.15)}%`;
   return h(`div.line.${kind}`, { role: "row" },
-    h("span.label", { role: "cell", style: { "padding-left": `${depth * 0.7}rem` }, title: [label, note, more].filter(Boolean).join(" · ") },
+    h("span.label", { role: "cell", style: { "--depth": depth }, title: [label, note, more].filter(Boolean).join(" · ") },
       toggle,
-      h("b", null, label), note ? h("span", { class: bad ? "note bad" : "note" }, note) : null, more ? h("span.more", null, more) : null),
+      h("b", null, shared ? h("span", null, label.slice(0, shared)) : null, h("span", null, label.slice(shared))), note ? h("span", { class: bad ? "note bad" : "note" }, note) : null, more ? h("span.more", null, more) : null),
     h("span.lane", { role: "cell" },
       h("i.whole", { style: { left: left(at), width: wide(length), background: `var(${colour}, var(--muted))` } }),
       own.map(([start, ns]) => h("i.own", { style: { left: left(start), width: wide(ns), background: `var(${colour}, var(--muted))` } })),
