@@ -114,3 +114,15 @@ def test_a_library_that_is_not_installed_is_no_error(
     otel_dns.client.instrument()
     otel_dns.client.uninstrument()
     assert caplog.records == []
+
+
+def test_an_api_from_before_random_trace_ids_will_do() -> None:
+    program = """
+from opentelemetry.trace import TraceFlags
+del TraceFlags.RANDOM_TRACE_ID
+import socket
+import otel_dns.client
+otel_dns.client.instrument()
+assert hasattr(socket.getaddrinfo, "__wrapped__")
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=240)

@@ -36,7 +36,7 @@ from otel_dns.client.fast_path.sampling import MOST_SPAN_ID, rules_of
 
 _CLIENT: Final = SpanKind.CLIENT
 _FLAGS: Final = tuple(TraceFlags(number) for number in range(4))
-_RANDOM: Final = int(TraceFlags.RANDOM_TRACE_ID)
+_RANDOM: Final = int(getattr(TraceFlags, "RANDOM_TRACE_ID", 2))  # an older API has none
 _MOST_TRACE_ID: Final = (1 << 128) - 1
 _NO_STATE: Final = TraceState()
 _new: Any = object.__new__
