@@ -9,7 +9,9 @@ _ONE_BYTE: Final = tuple(bytes((value,)) for value in range(0x80))
 _TINY: Final = bytes(range(4))
 _MOST_TINY: Final = 0.3
 """Of all bytes: real requests have a twentieth to a seventh, empty messages without end half."""
-_SAMPLED: Final = 4096
+_SAMPLES: Final = 16
+_SAMPLE: Final = 256
+"""So many pieces of so many bytes are looked at."""
 LITTLE: Final = 1 << 16
 """Bytes of a request that takes little memory, whatever is in it."""
 
@@ -22,8 +24,12 @@ def has_tiny_parts(request: bytes) -> bool:
     """
     if len(request) < LITTLE:
         return False
-    stride = max(len(request) // _SAMPLED, 1)
-    sample = request[hash(request[-64:]) % stride :: stride]
+    apart = len(request) // _SAMPLES
+    first = hash(request[-64:]) % (apart - _SAMPLE)
+    # Pieces, and not every so many bytes: what repeats itself would show one side only.
+    sample = b"".join([
+        request[at : at + _SAMPLE] for at in range(first, len(request), apart)
+    ])  # fmt: skip
     tiny = len(sample) - len(sample.translate(None, _TINY))
     return tiny > _MOST_TINY * len(sample)
 
