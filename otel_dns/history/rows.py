@@ -4,7 +4,7 @@ A resolution has some eighty spans, so rows are laid down as columns from the st
 appended to flat lists and Arrow cuts them into rows, without an object for each span.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -57,11 +57,12 @@ class _Structs:
         self._values: tuple[list[Any], ...] = tuple([] for _ in type_)
         self._offsets = [0]
 
-    def extend(self, structs: Sequence[tuple[Any, ...]]) -> None:
-        """Append one list of structs, each with its fields in order."""
-        for column, values in zip(self._values, zip(*structs, strict=True), strict=False):
-            column.extend(values)
-        self._offsets.append(self._offsets[-1] + len(structs))
+    def extend(self, *pieces: Iterable[Iterable[Any]]) -> None:
+        """Append one list of structs, in pieces, each given by its columns."""
+        for columns in pieces:
+            for column, values in zip(self._values, columns, strict=False):
+                column.extend(values)
+        self._offsets.append(len(self._values[0]))
 
     def array(self) -> pa.Array:
         """All lists."""
@@ -86,41 +87,45 @@ class Columns:
             "hops": _Structs(HOP),
             "spans": _Structs(SPAN),
         }
-        self._values: dict[str, list[Any]] = {
-            name: [] for name in SCHEMA.names if name not in self._structs
-        }
+        self._names = [name for name in SCHEMA.names if name not in self._structs]
+        self._rows: list[tuple[Any, ...]] = []
+        """Of what a resolution says once, in the order of these names."""
 
     def __len__(self) -> int:
-        return len(self._values["start_ns"])
+        return len(self._rows)
 
     def add(self, resolution: Resolution) -> None:
         """Append one resolution; hostile values are cut to what a column takes."""
         found = _Found(resolution)
-        row = _scalars(resolution) | {"evidence": found.evidence, "left_out": found.left_out}
-        for name, value in row.items():
-            self._values[name].append(value)
-        self._structs["plugins"].extend(found.plugins())
-        self._structs["exchanges"].extend(found.exchanges)
-        self._structs["hops"].extend(found.hops)
-        self._structs["spans"].extend(found.spans)
+        plugins = found.plugins()
+        row = _scalars(resolution, found)
+        if not self._rows:
+            self._names = list(row)
+        self._rows.append(tuple(row.values()))
+        self._structs["plugins"].extend(plugins)
+        self._structs["exchanges"].extend(zip(*found.exchanges, strict=True))
+        self._structs["hops"].extend(zip(*found.hops, strict=True))
+        self._structs["spans"].extend(*found.spans)
 
     def batch(self) -> pa.RecordBatch:
         """All rows so far."""
+        columns = zip(*self._rows, strict=True) if self._rows else [()] * len(self._names)
         arrays = {
-            name: pa.array(values, SCHEMA.field(name).type) for name, values in self._values.items()
+            name: pa.array(values, SCHEMA.field(name).type)
+            for name, values in zip(self._names, columns, strict=True)
         }
         arrays |= {name: structs.array() for name, structs in self._structs.items()}
         return pa.RecordBatch.from_arrays([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
 
 
-def _scalars(resolution: Resolution) -> dict[str, Any]:
+def _scalars(resolution: Resolution, found: "_Found") -> dict[str, Any]:
     """What a resolution says once."""
     lookup, join, breakdown = resolution.lookup, resolution.join, resolution.breakdown
-    resource = otlp.resource_attributes(lookup.span.origin.resource)
     try:
         attributes = otlp.attributes_of(lookup.span.raw)
     except MalformedError:  # the span was made by nobody: an inferred lookup
         attributes = {}
+    segments = _all_spent([breakdown.segments.get(segment, 0) for segment in SEGMENT_COLUMNS])
     start_ns = _long(lookup.start_ns)
     duration_ns = _spent(lookup.end_ns - lookup.start_ns)
     ndots = attributes.get(semconv.RESOLVER_NDOTS)
@@ -131,12 +136,7 @@ def _scalars(resolution: Resolution) -> dict[str, Any]:
         "start": start_ns // 1000,
         "start_ns": start_ns,
         "duration_ns": duration_ns,
-        "service": _text(resource.get(semconv.SERVICE_NAME)),
-        "cluster": _text(resource.get(semconv.K8S_CLUSTER_NAME)),
-        "namespace": _text(resource.get(semconv.K8S_NAMESPACE_NAME)),
-        "pod": _text(resource.get(semconv.K8S_POD_NAME)),
-        "node": _text(resource.get(semconv.K8S_NODE_NAME)),
-        "container": _text(resource.get(semconv.K8S_CONTAINER_NAME)),
+        **_of_resource(lookup.span.origin.resource),
         "client": _text(lookup.client),
         "name": _text(lookup.name or attributes.get(semconv.DNS_QUESTION_NAME)),
         "type": _text("+".join(lookup.types)),
@@ -157,17 +157,29 @@ def _scalars(resolution: Resolution) -> dict[str, Any]:
         "certainty": join.certainty,
         "group_size": _int(join.group_size),
         "unseen": resolution.unseen,
-        "queries": _int(sum(not joined.hop for joined in join.traces)),
+        "queries": _int(sum([not joined.hop for joined in join.traces])),
         "waste_queries": _int(breakdown.waste_queries),
         "waste_ns": _spent(breakdown.waste_ns),
         "retries": _int(breakdown.retries),
         "inferred": lookup.inferred,
         "recorded": lookup.recorded,
-        **{
-            column: _spent(breakdown.segments.get(segment, 0))
-            for segment, column in SEGMENT_COLUMNS.items()
-        },
+        **dict(zip(SEGMENT_COLUMNS.values(), segments, strict=True)),
         "after_answer_ns": _spent(breakdown.after_answer_ns),
+        "evidence": found.evidence,
+        "left_out": found.left_out,
+    }
+
+
+@otlp.cached
+def _of_resource(resource: bytes) -> Mapping[str, str]:
+    told = otlp.resource_attributes(resource)
+    return {
+        "service": _text(told.get(semconv.SERVICE_NAME)),
+        "cluster": _text(told.get(semconv.K8S_CLUSTER_NAME)),
+        "namespace": _text(told.get(semconv.K8S_NAMESPACE_NAME)),
+        "pod": _text(told.get(semconv.K8S_POD_NAME)),
+        "node": _text(told.get(semconv.K8S_NODE_NAME)),
+        "container": _text(told.get(semconv.K8S_CONTAINER_NAME)),
     }
 
 
@@ -177,49 +189,58 @@ class _Found:
     def __init__(self, resolution: Resolution) -> None:
         self._zero_ns = resolution.lookup.start_ns
         self._traces = resolution.join.traces[:MAX_HOPS]
-        self._own: dict[tuple[str, str], tuple[int, int]] = {}
+        self._own: dict[tuple[str, str], int] = {}
+        self._queries: dict[tuple[str, str], int] = {}
         self.left_out = len(resolution.join.traces) - len(self._traces)
         self.hops: list[tuple[Any, ...]] = []
-        self.spans: list[tuple[Any, ...]] = []
+        self.spans: list[tuple[Iterable[Any], ...]] = []
+        """Of each server trace, as columns."""
         self.exchanges: list[tuple[Any, ...]] = []
         self.evidence: list[str] = []
         for joined in self._traces:
             self._add(joined)
 
-    def plugins(self) -> list[tuple[Any, ...]]:
-        """The own time of each plugin at each server."""
-        return [(*of, _spent(own_ns), queries) for of, (own_ns, queries) in self._own.items()]
+    def plugins(self) -> tuple[Sequence[Any], ...]:
+        """The own time of each plugin at each server, as columns."""
+        return (
+            [plugin for plugin, _ in self._own],
+            [server for _, server in self._own],
+            _all_spent(list(self._own.values())),
+            list(self._queries.values()),
+        )
 
     def _add(self, joined: JoinedTrace) -> None:
         trace, zero_ns = joined.trace, self._zero_ns
         root, server, rcode = trace.root, _server(trace), _text(trace.rcode)
-        own_times = joined.timeline.own_ns
-        place: dict[bytes, int] = {}
-        own_by_name: dict[str, int] = {}
+        spans, own_ns = trace.spans[:MAX_SPANS], joined.timeline.own_ns[:MAX_SPANS]
+        number = len(spans)
+        names = _all_text(joined.timeline.names[:MAX_SPANS])
+        durations = _all_spent([span.end_ns - span.start_ns for span in spans])
+        peers = [""] * number
         upstream, upstream_ns = "", 0
-        looked_at = zip(trace.spans[:MAX_SPANS], own_times[:MAX_SPANS], strict=True)
-        for number, (span, own_ns) in enumerate(looked_at):
-            name = _text(span.name)
-            duration_ns = _spent(span.end_ns - span.start_ns)
-            peer = ""
-            if name == semconv.CONNECT_SPAN:
-                peer = _peer(span)
-                upstream = upstream or peer
-                upstream_ns = _spent(upstream_ns + duration_ns)
-                self.exchanges.append((peer, server, duration_ns, rcode))
-            parent = place.get(span.parent_id, 0) if number else -1
-            place[span.span_id] = number
-            start_ns = _long(span.start_ns - zero_ns)
-            self.spans.append(
-                (len(self.hops), name, parent, start_ns, duration_ns, _spent(own_ns), peer)
+        if semconv.CONNECT_SPAN in names:
+            for at, span in enumerate(spans):
+                if names[at] == semconv.CONNECT_SPAN:
+                    peers[at] = peer = _peer(span)
+                    upstream = upstream or peer
+                    upstream_ns = _spent(upstream_ns + durations[at])
+                    self.exchanges.append((peer, server, durations[at], rcode))
+        self.spans.append(
+            (
+                [len(self.hops)] * number,
+                names,
+                # Each is called by the one before, where that is plain to see.
+                _parents(spans) if joined.timeline.line is not None else range(-1, number - 1),
+                _all_long([span.start_ns - zero_ns for span in spans]),
+                durations,
+                _all_spent(own_ns),
+                peers,
             )
-            if root is not span or trace.source == semconv.SOURCE_TRACE:
-                own_by_name[name] = own_by_name.get(name, 0) + own_ns
-            # Else messages alone tell of this server: its time is not that of one plugin.
+        )
+        # Where messages alone tell of this server, its time is not that of one plugin.
+        first = 0 if trace.source == semconv.SOURCE_TRACE else 1
+        self._add_own(names[first:], own_ns[first:], server)
         self.left_out += max(len(trace.spans) - MAX_SPANS, 0)
-        for name, own_ns in own_by_name.items():
-            total_ns, queries = self._own.get((name, server), (0, 0))
-            self._own[name, server] = (total_ns + own_ns, queries + 1)
         self.hops.append(
             (
                 _text(trace.name), _text(trace.type), rcode, _text(trace.proto), server,
@@ -232,6 +253,26 @@ class _Found:
         )  # fmt: skip
         if trace.client_port or trace.dns_id is not None:
             self.evidence.append(_evidence(trace, zero_ns))
+
+    def _add_own(self, names: Sequence[str], own: Sequence[int], server: str) -> None:
+        """Add up what plugins took of a server trace."""
+        by_name: dict[str, int] = {}
+        for name, own_ns in zip(names, own, strict=True):
+            by_name[name] = by_name.get(name, 0) + own_ns
+        for name, own_ns in by_name.items():
+            of = name, server
+            self._own[of] = self._own.get(of, 0) + own_ns
+            self._queries[of] = self._queries.get(of, 0) + 1
+
+
+def _parents(spans: Sequence[Span]) -> list[int]:
+    """Return the place of each span's parent; 0 where it is not before it, -1 for the root."""
+    place: dict[bytes, int] = {}
+    parents = []
+    for number, span in enumerate(spans):
+        parents.append(place.get(span.parent_id, 0) if number else -1)
+        place[span.span_id] = number
+    return parents
 
 
 def _answered(resolution: Resolution) -> str:
@@ -284,20 +325,47 @@ def _text(value: otlp.AttributeValue) -> str:
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
+def _all_text(values: Sequence[str]) -> Sequence[str]:
+    together = "".join(values)
+    if len(together) <= MAX_TEXT and together.isascii():
+        return values
+    return [_text(value) for value in values]
+
+
 def _texts(values: otlp.AttributeValue | Sequence[str]) -> list[str]:
     return [_text(value) for value in values[:_MAX_LIST]] if isinstance(values, tuple) else []
 
 
 def _long(value: int) -> int:
-    return max(-_MAX_INT64, min(value, _MAX_INT64))
+    return _cut(value, -_MAX_INT64, _MAX_INT64)
 
 
 def _spent(nanoseconds: int) -> int:
-    return max(0, min(nanoseconds, MAX_SPENT_NS))
+    return _cut(nanoseconds, 0, MAX_SPENT_NS)
 
 
 def _int(value: int) -> int:
-    return max(-_MAX_INT32, min(value, _MAX_INT32))
+    return _cut(value, -_MAX_INT32, _MAX_INT32)
+
+
+def _cut(value: int, lowest: int, highest: int) -> int:
+    if lowest <= value <= highest:
+        return value
+    return max(lowest, min(value, highest))
+
+
+def _all_long(values: Sequence[int]) -> Sequence[int]:
+    return _all_cut(values, -_MAX_INT64, _MAX_INT64)
+
+
+def _all_spent(values: Sequence[int]) -> Sequence[int]:
+    return _all_cut(values, 0, MAX_SPENT_NS)
+
+
+def _all_cut(values: Sequence[int], lowest: int, highest: int) -> Sequence[int]:
+    if not values or (lowest <= min(values) and max(values) <= highest):
+        return values
+    return [_cut(value, lowest, highest) for value in values]
 
 
 __all__ = ["MAX_HOPS", "MAX_SPANS", "MAX_TEXT", "Columns", "batch_of", "row_of"]

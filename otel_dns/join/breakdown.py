@@ -162,15 +162,16 @@ def _in_turn(together: tuple[bool, ...]) -> Callable[[tuple[_Own, ...]], tuple[_
 
 def break_down(lookup: Lookup, join: Join) -> Breakdown:
     """Break a lookup's time down by what was joined to it."""
-    account = _Account(_sent(lookup, join))
+    account = _Account(_sent(lookup, join) if lookup.queries else ())
     after_answer = 0
     position = lookup.span.start_ns
     end = max(lookup.span.end_ns, position)
     rounds = _rounds(join.traces)
     gaps = _Gaps(lookup, rounds)
-    starts = [min([one.start_ns for one in asked]) for asked in rounds[1:]]
-    for number, (asked, following) in enumerate(zip(rounds, (*starts, end), strict=False)):
-        limit = min(end, following)
+    for number, asked in enumerate(rounds):
+        limit = end
+        if number + 1 < len(rounds):  # the next round cannot start before the answer was there
+            limit = min(end, *[one.start_ns for one in rounds[number + 1]])
         for one in asked:
             root_end_ns = one.joined.trace.root.end_ns
             if root_end_ns > limit or root_end_ns > one.answer_ns:
@@ -345,8 +346,6 @@ class _Sent(NamedTuple):
 
 def _sent(lookup: Lookup, join: Join) -> list[_Sent]:
     """Return the queries of a lookup; none where the client does not tell of all."""
-    if not lookup.queries:
-        return []
     seen = {one.query.span_id if one.query else b"" for one in join.traces if not one.hop}
     told = [_Sent(one.start_ns, one.end_ns, one.span_id in seen) for one in lookup.queries]
     return told if len(seen) <= sum(one.seen for one in told) else []

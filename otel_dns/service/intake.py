@@ -1,6 +1,8 @@
 """What is done with an OTLP request, whichever way it came: gRPC or HTTP, protobuf or JSON."""
 
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final, NoReturn
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -16,6 +18,9 @@ from otel_dns.wire import MalformedError
 _MAX_WHOLE_BYTES: Final = 3 << 20
 _READ_BYTES: Final = 350
 """What a span of ours takes beside its bytes, once it is read."""
+
+_LARGE: Final = 1 << 20
+_NOTHING: Final = nullcontext()
 
 PassOn = Callable[[bytes, int], bool]
 """Hands a whole request and its number of spans to the outputs, unchanged; False: no room."""
@@ -61,6 +66,7 @@ class OtlpIntake:
         self._pass_on = pass_on
         self._full = full
         self._begin = begin
+        self._large = threading.Lock()
         self.counts = Counts()
 
     @property
@@ -95,7 +101,8 @@ class OtlpIntake:
             self.turn_away("requests_turned_away")
         trace = self._begin(len(request))
         try:
-            incoming = sort_otlp(request, self._services)
+            with self._alone(request):
+                incoming = sort_otlp(request, self._services)
         except MalformedError:
             self.counts.add(requests_malformed=1)
             raise
@@ -145,7 +152,8 @@ class OtlpIntake:
         if self._full(wait_s):
             self.turn_away("log_requests_turned_away")
         try:
-            incoming, counted = sort_logs(request)
+            with self._alone(request):
+                incoming, counted = sort_logs(request)
         except MalformedError:
             self.counts.add(log_requests_malformed=1)
             raise
@@ -154,6 +162,10 @@ class OtlpIntake:
             self.turn_away("log_requests_turned_away")
         self.counts.add(log_requests=1, **counted)
         return b""
+
+    def _alone(self, request: bytes) -> AbstractContextManager[object]:
+        """Let large requests be read one at a time: until then they take many times their size."""
+        return self._large if len(request) > _LARGE else _NOTHING
 
     def turn_away(self, counted: str) -> NoReturn:
         """Turn a request away.

@@ -14,6 +14,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from otel_dns import semconv
 from otel_dns.model import Message
 from otel_dns.wire import MalformedError, Unused, coredns_log
+from otel_dns.wire.otlp.protobuf import has_tiny_parts
 
 _SERVER_KEYS: Final = (semconv.K8S_POD_NAME, semconv.HOST_NAME)
 """Whose log it is: the first of these, on the record or its resource."""
@@ -30,6 +31,8 @@ def messages(request: bytes) -> Iterator[Message | Unused]:
     Raises:
         MalformedError: the request is not OTLP; nothing was yielded.
     """
+    if has_tiny_parts(request):
+        raise MalformedError("a request of tiny messages")
     try:
         parsed = ExportLogsServiceRequest.FromString(request)
     except DecodeError as error:

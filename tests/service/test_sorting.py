@@ -1,11 +1,13 @@
 """What belongs to whom, of one request."""
 
+import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_dns import semconv
 from otel_dns.join.recognise import lookup_of
 from otel_dns.service.sorting import sort_otlp
-from otel_dns.wire import otlp
+from otel_dns.wire import MalformedError, otlp
+from otel_dns.wire.otlp import protobuf
 
 
 def request(*names: str, scope: str = "", tagged: str = "dns.lookup") -> bytes:
@@ -47,3 +49,57 @@ def test_the_tag_beside_a_scope_of_somebody_else_says_nothing() -> None:
     found = sort_otlp(request("dns.lookup", scope="other"), {"coredns"})
     assert not found.lookups
     assert found.other_spans == 1
+
+
+def field(number: int, *inner: bytes) -> bytes:
+    """A length-delimited field."""
+    value = b"".join(inner)
+    return bytes((number << 3 | 2,)) + protobuf.varint(len(value)) + value
+
+
+def under_one_scope(*spans: bytes) -> bytes:
+    return field(1, field(2, *(field(2, span) for span in spans)))
+
+
+IDS = field(1, bytes(range(1, 17))) + field(2, bytes(range(1, 9)))
+MANY = 60_000
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        field(1) * MANY,
+        field(1, field(3, b"aaaaa")) * MANY,
+        field(1, field(2) * MANY),
+        field(1, field(2, field(3, b"aaaaa")) * MANY),
+        under_one_scope(*[b""] * MANY),
+        under_one_scope(*[field(5, b"aaaaa")] * MANY),
+        under_one_scope(IDS + field(9) * MANY),
+        under_one_scope(IDS + field(9, field(2, field(5, field(1) * MANY)))),
+    ],
+    ids=[
+        "resources", "with a word", "scopes", "scopes with a word", "spans", "spans with a word",
+        "attributes", "values",
+    ],
+)  # fmt: skip
+def test_a_request_of_tiny_parts_is_refused(raw: bytes) -> None:
+    assert len(raw) >= protobuf.LITTLE
+    with pytest.raises(MalformedError):
+        sort_otlp(raw, {"coredns"})
+
+
+def test_many_small_spans_and_resources_are_none_of_them() -> None:
+    spans = [IDS[:-2] + number.to_bytes(2) for number in range(10, MANY // 10)]
+    assert sort_otlp(under_one_scope(*spans), {"coredns"}).other_spans == len(spans)
+    each = b"".join(
+        field(1, field(1, field(1, field(1, b"service.name"), field(2, field(1, b"shop")))),
+              field(2, field(2, span)))
+        for span in spans
+    )  # fmt: skip
+    assert sort_otlp(each, {"coredns"}).other_spans == len(spans)
+
+
+def test_one_span_of_tiny_parts_costs_its_neighbours_nothing() -> None:
+    blank = field(9, field(1, b"image"), field(2, field(7, bytes(2 * MANY))))
+    found = sort_otlp(under_one_scope(IDS, IDS + blank), {"coredns"})
+    assert (found.other_spans, found.refused.count) == (1, 1)

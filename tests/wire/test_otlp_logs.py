@@ -91,3 +91,9 @@ def test_any_bytes(raw: bytes, changes: list[tuple[int, int]]) -> None:
         except MalformedError:
             continue
         assert all(isinstance(each, Message | Unused) for each in found)
+
+
+@pytest.mark.parametrize("tiny", [b"\x0a\0", b"\x0a\2\x12\0"])
+def test_a_request_of_tiny_parts_is_refused(tiny: bytes) -> None:
+    with pytest.raises(MalformedError):
+        messages(tiny * 100_000)

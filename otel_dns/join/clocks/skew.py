@@ -105,29 +105,27 @@ class NodeClocks:
             clock = self._clocks.get(trace.server)
             if clock is None or not clock.at(trace.start_ns)[1]:
                 return True
-        start_ns, end_ns, explained = (
-            waiting.lookup.start_ns,
-            waiting.lookup.end_ns,
-            waiting.explained,
-        )
+        span = waiting.lookup.span
         for clock in self._clocks.values():
-            if clock.in_doubt(start_ns, end_ns, explained=explained):
+            if clock.in_doubt(span.start_ns, span.end_ns, explained=waiting.explained):
                 return True
         return not self._clocks
 
     def _follow(self, waiting: "WaitingLookup", slot: "Slot") -> None:
         """Learn of the server traces of a lookup's first question."""
-        start_ns = waiting.lookup.start_ns
+        start_ns = waiting.lookup.span.start_ns
         near = slot.traces_between(start_ns - _ELSEWHERE_NS, start_ns + LATE_NS + 2 * FIRST_GAP_NS)
         if len(near) > _CROWD:
             return
         best: tuple[int, int, Clock] | None = None
         chance = False
         for trace in near:
-            clock = self._clocks.get(trace.server)
+            header = trace.header
+            assert header is not None
+            clock = self._clocks.get(header.server)
             if clock is None or not clock.known:
                 continue
-            difference_ns = start_ns - trace.start_ns
+            difference_ns = start_ns - header.root.start_ns
             late_ns = clock.late_ns(start_ns, difference_ns)
             if late_ns < -EARLY_NS:
                 chance |= late_ns >= -_ELSEWHERE_NS and late_ns < LATE_NS + EARLY_NS - _ELSEWHERE_NS

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from otel_dns import semconv
 from otel_dns.join import Outcome, Released, timeline
-from otel_dns.model import JoinedTrace, Resolution, ServerTrace, Span, Timeline
+from otel_dns.model import Resolution, ServerTrace, Span, Timeline
 from otel_dns.service.metrics.plugin_times import PluginTimes
 from otel_dns.service.metrics.series import (
     Counter,
@@ -203,13 +203,10 @@ class ResolutionMetrics:
         known = "false" if lookup.inferred else "true"
         for joined in join.traces:
             self._trace(joined.trace, joined.timeline, lead, joined=known)
-            self._measure_skew(joined, node)
-
-    def _measure_skew(self, joined: JoinedTrace, node: str) -> None:
-        place = _server(joined.trace), node
-        # Clocks that agree make no series; one that agrees again says so.
-        if joined.skew_ns or place in self._skew:
-            self._skew.gathered[place].append(joined.skew_ns / _SECOND)
+            # Clocks that agree make no series; one that agrees again says so.
+            place = _server(joined.trace), node
+            if joined.skew_ns or place in self._skew:
+                self._skew.gathered[place].append(joined.skew_ns / _SECOND)
 
     def _trace(self, trace: ServerTrace, own: Timeline, lead: Span | None, joined: str) -> None:
         server, rcode = _server(trace), trace.rcode

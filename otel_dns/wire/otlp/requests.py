@@ -12,10 +12,14 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 from otel_dns.model import Origin
 from otel_dns.wire import MalformedError
 from otel_dns.wire.otlp.attributes import AttributeValue, attribute_of, string_attribute
-from otel_dns.wire.otlp.protobuf import fields, varint
+from otel_dns.wire.otlp.protobuf import LITTLE, fields, has_tiny_parts, varint
 from otel_dns.wire.otlp.schema import Request
 
 _RESOURCE_SPANS: Final = 0x0A
+_SCOPE_SPANS: Final = 0x12
+_FEW: Final = 1000
+_LEAST: Final = 30
+"""Bytes of a span that has its ids and nothing else, and so of a scope or a resource with one."""
 
 
 class SpanGroup(NamedTuple):
@@ -36,14 +40,18 @@ def read(request: bytes) -> Iterator[tuple[SpanGroup, Sequence[ProtoSpan]]]:
         Each group with its spans as protobuf read them, for :func:`span_of`.
 
     Raises:
-        MalformedError: protobuf cannot parse the request; nothing was yielded.
+        MalformedError: protobuf cannot parse the request, or it has more parts than sound ones
+            have room in it; nothing was yielded.
     """
+    groups = cut(request)
+    if has_tiny_parts(request):
+        raise MalformedError("a request of tiny messages")
     try:
         parsed = ExportTraceServiceRequest.FromString(request)
     except DecodeError as error:
         raise MalformedError(f"not an OTLP trace request: {error}") from None
     whole = (scope.spans for resource in parsed.resource_spans for scope in resource.scope_spans)
-    return zip(cut(request), whole, strict=True)
+    return zip(groups, whole, strict=True)
 
 
 def cut(request: bytes) -> list[SpanGroup]:
@@ -53,14 +61,46 @@ def cut(request: bytes) -> list[SpanGroup]:
         MalformedError: the request's outer layers are broken; spans are not looked into (that is
             :func:`read`).
     """
-    groups = []
+    if len(request) >= LITTLE:
+        _check_room(request)
+    groups: list[SpanGroup] = []
+    spans = 0
     for resource_spans in _parse(request).resource_spans:
         resource, rest = _merged(resource_spans.resource), _rest(resource_spans)
-        groups += [
-            SpanGroup(Origin(resource, _merged(scope.scope), rest, _rest(scope)), scope.spans)
-            for scope in resource_spans.scope_spans
-        ]
+        for scope in resource_spans.scope_spans:
+            spans += len(scope.spans)
+            groups.append(
+                SpanGroup(Origin(resource, _merged(scope.scope), rest, _rest(scope)), scope.spans)
+            )
+    if spans > _FEW + len(request) // _LEAST:
+        raise MalformedError("more spans than sound ones have room")
     return groups
+
+
+def _check_room(request: bytes) -> None:
+    """Count a request's parts before they are made objects, which take more than the bytes.
+
+    Raises:
+        MalformedError: they are more than sound ones have room, or it is broken.
+    """
+    groups = spans = _FEW + len(request) // _LEAST
+    tiny = has_tiny_parts(request)  # else there are not so many spans: they are counted later
+    for tag, resource_spans, _, _ in fields(request):
+        if tag != _RESOURCE_SPANS or not isinstance(resource_spans, bytes):
+            continue
+        groups -= 1
+        for inner, scope_spans, _, _ in fields(resource_spans):
+            groups -= inner == _SCOPE_SPANS
+            if groups < 0:
+                break
+            if not tiny or inner != _SCOPE_SPANS or not isinstance(scope_spans, bytes):
+                continue
+            for _ in fields(scope_spans):
+                spans -= 1
+                if spans < 0:
+                    raise MalformedError("more spans than sound ones have room")
+        if groups < 0:
+            raise MalformedError("more resources and scopes than sound ones have room")
 
 
 def rest_of(request: bytes) -> bytes:
