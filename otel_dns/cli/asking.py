@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
 from rich.console import Console
@@ -30,8 +30,14 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _SECOND: Final = 1_000_000_000
 
+if TYPE_CHECKING:
+    _Whens = click.ParamType[int | None]
+    _Numbers = click.ParamType[int]
+else:  # not generic before click 8.4
+    _Whens = _Numbers = click.ParamType
 
-class When(click.ParamType[int | None]):
+
+class When(_Whens):
     """A time: so long ago (``15m``, ``2d``), or a date (``2026-11-25T10:42``, UTC unless told)."""
 
     name = "when"
@@ -60,7 +66,7 @@ class When(click.ParamType[int | None]):
         return round(read.timestamp()) * _SECOND
 
 
-class Nanoseconds(click.ParamType[int]):
+class Nanoseconds(_Numbers):
     """A duration, as nanoseconds."""
 
     name = "time"

@@ -92,7 +92,7 @@ def _live(history: Path | None) -> list[SpanView] | None:
     try:
         with Steps() as steps:
             steps.step("looking for namespaces")
-            reason = available()
+            reason = _no_storefront() or available()
             if reason is None:
                 return _in_the_lab(steps, history)
     except (LabError, programs.ProgramMissing, programs.BuildFailed) as error:
@@ -100,6 +100,15 @@ def _live(history: Path | None) -> list[SpanView] | None:
     except subprocess.TimeoutExpired as error:
         raise click.ClickException(f"the storefront did not end within {error.timeout} s") from None
     click.echo(f"No lab here ({reason}): replaying a recording.", err=True)
+    return None
+
+
+def _no_storefront() -> str | None:
+    """Why there is no application to run, as one line; an installed otel-dns has no examples."""
+    try:
+        scenarios.storefront()
+    except LabError as error:
+        return str(error)
     return None
 
 

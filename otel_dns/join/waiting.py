@@ -59,8 +59,8 @@ class WaitingLookup(Struct, eq=False):
     """Its server traces stay in traces of their own."""
     inherited_doubt: float = 0.0
     """Odds of exchanges with rivals that have left with what they were given."""
-    crowded: bool = False
-    """Several lookups of the same started with it."""
+    crowd: int = 0
+    """How many lookups of the same started with it; 0 where they are few."""
     inherited_partners: int = 0
     """Rivals that have left and with which it is interchangeable."""
     size: int = 0

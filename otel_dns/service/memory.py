@@ -65,10 +65,10 @@ def limited(settings: ServeSettings) -> ServeSettings:
             receivers,
             max_waiting=Size(min(receivers.max_waiting, limit // 8)),
             otlp=replace(
-                receivers.otlp, max_request=Size(min(receivers.otlp.max_request, limit // 16))
+                receivers.otlp, max_request=Size(min(receivers.otlp.max_request, limit // 32))
             ),
             http=replace(
-                receivers.http, max_request=Size(min(receivers.http.max_request, limit // 16))
+                receivers.http, max_request=Size(min(receivers.http.max_request, limit // 32))
             ),
         ),
         join=replace(join, max_bytes=Size(min(join.max_bytes, limit * 2 // 5))),

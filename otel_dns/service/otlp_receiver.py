@@ -42,6 +42,7 @@ _SMALL: Final = 256 << 10
 _GRACE_S: Final = 2.0
 _START_S: Final = 30.0
 
+_Code: Final = grpc.StatusCode
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 _Handler: TypeAlias = Callable[[Any, _Context], Awaitable[bytes]]
 
@@ -169,7 +170,7 @@ class OtlpReceiver:
             self._connections.asks(peer)
             if self._bearer.wanted and not self._bearer.shown(_authorization(context)):
                 self.counts.add(requests_unauthenticated=1)
-                await context.abort(grpc.StatusCode.UNAUTHENTICATED, "a bearer token is wanted")
+                return _refuse(context, _Code.UNAUTHENTICATED, "a bearer token is wanted")
             async with self._turns.of(peer.rpartition(":")[0]):
                 try:
                     # Before it is read: what is not there takes no memory.
@@ -178,11 +179,12 @@ class OtlpReceiver:
                     if len(request) <= _SMALL and not self._intake.crowded:
                         return take(request, 0)
                     return await self._take(take, request)
+                except _RefusedError as refused:
+                    return _refuse(context, refused.code, str(refused))
                 except MalformedError as error:
-                    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+                    return _refuse(context, _Code.INVALID_ARGUMENT, str(error))
                 except BusyError as error:
-                    await context.abort(grpc.StatusCode.UNAVAILABLE, str(error), _COME_AGAIN)
-            raise AssertionError("abort raises")
+                    return _refuse(context, _Code.UNAVAILABLE, str(error), _COME_AGAIN)
 
         return export
 
@@ -194,14 +196,14 @@ class OtlpReceiver:
             self._intake.turn_away(turned_away)
         except TimeoutError:
             self.counts.add(requests_too_slow=1)
-            await context.abort(
-                grpc.StatusCode.DEADLINE_EXCEEDED,
+            raise _RefusedError(
+                _Code.DEADLINE_EXCEEDED,
                 f"the request took over {self._limits.read:g} s to come",
-            )
+            ) from None
         if request is grpc.aio.EOF:
             # Of what gRPC refuses by itself, as too large, nothing else is heard.
             self.counts.add(requests_cut_off=1)
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "there is no request")
+            raise _RefusedError(_Code.INVALID_ARGUMENT, "there is no request")
         found: bytes = request
         return found
 
@@ -221,6 +223,30 @@ class OtlpReceiver:
     async def _health(self, _requests: object, context: _Context) -> bytes:
         self._connections.asks(context.peer())
         return _SERVING if self._healthy() else _NOT_SERVING
+
+
+class _RefusedError(Exception):
+    """A request that is answered with a status of its own."""
+
+    def __init__(self, code: grpc.StatusCode, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+def _refuse(
+    context: _Context,
+    code: grpc.StatusCode,
+    details: str,
+    metadata: tuple[tuple[str, bytes], ...] = (),
+) -> bytes:
+    """Answer with a status. ``abort`` would keep the request until garbage is looked for.
+
+    gRPC holds what that raises, which holds all frames that it went through, which hold gRPC's.
+    """
+    context.set_code(code)
+    context.set_details(details)
+    context.set_trailing_metadata(metadata)
+    return b""
 
 
 def _why_not(address: str) -> OSError | None:

@@ -25,10 +25,11 @@ class Turns:
         """Make turns.
 
         Args:
-            scarce: whether memory is: then of what is read at one time all but one is cut off.
+            scarce: whether memory is: then one is read at a time, and the others are cut off.
         """
         self._all = asyncio.Semaphore(_READING)
         self._peers: dict[str, tuple[asyncio.Semaphore, int]] = {}
+        self._had = 0
         self._scarce = scarce
         self._reading: dict[asyncio.Timeout, None] = {}
         """The oldest first."""
@@ -42,7 +43,11 @@ class Turns:
         self._peers[peer] = own, users + 1
         try:
             async with own, self._all:
-                yield
+                self._had += 1
+                try:
+                    yield
+                finally:
+                    self._had -= 1
         finally:
             own, users = self._peers.pop(peer)
             if users > 1:
@@ -56,6 +61,8 @@ class Turns:
             CutOffError: there is no memory to read on.
             TimeoutError: it took longer.
         """
+        if self._had > 1 and self._scarce():
+            raise CutOffError("there is no memory to read this too")
         if self._look_again is None:
             self._look_later()
         time = asyncio.timeout(within_s)

@@ -15,6 +15,7 @@ from otel_dns.cli import main
 from otel_dns.cli.joined import JoinedLookup, joined_lookups
 from otel_dns.cli.waterfall import printable, summary, waterfall
 from otel_dns.lab import delimited
+from otel_dns.lab.errors import LabError
 from otel_dns.service.replay import replay
 from otel_dns.wire.otlp import decode
 
@@ -90,6 +91,17 @@ def test_candidates_are_told_apart_where_there_is_little_room(lookups, width) ->
 def test_hostile_names_are_made_visible() -> None:
     assert printable("a\x1b[2Jb\nc\u202ed") == "a\\x1b[2Jb\\x0ac\\x202ed"
     assert len(printable("x" * 500)) <= 48
+
+
+def test_demo_replays_where_there_are_no_examples(monkeypatch) -> None:
+    def missing() -> list[str]:
+        raise LabError("there is no app.py")
+
+    demo = importlib.import_module("otel_dns.cli.demo")
+    monkeypatch.setattr(demo.scenarios, "storefront", missing)
+    result = CliRunner().invoke(main, ["demo"])
+    assert result.exit_code == 0
+    assert "No lab here (there is no app.py): replaying a recording." in result.output
 
 
 def test_demo_replays_where_there_are_no_namespaces(monkeypatch) -> None:

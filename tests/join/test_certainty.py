@@ -395,12 +395,13 @@ def test_who_has_gone_on_to_the_next_name_does_not_ask_again(next_ms: int, again
         pytest.param(0.1, {}, 0.821, id="more is taken for more still"),
         pytest.param(0.1, {"seen": 0.1}, 0.97, id="not where little is there"),
         pytest.param(0.1, {"calm": 0.5}, 0.898, id="half as much where all is jammed"),
-        pytest.param(0.01, {"crowded": True, "ports_known": True}, 0.956, id="a crowd, with ports"),
-        pytest.param(0.01, {"crowded": True}, 0.797, id="a crowd"),
+        pytest.param(0.01, {"crowd": 3, "ports_known": True}, 0.973, id="a crowd, with ports"),
+        pytest.param(0.01, {"crowd": 3}, 0.813, id="a crowd"),
+        pytest.param(0.01, {"crowd": 15}, 0.465, id="a larger one"),
     ],
 )
 def test_what_doubt_is_worth(doubt: float, known: dict[str, Any], expected: float) -> None:
-    otherwise = {"crowded": False, "ports_known": False, "seen": 1.0, "calm": 1.0}
+    otherwise = {"crowd": 0, "ports_known": False, "seen": 1.0, "calm": 1.0}
 
     assert confidence(0.0, **(otherwise | known)) == 1
     assert confidence(doubt, **(otherwise | known)) == pytest.approx(expected, abs=0.001)

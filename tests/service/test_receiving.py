@@ -1,5 +1,6 @@
 """What goes into a running processor, over real sockets, and what comes out."""
 
+import gc
 import socket
 import zlib
 from pathlib import Path
@@ -21,7 +22,7 @@ from otel_dns.model import Span
 from otel_dns.service.configuration import ConfigurationError
 from otel_dns.service.service import Service
 from otel_dns.service.settings import ServeSettings
-from otel_dns.wire import otlp
+from otel_dns.wire import MalformedError, otlp
 from tests.service.support import (
     Backend,
     balanced,
@@ -48,6 +49,7 @@ from tests.support.spans import (
 from tests.support.waiting import eventually
 
 OTHER = otlp.origin_of("checkout")
+PROTOBUF = {"Content-Type": "application/x-protobuf"}
 BROKEN = b"\x4a\x05\x0a\x7f..."  # an attribute whose key is cut short
 
 
@@ -347,3 +349,22 @@ def test_a_unix_socket_is_taken_from_nobody_but_the_dead(tmp_path: Path) -> None
         with pytest.raises(OSError, match=r"cannot listen on unix:.* in use"):
             Service(settings_of(backend.address, **listen)).start()
     assert path.read_text() == "precious"
+
+
+def test_a_request_that_is_refused_is_let_go_of_at_once() -> None:
+    """Looked for as garbage it would stay for long: collections are seldom (`collect_seldom`)."""
+
+    def kept() -> int:
+        return sum(isinstance(one, MalformedError) for one in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = kept()
+        with Backend() as backend, serving(backend.address) as running:
+            for raw in (b"nonsense", b"\xff" * 400_000):  # in the loop, and in a thread
+                assert code_of(running.otlp, raw) is grpc.StatusCode.INVALID_ARGUMENT
+                assert post(running.http + "/v1/traces", raw, PROTOBUF) == 400
+            eventually(lambda: kept() <= before, "nothing of them")
+    finally:
+        gc.enable()

@@ -56,9 +56,9 @@ Measured (seeds 1 and 2, one query in 10 traced): of 55 lookups with less doubt 
 than two thirds of it 3 were wrong, of 728 without 2."""
 _LIKELIER: Final = 0.05
 _NEGLIGIBLE: Final = -10.0
-_CROWD: Final = 4
+_CROWD: Final = 3
 _CROWD_NS: Final = 1_000_000
-"""So many lookups of the same that start so close to each other are a crowd."""
+"""So many others of the same that start so close to a lookup make a crowd."""
 _SECOND_NS: Final = 1_000_000_000
 _TIMEOUTS: Final = 4
 """Timeouts of a second in a row after which a missing query is still looked for."""
@@ -127,7 +127,7 @@ class Knot:
             member.doubt += few + _ODDITY * self._likelihood.oddity(member)
             member.confidence = confidence(
                 member.doubt,
-                crowded=member.waiting.crowded,
+                crowd=member.waiting.crowd,
                 ports_known=member.ports_known,
                 seen=exp(self._likelihood.seen),
                 calm=exp(self._likelihood.timing.log_calm),
@@ -173,8 +173,9 @@ class Knot:
             lookup = member.waiting.lookup
             alike = starts[lookup.candidates, lookup.types]
             first = bisect_left(alike, member.start_ns - _CROWD_NS)
-            if bisect_right(alike, member.start_ns + _CROWD_NS) - first >= _CROWD:
-                member.waiting.crowded = True
+            others = bisect_right(alike, member.start_ns + _CROWD_NS) - first - 1
+            if others >= _CROWD:
+                member.waiting.crowd = max(others, member.waiting.crowd)
 
     # -- who gets what -------------------------------------------------------------------------
 
