@@ -26,7 +26,7 @@ import grpc
 import yaml
 
 from bench.processor.subjects import CORE, SinkProcess, Subject, running
-from otel_dns.service.otlp_receiver import HEALTH
+from otel_dns.service.receivers.otlp_receiver import HEALTH
 from otel_dns.wire import otlp
 from tests.support.otlp import EXPORT
 from tests.support.processes import free_addresses

@@ -30,7 +30,7 @@ from otel_dns.corefile import CorefileError, check, parse
 from otel_dns.join import foreign, recognise
 from otel_dns.lab import delimited
 from otel_dns.model import Span
-from otel_dns.service.recording_kinds import kind_of
+from otel_dns.service.recordings.kinds import kind_of
 from otel_dns.wire import (
     MalformedError,
     coredns_log,

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from bench import core
 from bench.figures import show
-from otel_dns.service.settings import JoinSection
+from otel_dns.service.configuration.settings import JoinSection
 from otel_dns.service.sorting import sort_otlp
 from otel_dns.service.stream import Stream
 from otel_dns.wire import otlp

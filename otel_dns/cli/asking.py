@@ -24,7 +24,7 @@ from otel_dns.cli.remote import Remote
 from otel_dns.cli.tables import Column, cell, field, table
 from otel_dns.history.history import History, HistoryError
 from otel_dns.history.where import DIMENSIONS, Where
-from otel_dns.service.quantities import Duration
+from otel_dns.service.configuration.quantities import Duration
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

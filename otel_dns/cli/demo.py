@@ -17,7 +17,7 @@ from otel_dns.cli.joined import JoinedLookup, joined_lookups
 from otel_dns.cli.progress import Steps
 from otel_dns.cli.waterfall import legend, summary, waterfall
 from otel_dns.lab import Lab, LabError, available, delimited, programs, scenarios
-from otel_dns.service.replay import replay
+from otel_dns.service.recordings.replay import replay
 from otel_dns.wire.otlp import SpanView, decode
 
 _SETTLE_S = 1.5

@@ -17,7 +17,7 @@ import click
 
 from otel_dns.cli.directories import default_history
 from otel_dns.service import own_log
-from otel_dns.service.settings import Log
+from otel_dns.service.configuration.settings import Log
 from otel_dns.web.access import TokensError
 from otel_dns.web.app import create_app
 from otel_dns.web.guard import is_loopback

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from otel_dns.service import own_log
-from otel_dns.service.settings import ServeSettings
+from otel_dns.service.configuration.settings import ServeSettings
 
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 30.0

@@ -14,9 +14,9 @@ from otel_dns.cli.waterfall import legend, summary, waterfall
 from otel_dns.history.answers import Kept
 from otel_dns.history.rows import row_of
 from otel_dns.join import JoinSettings
+from otel_dns.service.configuration.settings import Receivers
 from otel_dns.service.recordings import KINDS, Reading, read
-from otel_dns.service.replay import replay_all
-from otel_dns.service.settings import Receivers
+from otel_dns.service.recordings.replay import replay_all
 from otel_dns.wire.otlp import decode
 
 _SECOND: Final = 1_000_000_000

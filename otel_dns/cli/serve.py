@@ -19,10 +19,10 @@ import msgspec
 from otel_dns.cli.directories import default_history
 from otel_dns.cli.page_child import page_of
 from otel_dns.service import configuration, own_log
+from otel_dns.service.configuration.settings import ServeSettings
 from otel_dns.service.memory import collect_seldom
 from otel_dns.service.secrets import SecretError
 from otel_dns.service.service import Service
-from otel_dns.service.settings import ServeSettings
 
 _LOOK_S = 0.5
 _MANY_FILES: Final = 1 << 16

@@ -14,7 +14,7 @@ from otel_dns import semconv
 from otel_dns.join import Late, Outcome, Released
 from otel_dns.join.annotate import as_it_came, encode
 from otel_dns.model import Origin, Resolution, Span
-from otel_dns.service.settings import Export
+from otel_dns.service.configuration.settings import Export
 from otel_dns.service.tenants import Tenants
 from otel_dns.wire import otlp
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from otel_dns.join import Outcome
+from otel_dns.service.configuration.settings import History
 from otel_dns.service.counts import Counts
-from otel_dns.service.settings import History
 
 if TYPE_CHECKING:
     from otel_dns.history.writer import HistoryWriter

@@ -16,8 +16,8 @@ from typing import Final
 
 import msgspec
 
-from otel_dns.service.quantities import Size
-from otel_dns.service.settings import ServeSettings
+from otel_dns.service.configuration.quantities import Size
+from otel_dns.service.configuration.settings import ServeSettings
 
 _LOOK_EVERY_S: Final = 0.02
 _FULL_AT: Final = 0.9

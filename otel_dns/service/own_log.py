@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from otel_dns.service.settings import Log
+from otel_dns.service.configuration.settings import Log
 
 _TEXT: Final = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
 _LEVELS: Final = logging.getLevelNamesMapping()

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import grpc
 
-from otel_dns.service.settings import ClientTls, ServerTls
+from otel_dns.service.configuration.settings import ClientTls, ServerTls
 
 _LOOK_EVERY_S: Final = 1.0
 _T = TypeVar("_T")

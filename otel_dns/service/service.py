@@ -11,8 +11,9 @@ To add to it:
 * **a receiver**: a part that calls ``self._offer(incoming, bytes, timeout_s)`` and is told
   by False that there is no room; append it to ``self._receivers``. They start last, and stop
   first.
-* **settings**: a section in :mod:`otel_dns.service.settings`; hand the part its own section. An
-  option of the command line is a line in ``cli/serve.py`` that names the key it overrides.
+* **settings**: a section in :mod:`otel_dns.service.configuration.settings`; hand the part its own
+  section. An option of the command line is a line in ``cli/serve.py`` that names the key it
+  overrides.
 
 Counts and gauges of every part are shown at ``/metrics`` by themselves.
 """
@@ -31,20 +32,20 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from otel_dns.service import configuration
+from otel_dns.service.configuration.settings import ServeSettings
 from otel_dns.service.counts import Counts
-from otel_dns.service.dnstap_receiver import DnstapReceiver
 from otel_dns.service.history_part import HistoryPart
-from otel_dns.service.http_receiver import HttpReceiver
-from otel_dns.service.intake import OtlpIntake
 from otel_dns.service.ledger import Ledger, lost, reading
 from otel_dns.service.memory import MemoryGuard, limited, resident
 from otel_dns.service.metrics import MetricsPush, ResolutionMetrics, SeriesCollector
-from otel_dns.service.otlp_receiver import OtlpReceiver
-from otel_dns.service.outputs import Outputs
+from otel_dns.service.outputs.fan_out import Outputs
 from otel_dns.service.own_traces import OwnTraces
 from otel_dns.service.pipeline import Pipeline
+from otel_dns.service.receivers.dnstap_receiver import DnstapReceiver
+from otel_dns.service.receivers.http_receiver import HttpReceiver
+from otel_dns.service.receivers.intake import OtlpIntake
+from otel_dns.service.receivers.otlp_receiver import OtlpReceiver
 from otel_dns.service.requests import Requests
-from otel_dns.service.settings import ServeSettings
 from otel_dns.service.sorting import Incoming
 from otel_dns.service.stream import Observer, Stream
 

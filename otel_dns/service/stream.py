@@ -14,9 +14,9 @@ from otel_dns import semconv
 from otel_dns.join import Joiner, JoinSettings, Outcome
 from otel_dns.join.recognise import is_lookup, lookup_of, query_of, unsampled_of
 from otel_dns.model import Origin, Span
+from otel_dns.service.configuration.settings import Export
 from otel_dns.service.export import ExportPolicy
 from otel_dns.service.requests import Requests
-from otel_dns.service.settings import Export
 from otel_dns.service.sorting import Incoming
 from otel_dns.wire import MalformedError, otlp
 

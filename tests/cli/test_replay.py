@@ -16,7 +16,7 @@ from otel_dns.cli.joined import JoinedLookup, joined_lookups
 from otel_dns.cli.waterfall import printable, summary, waterfall
 from otel_dns.lab import delimited
 from otel_dns.lab.errors import LabError
-from otel_dns.service.replay import replay
+from otel_dns.service.recordings.replay import replay
 from otel_dns.wire.otlp import decode
 
 RECORDING = Path(otel_dns.lab.__file__).parent / "recordings" / "demo"

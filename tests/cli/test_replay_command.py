@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 import otel_dns.lab
 from otel_dns.cli import main
 from otel_dns.lab import delimited
-from otel_dns.service.recording_kinds import kind_of
+from otel_dns.service.recordings.kinds import kind_of
 from tests.support.otlp import forward
 from tests.support.processes import free_addresses, running
 from tests.support.programs import require

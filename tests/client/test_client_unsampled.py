@@ -24,7 +24,7 @@ from otel_dns.join import JoinSettings, Outcome
 from otel_dns.join.recognise import unsampled_of
 from otel_dns.model import Lookup, Resolution, Span
 from otel_dns.service import ledger
-from otel_dns.service.settings import Export
+from otel_dns.service.configuration.settings import Export
 from otel_dns.service.sorting import sort_otlp
 from otel_dns.service.stream import Stream
 from otel_dns.wire import MalformedError, otlp

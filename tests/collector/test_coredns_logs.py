@@ -10,8 +10,8 @@ import pytest
 
 from otel_dns.model import Message
 from otel_dns.service import configuration
-from otel_dns.service.intake import OtlpIntake
-from otel_dns.service.otlp_receiver import OtlpReceiver
+from otel_dns.service.receivers.intake import OtlpIntake
+from otel_dns.service.receivers.otlp_receiver import OtlpReceiver
 from otel_dns.service.sorting import Incoming
 from tests.collector.conftest import Collector, Neighbours
 from tests.support.processes import free_addresses

@@ -26,7 +26,7 @@ from otel_dns.lab import Lab, Rule, Way, available, scenarios
 from otel_dns.lab.capture_files import Capture
 from otel_dns.lab.way import Crossing
 from otel_dns.service.recordings import Reading, read
-from otel_dns.service.replay import replay_all
+from otel_dns.service.recordings.replay import replay_all
 from otel_dns.service.sorting import Incoming
 from otel_dns.wire import otlp
 from otel_dns.wire.otlp import decode

@@ -16,7 +16,7 @@ from otel_dns.lab import Lab, available
 from otel_dns.lab.capture_files import Capture
 from otel_dns.lab.places import Pod
 from otel_dns.model import Message
-from otel_dns.service.replay import replay_all
+from otel_dns.service.recordings.replay import replay_all
 from otel_dns.service.sorting import Incoming, sort_otlp, sort_spans
 from otel_dns.wire import dnstap, zipkin
 from otel_dns.wire.otlp import decode

@@ -14,7 +14,7 @@ from otel_dns import semconv
 from otel_dns.cli.joined import JoinedLookup, joined_lookups
 from otel_dns.lab import available, odd_shapes, record
 from otel_dns.service.recordings import Reading, read
-from otel_dns.service.replay import replay_all
+from otel_dns.service.recordings.replay import replay_all
 from otel_dns.service.sorting import Incoming
 from otel_dns.wire.otlp import decode
 from tests.support.programs import require

@@ -10,7 +10,7 @@ from otel_dns import semconv
 from otel_dns.cli.joined import JoinedLookup, joined_lookups
 from otel_dns.join import JoinSettings
 from otel_dns.service.recordings import Reading, read
-from otel_dns.service.replay import Replayed, replay_all
+from otel_dns.service.recordings.replay import Replayed, replay_all
 from otel_dns.wire.otlp import decode
 
 RECORDING: Final = Path(__file__).parents[1] / "recordings" / "others-lookups"

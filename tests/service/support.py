@@ -17,8 +17,8 @@ import grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from otel_dns.service import configuration
+from otel_dns.service.configuration.settings import ServeSettings
 from otel_dns.service.service import Service
-from otel_dns.service.settings import ServeSettings
 from otel_dns.wire import otlp
 from tests.support.otlp import EXPORT
 from tests.support.spans import CLIENT

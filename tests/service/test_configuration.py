@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from otel_dns.cli import main
 from otel_dns.service import configuration
 from otel_dns.service.configuration import ConfigurationError
-from otel_dns.service.quantities import Duration, Size
-from otel_dns.service.settings import Section, ServeSettings
+from otel_dns.service.configuration.quantities import Duration, Size
+from otel_dns.service.configuration.settings import Section, ServeSettings
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,8 +12,8 @@ import pytest
 import trustme
 
 from otel_dns.model import Message
-from otel_dns.service.dnstap_receiver import DnstapReceiver
-from otel_dns.service.settings import ServerTls
+from otel_dns.service.configuration.settings import ServerTls
+from otel_dns.service.receivers.dnstap_receiver import DnstapReceiver
 from otel_dns.service.sorting import Incoming
 from tests.support.processes import free_addresses
 from tests.support.programs import require

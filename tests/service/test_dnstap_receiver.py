@@ -13,8 +13,8 @@ import trustme
 
 import otel_dns.lab
 from otel_dns.model import Message  # noqa: TC001
-from otel_dns.service.dnstap_receiver import DnstapReceiver
-from otel_dns.service.settings import ServerTls
+from otel_dns.service.configuration.settings import ServerTls
+from otel_dns.service.receivers.dnstap_receiver import DnstapReceiver
 from otel_dns.service.sorting import Incoming
 from otel_dns.wire import frame_streams as fs
 from otel_dns.wire.frame_streams import Control, ControlType, Data

@@ -7,7 +7,7 @@ from typing import Any, Final
 import grpc
 
 from bench.flood import Flood
-from otel_dns.service.otlp_receiver import HEALTH
+from otel_dns.service.receivers.otlp_receiver import HEALTH
 from otel_dns.wire import otlp
 from tests.service.support import Backend, get
 from tests.service.test_output import program

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from otel_dns.model import Lookup, Message
 from otel_dns.service import ledger
-from otel_dns.service.settings import Export, Unmatched
+from otel_dns.service.configuration.settings import Export, Unmatched
 from otel_dns.service.stream import Stream
 from otel_dns.wire import otlp
 from tests.join.test_any_stream import BOUNDS, Told, feed, scenes

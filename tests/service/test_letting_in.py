@@ -20,7 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from otel_dns.service import configuration, memory
 from otel_dns.service.memory import MemoryGuard, limited
-from otel_dns.service.otlp_receiver import HEALTH
+from otel_dns.service.receivers.otlp_receiver import HEALTH
 from otel_dns.wire import MalformedError, otlp, otlp_json
 from tests.service.support import (
     Backend,

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from otel_dns.service.otlp_receiver import HEALTH
+from otel_dns.service.receivers.otlp_receiver import HEALTH
 from otel_dns.wire import otlp
 from tests.service.support import Backend, Running, get, post, serving
 from tests.support.otlp import EXPORT, forward

@@ -15,7 +15,7 @@ import pytest
 from google.protobuf.any_pb2 import Any
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from otel_dns.service import http_receiver
+from otel_dns.service.receivers import http_receiver
 from otel_dns.wire import otlp
 from tests.service.support import (
     Backend,

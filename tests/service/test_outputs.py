@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from otel_dns import semconv
 from otel_dns.model import Span
 from otel_dns.service.configuration import convert
-from otel_dns.service.names_shown import reduction
+from otel_dns.service.outputs.names_shown import reduction
 from otel_dns.wire import otlp
 from tests.service.support import Backend, balanced, refuses, serving
 from tests.support.otlp import forward

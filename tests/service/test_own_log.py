@@ -76,7 +76,7 @@ def test_what_a_child_says_is_said_again(caplog: pytest.LogCaptureFixture) -> No
 FAILING = """
 import sys, threading, warnings
 from otel_dns.service import own_log
-from otel_dns.service.settings import Log
+from otel_dns.service.configuration.settings import Log
 own_log.set_up(Log(format="json"))
 warnings.warn("careful")
 def fail():

@@ -20,8 +20,8 @@ from otel_dns import semconv
 from otel_dns.join import JoinSettings
 from otel_dns.model import Span
 from otel_dns.service.configuration import ConfigurationError
+from otel_dns.service.configuration.settings import ServeSettings
 from otel_dns.service.service import Service
-from otel_dns.service.settings import ServeSettings
 from otel_dns.wire import MalformedError, otlp
 from tests.service.support import (
     Backend,

@@ -14,10 +14,10 @@ import pytest
 import trustme
 
 from otel_dns.service import secrets
+from otel_dns.service.configuration.settings import Limits, ServerTls
 from otel_dns.service.counts import Counts
-from otel_dns.service.listening import Listening, listening_socket
-from otel_dns.service.otlp_receiver import HEALTH
-from otel_dns.service.settings import Limits, ServerTls
+from otel_dns.service.receivers.listening import Listening, listening_socket
+from otel_dns.service.receivers.otlp_receiver import HEALTH
 from otel_dns.wire.frame_streams import (
     DNSTAP_CONTENT_TYPE,
     Control,

@@ -10,11 +10,12 @@ import pytest
 
 from otel_dns.cli.page_child import PageChild, page_of
 from otel_dns.service import configuration
+from otel_dns.service.configuration.settings import ServeSettings
 from tests.support.processes import answers, free_addresses, running, runs
 from tests.support.waiting import eventually
 
 
-def settings(directory: Path, **page: str | None) -> configuration.ServeSettings:
+def settings(directory: Path, **page: str | None) -> ServeSettings:
     return configuration.convert({"history": {"directory": str(directory)}, "page": page})
 
 

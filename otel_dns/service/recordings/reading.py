@@ -24,7 +24,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otel_dns import semconv
 from otel_dns.model import Message
 from otel_dns.service.log_sorting import sort_logs
-from otel_dns.service.recording_kinds import (
+from otel_dns.service.recordings.kinds import (
     KINDS,
     LOOKED_AT,
     MAX_ITEM,
@@ -33,7 +33,7 @@ from otel_dns.service.recording_kinds import (
     unknown,
     varint,
 )
-from otel_dns.service.recording_packed import Unpacked, opened
+from otel_dns.service.recordings.packed import Unpacked, opened
 from otel_dns.service.sorting import Incoming, sort_otlp, sort_spans
 from otel_dns.wire import (
     MalformedError,

@@ -19,14 +19,14 @@ import grpc.aio
 from google.protobuf.any_pb2 import Any as ProtoAny
 
 from otel_dns.service import secrets
-from otel_dns.service.bearer import Bearer
-from otel_dns.service.connections import Connections
+from otel_dns.service.configuration.settings import ServeSettings
 from otel_dns.service.counts import Counts
-from otel_dns.service.intake import BusyError, OtlpIntake
-from otel_dns.service.listening import listening_socket, make_way
-from otel_dns.service.output import EXPORT
-from otel_dns.service.settings import ServeSettings
-from otel_dns.service.turns import CutOffError, Turns
+from otel_dns.service.outputs.output import EXPORT
+from otel_dns.service.receivers.bearer import Bearer
+from otel_dns.service.receivers.connections import Connections
+from otel_dns.service.receivers.intake import BusyError, OtlpIntake
+from otel_dns.service.receivers.listening import listening_socket, make_way
+from otel_dns.service.receivers.turns import CutOffError, Turns
 from otel_dns.wire import MalformedError
 
 EXPORT_LOGS: Final = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"

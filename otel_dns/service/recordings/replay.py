@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from otel_dns.join import JoinSettings, Outcome
 from otel_dns.model import Resolution
-from otel_dns.service.settings import Receivers
+from otel_dns.service.configuration.settings import Receivers
 from otel_dns.service.sorting import Incoming, sort_otlp, sort_spans
 from otel_dns.service.stream import Stream
 from otel_dns.wire import zipkin
@@ -27,7 +27,7 @@ def replay_all(evidence: Iterable[Incoming], settings: JoinSettings | None = Non
     """Join evidence of any kind and order, all of it as if it had come at one moment.
 
     Args:
-        evidence: sorted, as :mod:`otel_dns.service.recordings` reads it.
+        evidence: sorted, as :mod:`otel_dns.service.recordings.reading` reads it.
         settings: of the join.
     """
     sent: list[bytes] = []

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from otel_dns.service.configuration.settings import Limits
 from otel_dns.service.counts import Counts
-from otel_dns.service.settings import Limits
 
 _REFUSALS: Final = 64
 """After so many in a row the event loop has its turn, however fast they come."""

@@ -17,7 +17,7 @@ from publicsuffixlist import PublicSuffixList
 from otel_dns import semconv
 from otel_dns.model import Origin
 from otel_dns.service import secrets
-from otel_dns.service.settings import Names
+from otel_dns.service.configuration.settings import Names
 from otel_dns.wire import otlp
 
 _NAMES: Final = frozenset({semconv.DNS_QUESTION_NAME, semconv.COREDNS_NAME})

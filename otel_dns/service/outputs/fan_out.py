@@ -7,10 +7,10 @@ Only when all are full does the pipeline wait, and senders are told to come agai
 import threading
 from collections.abc import Collection, Mapping, Sequence
 
+from otel_dns.service.configuration.settings import Output
 from otel_dns.service.counts import Counts
-from otel_dns.service.output import OtlpOutput
+from otel_dns.service.outputs.output import OtlpOutput
 from otel_dns.service.requests import Requests
-from otel_dns.service.settings import Output
 
 
 class Outputs:

@@ -18,11 +18,11 @@ from typing import Final
 
 from otel_dns.model import Message
 from otel_dns.service import secrets
+from otel_dns.service.configuration.settings import Limits, ServerTls
 from otel_dns.service.counts import Counts
-from otel_dns.service.intake import Offer
-from otel_dns.service.listening import Listening, listening_socket
 from otel_dns.service.log_sorting import MESSAGE_BYTES
-from otel_dns.service.settings import Limits, ServerTls
+from otel_dns.service.receivers.intake import Offer
+from otel_dns.service.receivers.listening import Listening, listening_socket
 from otel_dns.service.sorting import Incoming
 from otel_dns.wire import MalformedError, Refusals, dnstap, frame_streams
 from otel_dns.wire.frame_streams import Control, ControlType, Data, Decoder, FrameError

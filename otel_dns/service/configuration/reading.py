@@ -13,9 +13,9 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-from otel_dns.service import mistakes
-from otel_dns.service.quantities import Address, Duration, Network, Size
-from otel_dns.service.settings import Section, ServeSettings
+from otel_dns.service.configuration import mistakes
+from otel_dns.service.configuration.quantities import Address, Duration, Network, Size
+from otel_dns.service.configuration.settings import Section, ServeSettings
 
 ENVIRONMENT_PREFIX: Final = "OTEL_DNS__"
 _LARGEST: Final = 1 << 20

@@ -8,10 +8,10 @@ from typing import Final, NoReturn
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from otel_dns import semconv
+from otel_dns.service.configuration.settings import ServeSettings
 from otel_dns.service.counts import Counts
 from otel_dns.service.log_sorting import MESSAGE_BYTES, sort_logs
 from otel_dns.service.own_traces import OwnTrace
-from otel_dns.service.settings import ServeSettings
 from otel_dns.service.sorting import Incoming, sort_otlp
 from otel_dns.wire import MalformedError
 

@@ -12,15 +12,21 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from otel_dns.service import secrets
-from otel_dns.service.bearer import Bearer
+from otel_dns.service.configuration.settings import ServeSettings
 from otel_dns.service.counts import Counts
-from otel_dns.service.http_body import Bodies, Headers, Receive, RefusedError, weight_of_json
-from otel_dns.service.http_server import HttpServer
-from otel_dns.service.intake import BusyError, Offer, OtlpIntake
-from otel_dns.service.listening import Listening, listening_socket
-from otel_dns.service.settings import ServeSettings
+from otel_dns.service.receivers.bearer import Bearer
+from otel_dns.service.receivers.http_body import (
+    Bodies,
+    Headers,
+    Receive,
+    RefusedError,
+    weight_of_json,
+)
+from otel_dns.service.receivers.http_server import HttpServer
+from otel_dns.service.receivers.intake import BusyError, Offer, OtlpIntake
+from otel_dns.service.receivers.listening import Listening, listening_socket
+from otel_dns.service.receivers.turns import CutOffError, Turns
 from otel_dns.service.sorting import Incoming, sort_spans
-from otel_dns.service.turns import CutOffError, Turns
 from otel_dns.wire import MalformedError, otlp_json, zipkin
 
 _Message: TypeAlias = MutableMapping[str, Any]

@@ -14,8 +14,8 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from otel_dns.service.configuration.settings import Limits
 from otel_dns.service.counts import Counts
-from otel_dns.service.settings import Limits
 
 _quiet: Final = logging.getLogger("otel_dns.http_server")
 _quiet.setLevel(logging.ERROR)  # what is no HTTP is counted: anyone could fill the log with it

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from otel_dns.service.settings import Output, Page, Receivers, ServeSettings
+from otel_dns.service.configuration.settings import Output, Page, Receivers, ServeSettings
 
 _PATH: Final = re.compile(r"(?s)(.*) - at `(key` in `)?\$(.*)`")
 _STEP: Final = re.compile(r"\.([^.\[]+)|\[([0-9]+|\.\.\.)\]")

@@ -18,11 +18,11 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from otel_dns.service import secrets
+from otel_dns.service.configuration.settings import Output
 from otel_dns.service.counts import Counts
-from otel_dns.service.names_shown import reduction
+from otel_dns.service.outputs.names_shown import reduction
+from otel_dns.service.outputs.troubles import Troubles
 from otel_dns.service.requests import Requests
-from otel_dns.service.settings import Output
-from otel_dns.service.troubles import Troubles
 from otel_dns.service.weighted_queue import WeightedQueue
 from otel_dns.wire import MalformedError, otlp
 

@@ -1,7 +1,8 @@
 """What `otel-dns serve` can be told: the shape of its configuration file, with every default.
 
-One class a section, one field a key; :mod:`otel_dns.service.configuration` reads a file into it.
-A part of the service takes its own section. Times are :class:`Duration`, sizes :class:`Size`.
+One class a section, one field a key; :mod:`otel_dns.service.configuration.reading` reads a file
+into it. A part of the service takes its own section. Times are :class:`Duration`, sizes
+:class:`Size`.
 """
 
 from typing import Annotated, Literal, TypeVar
@@ -10,7 +11,14 @@ import msgspec
 from msgspec import Meta
 
 from otel_dns.join import JoinSettings
-from otel_dns.service.quantities import Address, DnstapAddress, Duration, Endpoint, Network, Size
+from otel_dns.service.configuration.quantities import (
+    Address,
+    DnstapAddress,
+    Duration,
+    Endpoint,
+    Network,
+    Size,
+)
 
 MIB = 1 << 20
 _Positive = Annotated[int, Meta(ge=1)]

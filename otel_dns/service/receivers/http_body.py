@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
 from otel_dns.service.counts import Counts
-from otel_dns.service.turns import CutOffError, Turns
+from otel_dns.service.receivers.turns import CutOffError, Turns
 
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 """Gives ASGI's messages."""

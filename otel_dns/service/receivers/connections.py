@@ -19,9 +19,9 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final, TypeAlias
 from urllib.parse import unquote
 
+from otel_dns.service.configuration.settings import Limits
 from otel_dns.service.counts import Counts
-from otel_dns.service.listening import owner
-from otel_dns.service.settings import Limits
+from otel_dns.service.receivers.listening import owner
 
 _LOOK_S: Final = 1.0
 _Peer: TypeAlias = tuple[str, int]

@@ -1,0 +1,1 @@
+"""Listeners: OTLP over gRPC and HTTP, Zipkin, dnstap; whom they let in, and how much of him."""
