@@ -7,8 +7,10 @@ import resource
 import signal
 import socket
 import sys
+import tempfile
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -149,19 +151,23 @@ def page(
         threads=threads,
         memory_bytes=memory * _MIB,
     )
-    try:
-        app = create_app(settings)
-    except TokensError as error:
-        _log.error("the page: --token-file: %s", error)
-        sys.exit(1)
-    try:
-        listening = socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-        )
-    except OSError as error:
-        _log.error("the page cannot listen on %s (--listen): %s", listen, error)
-        sys.exit(1)
-    _serve(app, listening, tied=tied, history=history)
+    with _temporary_files():
+        try:
+            listening = socket.create_server(
+                (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+            )
+        except OSError as error:
+            _log.error("the page cannot listen on %s (--listen): %s", listen, error)
+            sys.exit(1)
+        try:
+            app = create_app(settings)
+        except TokensError as error:
+            _log.error("the page: --token-file: %s", error)
+            sys.exit(1)
+        _serve(app, listening, tied=tied, history=history)
+    # Threads that are still at a question would be ended within C++, which aborts the process.
+    logging.shutdown()
+    os._exit(0)
 
 
 def _split(listen: str) -> tuple[str, int]:
@@ -175,6 +181,19 @@ def _split(listen: str) -> tuple[str, int]:
         except ValueError:
             raise click.BadParameter(f"{host!r} in {listen!r} is no address") from None
     return host, int(port)
+
+
+@contextmanager
+def _temporary_files() -> Iterator[None]:
+    """Have all temporary files in one directory, which goes at the end, whoever still uses it."""
+    try:
+        directory = tempfile.TemporaryDirectory(prefix="otel-dns-page-", ignore_cleanup_errors=True)
+    except OSError:  # there is no place for any
+        yield
+        return
+    with directory:
+        tempfile.tempdir = directory.name
+        yield
 
 
 def _stand_back(address_space: int) -> None:
@@ -217,6 +236,3 @@ def _serve(app: object, listening: socket.socket, *, tied: bool, history: Path) 
     shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
     _log.info("the page: http://%s:%d/ on %s", shown, bound[1], history)
     server.run(sockets=[listening])
-    # Threads that are still at a question would be ended within C++, which aborts the process.
-    logging.shutdown()
-    os._exit(0)
