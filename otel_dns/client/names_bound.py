@@ -1,12 +1,12 @@
 """The bound on the names that a metric carries, and what it shows of each."""
 
 import itertools
-import logging
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
 from otel_dns import semconv
+from otel_dns.client.say_once import say_once
 
 NAMES: Final = "name"
 """The metric carries names as they were asked for."""
@@ -16,7 +16,6 @@ NO_NAMES: Final = "none"
 """The metric carries no names."""
 
 Reduce = Callable[[str], str | None]
-_logger = logging.getLogger(__name__)
 
 _MAX_TEXT: Final = 1024
 """No name is longer, escapes included; and no answer or message needs to be."""
@@ -85,16 +84,6 @@ def reduction(show: str) -> Reduce | None:
     elif show != NO_NAMES:
         raise ValueError(f"{show!r} is none of {NAMES!r}, {DOMAINS!r} and {NO_NAMES!r}")
     return _nothing
-
-
-@lru_cache(maxsize=64)
-def say_once(text: str) -> None:
-    """Log a warning about a setting: each instrumentation reads the settings by itself.
-
-    Args:
-        text: What is wrong, and what would be right.
-    """
-    _logger.warning(text)
 
 
 def _nothing(_: str) -> None:

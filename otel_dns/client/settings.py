@@ -10,7 +10,8 @@ from opentelemetry.trace import Span
 
 from otel_dns import semconv
 from otel_dns.client.details import Lookup, Outcome
-from otel_dns.client.names_bound import Reduce, reduction, say_once
+from otel_dns.client.names_bound import Reduce, reduction
+from otel_dns.client.say_once import say_once
 from otel_dns.names import normalise
 
 MAX_NAMES_VARIABLE: Final = "OTEL_DNS_CLIENT_MAX_METRIC_NAMES"

@@ -99,7 +99,7 @@ def test_many_small_spans_and_resources_are_none_of_them() -> None:
     assert sort_otlp(each, {"coredns"}).other_spans == len(spans)
 
 
-def test_one_span_of_tiny_parts_costs_its_neighbours_nothing() -> None:
+def test_one_span_that_is_taken_for_tiny_parts_costs_its_neighbours_nothing() -> None:
     blank = field(9, field(1, b"image"), field(2, field(7, bytes(2 * MANY))))
     found = sort_otlp(under_one_scope(IDS, IDS + blank), {"coredns"})
     assert (found.other_spans, found.refused.count) == (1, 1)

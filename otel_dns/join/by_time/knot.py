@@ -123,14 +123,15 @@ class Knot:
         if not settled or any(one.retries or one.retry_doubt for one in self.members):
             self._weigh(improve=False)
         few = _FEW * exp(self._likelihood.missed)
+        seen, calm = exp(self._likelihood.seen), exp(self._likelihood.timing.log_calm)
         for member in self.members:
             member.doubt += few + _ODDITY * self._likelihood.oddity(member)
             member.confidence = confidence(
                 member.doubt,
                 crowd=member.waiting.crowd,
                 ports_known=member.ports_known,
-                seen=exp(self._likelihood.seen),
-                calm=exp(self._likelihood.timing.log_calm),
+                seen=seen,
+                calm=calm,
             )
 
     def misfit(self) -> tuple[int, int]:

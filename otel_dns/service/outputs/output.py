@@ -26,7 +26,6 @@ from otel_dns.service.requests import Requests
 from otel_dns.service.weighted_queue import WeightedQueue
 from otel_dns.wire import MalformedError, otlp
 
-EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _RETRYABLE: Final = frozenset(
     {
         grpc.StatusCode.CANCELLED,
@@ -280,7 +279,7 @@ def _link(settings: Output) -> _Link:
             options.append(("grpc.ssl_target_name_override", settings.tls.server_name))
         credentials = secrets.channel_credentials(settings.tls)
         channel = grpc.secure_channel(settings.endpoint, credentials, options=options)
-    return _Link(channel, channel.unary_unary(EXPORT, None, None), tuple(metadata))
+    return _Link(channel, channel.unary_unary(otlp.EXPORT, None, None), tuple(metadata))
 
 
 def _halves(request: bytes) -> list[tuple[bytes, int]]:

@@ -21,13 +21,12 @@ from google.protobuf.any_pb2 import Any as ProtoAny
 from otel_dns.service import secrets
 from otel_dns.service.configuration.settings import ServeSettings
 from otel_dns.service.counts import Counts
-from otel_dns.service.outputs.output import EXPORT
 from otel_dns.service.receivers.bearer import Bearer
 from otel_dns.service.receivers.connections import Connections
 from otel_dns.service.receivers.intake import BusyError, OtlpIntake
 from otel_dns.service.receivers.listening import listening_socket, make_way
 from otel_dns.service.receivers.turns import CutOffError, Turns
-from otel_dns.wire import MalformedError
+from otel_dns.wire import MalformedError, otlp
 
 EXPORT_LOGS: Final = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 HEALTH: Final = "/grpc.health.v1.Health/Check"
@@ -123,7 +122,7 @@ class OtlpReceiver:
         limits = self._limits
         self._server = server = grpc.aio.server(
             handlers=[
-                _handler(EXPORT, self._taking(self._intake.traces, "requests_turned_away")),
+                _handler(otlp.EXPORT, self._taking(self._intake.traces, "requests_turned_away")),
                 _handler(EXPORT_LOGS, self._taking(self._intake.logs, "log_requests_turned_away")),
                 _handler(HEALTH, self._health),
             ],

@@ -28,6 +28,7 @@ from otel_dns.wire.otlp.origins import (
     service_name,
 )
 from otel_dns.wire.otlp.requests import (
+    EXPORT,
     SpanGroup,
     build,
     build_grouped,
@@ -53,6 +54,7 @@ from otel_dns.wire.otlp.views import SpanView, decode
 
 __all__ = [
     "ERROR_STATUS",
+    "EXPORT",
     "AttributeValue",
     "ProtoSpan",
     "SpanGroup",

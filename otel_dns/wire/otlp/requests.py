@@ -15,6 +15,8 @@ from otel_dns.wire.otlp.attributes import AttributeValue, attribute_of, string_a
 from otel_dns.wire.otlp.protobuf import LITTLE, fields, has_tiny_parts, varint
 from otel_dns.wire.otlp.schema import Request
 
+EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+"""The method of gRPC that takes them."""
 _RESOURCE_SPANS: Final = 0x0A
 _SCOPE_SPANS: Final = 0x12
 _FEW: Final = 1000
@@ -43,8 +45,9 @@ def read(request: bytes) -> Iterator[tuple[SpanGroup, Sequence[ProtoSpan]]]:
         MalformedError: protobuf cannot parse the request, or it has more parts than sound ones
             have room in it; nothing was yielded.
     """
-    groups = cut(request)
-    if has_tiny_parts(request):
+    tiny = has_tiny_parts(request)
+    groups = _cut(request, tiny=tiny)
+    if tiny:
         raise MalformedError("a request of tiny messages")
     try:
         parsed = ExportTraceServiceRequest.FromString(request)
@@ -61,8 +64,19 @@ def cut(request: bytes) -> list[SpanGroup]:
         MalformedError: the request's outer layers are broken; spans are not looked into (that is
             :func:`read`).
     """
+    return _cut(request, tiny=True)
+
+
+def _cut(request: bytes, *, tiny: bool) -> list[SpanGroup]:
+    """Cut a request.
+
+    Args:
+        request: the request.
+        tiny: it may be of tiny messages; else it has not so many spans that they need be counted
+            before they are cut.
+    """
     if len(request) >= LITTLE:
-        _check_room(request)
+        _check_room(request, tiny=tiny)
     groups: list[SpanGroup] = []
     spans = 0
     for resource_spans in _parse(request).resource_spans:
@@ -77,14 +91,13 @@ def cut(request: bytes) -> list[SpanGroup]:
     return groups
 
 
-def _check_room(request: bytes) -> None:
+def _check_room(request: bytes, *, tiny: bool) -> None:
     """Count a request's parts before they are made objects, which take more than the bytes.
 
     Raises:
         MalformedError: they are more than sound ones have room, or it is broken.
     """
     groups = spans = _FEW + len(request) // _LEAST
-    tiny = has_tiny_parts(request)  # else there are not so many spans: they are counted later
     for tag, resource_spans, _, _ in fields(request):
         if tag != _RESOURCE_SPANS or not isinstance(resource_spans, bytes):
             continue
