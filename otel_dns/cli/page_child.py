@@ -7,11 +7,14 @@ logs is logged by its starter, in whose format and level it then is.
 
 import importlib.util
 import logging
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from otel_dns.service import own_log
@@ -23,6 +26,8 @@ _RAN_WELL_S: Final = 60.0
 """After so long the next start is not delayed any more."""
 _END_S: Final = 5.0
 _LONGEST_LINE: Final = 1 << 20
+TEMPORARY: Final = "otel-dns-page-"
+"""What the directory of a page's temporary files begins with; its process id follows."""
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +105,11 @@ class PageChild:
             assert process.stderr is not None
             while line := process.stderr.readline(_LONGEST_LINE):
                 own_log.pass_on(line)
-            return process.wait()
+            code = process.wait()
+        if code:  # killed, it has left what its questions did not hold in memory
+            for left in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}{process.pid}-*"):
+                shutil.rmtree(left, ignore_errors=True)
+        return code
 
 
 def page_of(settings: ServeSettings, addresses: Mapping[str, str]) -> PageChild | None:
