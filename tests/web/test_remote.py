@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -42,7 +43,11 @@ def _run(place: str, *arguments: str, token: str = "") -> tuple[int, str, str]:
 def test_the_page_answers_what_its_files_do(
     page: Page, history: tuple[Path, list[dict[str, str]], int], command: list[str]
 ) -> None:
-    period = ["--since", "2h"]
+    # Of two moments, and not up to now: the second is asked later.
+    since, until = (datetime.fromtimestamp(at, UTC) for at in (page.to - 3600, page.to + 60))
+    period = ["--since", f"{since:%Y-%m-%dT%H:%M:%S}"]
+    if command[0] == "report":
+        period += ["--until", f"{until:%Y-%m-%dT%H:%M:%S}"]
     here, there = (_run(place, *command, *period) for place in (str(history[0]), page.url))
     assert here[0] in {0, 3}
     assert here[1]
