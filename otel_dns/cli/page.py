@@ -19,6 +19,7 @@ import click
 
 from otel_dns.cli import page_address
 from otel_dns.cli.directories import default_history
+from otel_dns.cli.page_child import TEMPORARY
 from otel_dns.service import own_log
 from otel_dns.service.configuration.settings import Log
 from otel_dns.web.access import TokensError
@@ -177,7 +178,9 @@ def page(
 def _temporary_files() -> Iterator[None]:
     """Have all temporary files in one directory, which goes at the end, whoever still uses it."""
     try:
-        directory = tempfile.TemporaryDirectory(prefix="otel-dns-page-", ignore_cleanup_errors=True)
+        directory = tempfile.TemporaryDirectory(
+            prefix=f"{TEMPORARY}{os.getpid()}-", ignore_cleanup_errors=True
+        )
     except OSError:  # there is no place for any
         yield
         return

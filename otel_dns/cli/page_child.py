@@ -9,8 +9,10 @@ starting, such as an address that another has, is looked at before, which costs 
 import importlib.util
 import logging
 import math
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +32,8 @@ _REMIND_S: Final = 3600.0
 """What keeps the page from starting is said at once, and then so seldom."""
 _END_S: Final = 5.0
 _LONGEST_LINE: Final = 1 << 20
+TEMPORARY: Final = "otel-dns-page-"
+"""What the directory of a page's temporary files begins with; its process id follows."""
 
 _log = logging.getLogger(__name__)
 
@@ -148,7 +152,11 @@ class PageChild:
             assert process.stderr is not None
             while line := process.stderr.readline(_LONGEST_LINE):
                 own_log.pass_on(line)
-            return process.wait()
+            code = process.wait()
+        if code:  # killed, it has left what its questions did not hold in memory
+            for left in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}{process.pid}-*"):
+                shutil.rmtree(left, ignore_errors=True)
+        return code
 
 
 def page_of(settings: ServeSettings, addresses: Mapping[str, str]) -> PageChild | None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.history.files import HOUR_NS
-from otel_dns.history.history import History, HistoryError
+from otel_dns.history.history import BusyError, History, HistoryError
 from otel_dns.history.where import Where
 from otel_dns.model import Resolution
 from tests.history.support import POD, forwarded, keep, lookup, origin, resolution, searched
@@ -199,6 +199,12 @@ def test_sql_reads_the_history_and_nothing_else(history: History, tmp_path: Path
         with pytest.raises(HistoryError):
             history.sql(query)
     assert not (tmp_path / "copy.csv").exists()
+
+
+def test_sql_that_would_never_end_is_ended(tmp_path: Path) -> None:
+    endless = "SELECT sum(a.range * b.range) FROM range(1_000_000_000) a, range(1_000_000_000) b"
+    with History(tmp_path, threads=1, question_s=0.1) as opened, pytest.raises(BusyError):
+        opened.sql(endless)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -22,13 +23,20 @@ def settings(directory: Path, **page: str | None) -> ServeSettings:
     return configuration.convert({"history": {"directory": str(directory)}, "page": page})
 
 
-def test_killed_it_comes_back(tmp_path: Path) -> None:
+def test_killed_it_comes_back_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     (address,) = free_addresses(1)
     child = page_of(settings(tmp_path, listen=address), {"http": "127.0.0.1:1"})
     assert child is not None
     child.start()
     try:
         eventually(lambda: answers(f"http://{address}/healthz"), "the page")
+        assert list(temporary.iterdir())
         first = child.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
@@ -38,6 +46,7 @@ def test_killed_it_comes_back(tmp_path: Path) -> None:
         child.stop()
     assert child.pid is None
     assert not answers(f"http://{address}/healthz")
+    assert not list(temporary.iterdir())
 
 
 @pytest.mark.parametrize("way", ["address", "tokens"])

@@ -1,11 +1,11 @@
 """The command line asks a running page what it asks files, and gets the same."""
 
 import contextlib
+import datetime
 import json
 import socket
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -43,11 +43,12 @@ def _run(place: str, *arguments: str, token: str = "") -> tuple[int, str, str]:
 def test_the_page_answers_what_its_files_do(
     page: Page, history: tuple[Path, list[dict[str, str]], int], command: list[str]
 ) -> None:
-    # Of two moments, and not up to now: the second is asked later.
-    since, until = (datetime.fromtimestamp(at, UTC) for at in (page.to - 3600, page.to + 60))
-    period = ["--since", f"{since:%Y-%m-%dT%H:%M:%S}"]
-    if command[0] == "report":
-        period += ["--until", f"{until:%Y-%m-%dT%H:%M:%S}"]
+    # Not until now, which is another time when the second is asked.
+    times = (datetime.datetime.fromtimestamp(history[2] + off, datetime.UTC) for off in (-7200, 60))
+    period = [
+        f"--{which}={time:%Y-%m-%dT%H:%M:%S}"
+        for which, time in zip(("since", "until"), times, strict=True)
+    ]
     here, there = (_run(place, *command, *period) for place in (str(history[0]), page.url))
     assert here[0] in {0, 3}
     assert here[1]

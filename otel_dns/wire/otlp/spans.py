@@ -21,6 +21,7 @@ _TIMES: Final = struct.Struct("<BQBQ")  # tags and values of fields 7 and 8, bot
 _START_TAG: Final = 0x39
 _END_TAG: Final = 0x41
 _PARENT_SIZES: Final = (0, 8)
+_LAST_NS: Final = (1 << 64) - 1
 
 
 def read_span(raw: bytes, origin: Origin) -> Span:
@@ -161,9 +162,10 @@ def move(span: Span, by_ns: int) -> Span:
 
     Args:
         span: the span.
-        by_ns: nanoseconds to add to both.
+        by_ns: nanoseconds to add to both; at most as far as a span can say.
     """
-    start_ns, end_ns = max(span.start_ns + by_ns, 0), max(span.end_ns + by_ns, 0)
+    start_ns = min(max(span.start_ns + by_ns, 0), _LAST_NS)
+    end_ns = min(max(span.end_ns + by_ns, 0), _LAST_NS)
     raw = bytearray(span.raw)
     for tag, _, _, end in fields(span.raw):
         if tag in {_START_TAG, _END_TAG}:
