@@ -1,6 +1,6 @@
 """``otel-dns page``: the page by itself, on history files."""
 
-import ipaddress
+import asyncio
 import logging
 import os
 import resource
@@ -9,19 +9,22 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import click
 
+from otel_dns.cli import page_address
 from otel_dns.cli.directories import default_history
+from otel_dns.cli.page_child import TEMPORARY
 from otel_dns.service import own_log
 from otel_dns.service.configuration.settings import Log
 from otel_dns.web.access import TokensError
 from otel_dns.web.app import create_app
+from otel_dns.web.export import ABORT
 from otel_dns.web.guard import is_loopback
 from otel_dns.web.settings import PageSettings
 
@@ -132,7 +135,10 @@ def page(
       otel-dns page --history /var/lib/otel-dns
       otel-dns page --history copy --listen 0.0.0.0:8053 --token-file tokens
     """
-    host, port = _split(listen)
+    try:
+        host, port = page_address.split(listen)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
     if not is_loopback(host) and token_file is None:
         raise click.UsageError(
             f"--listen {listen} is reachable from elsewhere: give --token-file (a token a line,"
@@ -153,9 +159,7 @@ def page(
     )
     with _temporary_files():
         try:
-            listening = socket.create_server(
-                (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-            )
+            listening = page_address.listen_at(host, port)
         except OSError as error:
             _log.error("the page cannot listen on %s (--listen): %s", listen, error)
             sys.exit(1)
@@ -170,24 +174,13 @@ def page(
     os._exit(0)
 
 
-def _split(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    if not host or not port.isdecimal() or int(port) > 65_535:
-        raise click.BadParameter(f"{listen!r} is not HOST:PORT, such as 127.0.0.1:8053")
-    if host != "localhost":
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            raise click.BadParameter(f"{host!r} in {listen!r} is no address") from None
-    return host, int(port)
-
-
 @contextmanager
 def _temporary_files() -> Iterator[None]:
     """Have all temporary files in one directory, which goes at the end, whoever still uses it."""
     try:
-        directory = tempfile.TemporaryDirectory(prefix="otel-dns-page-", ignore_cleanup_errors=True)
+        directory = tempfile.TemporaryDirectory(
+            prefix=f"{TEMPORARY}{os.getpid()}-", ignore_cleanup_errors=True
+        )
     except OSError:  # there is no place for any
         yield
         return
@@ -206,12 +199,29 @@ def _stand_back(address_space: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
 
 
+def _with_abort(app: Any, abort: Callable[[], None]) -> Any:
+    async def asked(scope: Any, receive: Any, send: Any) -> None:
+        scope.setdefault("extensions", {})[ABORT] = abort
+        await app(scope, receive, send)
+
+    return asked
+
+
 def _serve(app: object, listening: socket.socket, *, tied: bool, history: Path) -> None:
     import uvicorn  # noqa: PLC0415 the limits above come first
+    from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: PLC0415
+
+    class Protocol(H11Protocol):
+        """Lets the application end a connection, whatever still waits to be sent."""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self.app = _with_abort(self.app, transport.abort)
 
     server = uvicorn.Server(
         uvicorn.Config(
             app,  # type: ignore[arg-type]
+            http=Protocol,
             lifespan="off",
             proxy_headers=False,
             log_config=None,
