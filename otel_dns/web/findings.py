@@ -58,7 +58,7 @@ def _timeouts(seen: Situation) -> Iterator[Trouble]:
         since_s=since_failing(seen.timeouts.course),
         evidence=[
             *([("waited", duration(waited.total_ns))] if waited.total_ns else []),
-            ("clients", str(seen.clients_waited)),
+            ("clients", f"{seen.clients_waited} of {seen.clients}"),
             *_before("before", waited.count, seen.timeouts.before.count),
         ],
         filters={"outcome": "timeout"} if waited.failed else {"min_ms": "900"},

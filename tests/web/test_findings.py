@@ -1,5 +1,8 @@
 """Findings, of figures that say one thing each."""
 
+import pytest
+
+from otel_dns.web.figures import duration, share
 from otel_dns.web.findings import find
 from otel_dns.web.situation import Course, Seen, Situation, Stats
 
@@ -38,3 +41,21 @@ def test_an_upstream_that_leaves_exchanges_unanswered_is_named() -> None:
 def test_one_in_a_thousand_is_none() -> None:
     rare = Seen("192.0.2.54:53", Stats(7000, 7, 900 * MS, MS, 2 * MS, 4 * MS))
     assert find(situation(rare, PEER)) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [
+        (0, "0"), (7e-6, "7.00 µs"), (0.0999, "99.9 ms"), (900, "900 s"), (1800, "30.0 min"),
+        (7200, "2.00 h"), (172_800, "2.00 d"), (280_000, "3.24 d"),
+    ],
+)  # fmt: skip
+def test_durations_are_in_the_unit_that_people_use(seconds: float, written: str) -> None:
+    assert duration(seconds * 1e9) == written
+
+
+def test_shares_are_as_the_page_writes_them() -> None:
+    shares = (0, 0.0001, 0.0007, 0.25, 0.996, 0.9992, 0.9997, 1)
+    assert [share(one) for one in shares] == [
+        "0 %", "<0.1 %", "0.1 %", "25 %", "99.6 %", "99.9 %", ">99.9 %", "100 %",
+    ]  # fmt: skip
