@@ -1,12 +1,12 @@
 """``otel-dns page``: the page by itself, on history files."""
 
-import ipaddress
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
 import click
 
+from otel_dns.cli import page_address
 from otel_dns.cli.directories import default_history
 from otel_dns.service.configuration.settings import Log
 from otel_dns.web.guard import is_loopback
@@ -115,7 +115,10 @@ def page(
       otel-dns page --history /var/lib/otel-dns
       otel-dns page --history copy --listen 0.0.0.0:8053 --token-file tokens
     """
-    host, port = _split(listen)
+    try:
+        host, port = page_address.split(listen)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
     if not is_loopback(host) and token_file is None:
         raise click.UsageError(
             f"--listen {listen} is reachable from elsewhere: give --token-file (a token a line,"
@@ -135,16 +138,3 @@ def page(
         memory_bytes=memory * _MIB,
     )
     run(settings, (host, port), Log(level=log_level, format=log_format), tied=tied)
-
-
-def _split(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    if not host or not port.isdecimal() or int(port) > 65_535:
-        raise click.BadParameter(f"{listen!r} is not HOST:PORT, such as 127.0.0.1:8053")
-    if host != "localhost":
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            raise click.BadParameter(f"{host!r} in {listen!r} is no address") from None
-    return host, int(port)

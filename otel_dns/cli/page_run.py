@@ -1,5 +1,6 @@
 """What ``otel-dns page`` does once it has read its options."""
 
+import asyncio
 import logging
 import os
 import resource
@@ -8,15 +9,18 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
+from otel_dns.cli import page_address
+from otel_dns.cli.page_child import TEMPORARY
 from otel_dns.service import own_log
 from otel_dns.service.configuration.settings import Log
 from otel_dns.web.access import TokensError
 from otel_dns.web.app import create_app
+from otel_dns.web.export import ABORT
 from otel_dns.web.settings import PageSettings
 
 _ADDRESS_SPACE: Final = 4 << 30
@@ -31,9 +35,7 @@ def run(settings: PageSettings, address: tuple[str, int], log: Log, *, tied: boo
     _stand_back(max(_ADDRESS_SPACE, 4 * settings.memory_bytes))
     with _temporary_files():
         try:
-            listening = socket.create_server(
-                address, family=socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-            )
+            listening = page_address.listen_at(*address)
         except OSError as error:
             _log.error("the page cannot listen on %s (--listen): %s", settings.listen, error)
             sys.exit(1)
@@ -52,7 +54,9 @@ def run(settings: PageSettings, address: tuple[str, int], log: Log, *, tied: boo
 def _temporary_files() -> Iterator[None]:
     """Have all temporary files in one directory, which goes at the end, whoever still uses it."""
     try:
-        directory = tempfile.TemporaryDirectory(prefix="otel-dns-page-", ignore_cleanup_errors=True)
+        directory = tempfile.TemporaryDirectory(
+            prefix=f"{TEMPORARY}{os.getpid()}-", ignore_cleanup_errors=True
+        )
     except OSError:  # there is no place for any
         yield
         return
@@ -71,12 +75,29 @@ def _stand_back(address_space: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
 
 
+def _with_abort(app: Any, abort: Callable[[], None]) -> Any:
+    async def asked(scope: Any, receive: Any, send: Any) -> None:
+        scope.setdefault("extensions", {})[ABORT] = abort
+        await app(scope, receive, send)
+
+    return asked
+
+
 def _serve(app: object, listening: socket.socket, *, tied: bool, history: Path) -> None:
-    import uvicorn
+    import uvicorn  # the limits above come first
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Protocol(H11Protocol):
+        """Lets the application end a connection, whatever still waits to be sent."""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self.app = _with_abort(self.app, transport.abort)
 
     server = uvicorn.Server(
         uvicorn.Config(
             app,  # type: ignore[arg-type]
+            http=Protocol,
             lifespan="off",
             proxy_headers=False,
             log_config=None,

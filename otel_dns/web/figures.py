@@ -18,9 +18,9 @@ def three_digits(value: float) -> str:
 
 def share(part: float) -> str:
     """Write a share as percent; never 0 or 100 for what is not quite."""
-    if 0 < part < 0.001:
+    if 0 < part < 0.0005:
         return "<0.1 %"
-    if 0.999 < part < 1:
+    if 0.9995 < part < 1:
         return ">99.9 %"
     return f"{part * 100:.{0 if part in {0, 1} or part >= 0.1 else 1}f} %"
 

@@ -86,13 +86,14 @@ def test_search_and_keys(browser: Browser, page: Page) -> None:
         seen.page.keyboard.type("ns:payments partner >20ms")
         seen.page.keyboard.press("Enter")
         seen.page.wait_for_function("location.hash.includes('min_ms=20')")
-        seen.settled()
         wanted = [
             row for row in page.rows
             if row["namespace"] == "payments" and "partner" in row["name"]
             and row["duration_ns"] >= 20e6
         ]  # fmt: skip
-        assert f"{len(wanted)} lookup" in seen.text(".bar-tools")
+        # The address changes before the view does.
+        seen.page.wait_for_selector(f".bar-tools:has-text('{len(wanted)} lookup')")
+        seen.settled()
         seen.page.keyboard.press("j")
         seen.page.keyboard.press("j")
         seen.page.keyboard.press("Enter")
@@ -157,6 +158,34 @@ def test_candidates_are_told_apart_by_their_ends(browser: Browser, page: Page) -
     assert len({name for name, *_ in shown}) == 4
     assert any(beginning for _, beginning, _ in shown)
     assert not any(end for *_, end in shown)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_bars_of_a_waterfall_have_one_scale(browser: Browser, page: Page, width: int) -> None:
+    row = max(page.rows, key=lambda row: row["duration_ns"])
+    lanes = """() => [...document.querySelectorAll(".waterfall .lane")]
+        .map((lane) => lane.getBoundingClientRect()).filter((lane) => lane.width)
+        .map((lane) => `${lane.left} ${lane.width}`)"""
+    with tab(browser, page.url, viewport={"width": width, "height": 900}) as seen:
+        seen.open(f"#/lookup/{row['trace_id']}/{row['span_id']}")
+        seen.page.wait_for_selector(".waterfall")
+        assert len(set(seen.page.evaluate(lanes))) == 1
+
+
+def test_notes_are_left_out_where_a_few_letters_fit(browser: Browser, page: Page) -> None:
+    row = max(page.rows, key=lambda row: row["duration_ns"])
+    shown = """() => [...document.querySelectorAll(".line .more span")]
+        .filter((note) => note.offsetTop < note.parentElement.offsetTop + note.offsetHeight / 2)
+        .map((note) => note.offsetWidth)"""
+    with tab(browser, page.url) as seen:
+        seen.open(f"#/lookup/{row['trace_id']}/{row['span_id']}")
+        seen.page.wait_for_selector(".waterfall")
+        widths = []
+        for width in (*range(720, 1100, 20), 1900):
+            seen.page.set_viewport_size({"width": width, "height": 900})
+            widths.append(seen.page.evaluate(shown))
+    assert len(widths[0]) < len(widths[-1])
+    assert min(width for each in widths for width in each) >= 30
 
 
 def test_the_theme_is_kept(browser: Browser, page: Page) -> None:
