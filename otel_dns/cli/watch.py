@@ -14,21 +14,11 @@ from otel_dns.cli.asking import (
     json_option,
     open_history,
     period_options,
-    show,
 )
-from otel_dns.cli.tables import field
 from otel_dns.history.where import Where
 
 ASKED: Final = 3
 """Exit code when somebody asked."""
-
-_COLUMNS: Final = (
-    field("name", "name", "name"), field("namespace", "name", "namespace"),
-    field("Pod", "name", "pod"), field("node", "name", "node"),
-    field("client", "name", "client"), field("lookups", "count", "lookups"),
-    field("failed", "count", "failed"), field("first (UTC)", "when", "first_at"),
-    field("last (UTC)", "when", "last_at"),
-)  # fmt: skip
 
 
 @click.command()
@@ -58,6 +48,8 @@ def watch(
       otel-dns watch bad.example.org '*.miner.example' --since 1d
       otel-dns watch --list names.txt --every 60
     """
+    from otel_dns.cli.answers import ASKERS, show
+
     wanted = [*names, *(_listed(file) if file else ())]
     if not wanted:
         raise click.UsageError("no names: give some, or --list FILE")
@@ -67,7 +59,7 @@ def watch(
             before = time.time_ns()
             askers = history.askers(wanted, where)
             if askers or every is None:
-                show(askers, _COLUMNS, as_json=as_json)
+                show(askers, ASKERS, as_json=as_json)
                 sys.stdout.flush()
             if every is None:
                 sys.exit(ASKED if askers else 0)

@@ -119,6 +119,10 @@ def test_plugins_and_upstreams(history: History) -> None:
     (server,) = history.servers()
     assert (server.server, server.queries, server.failed) == ("coredns", 48, 0)
     assert (server.clients, server.first_at) == (1, T0)
+    (whole,), (own,), (outside,) = map(history.subjects, ("server", "own", "outside"))
+    assert whole.name == own.name == outside.name == "coredns"
+    assert whole.total_ns == own.total_ns + history.subjects("upstream")[0].total_ns
+    assert (own.total_ns, outside.queries) == (48 * MS, 18)
     bins = history.subject_bins("plugin", "cache", step_ns=MINUTE)
     assert sum(cell.count for cell in bins) == 48
     points = history.subject_over_time("plugin", "cache", MINUTE)

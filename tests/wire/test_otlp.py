@@ -202,6 +202,13 @@ def test_rewriting_changes_what_was_asked_for_and_nothing_else(
     assert (again.trace_id, again.parent_id) == (trace_id, parent_id)
 
 
+@given(encoded_spans(), span_ids)
+def test_another_id_changes_nothing_else(raw: bytes, span_id: bytes) -> None:
+    wanted = ProtoSpan.FromString(raw)
+    wanted.span_id = span_id
+    assert ProtoSpan.FromString(otlp.with_span_id(raw, span_id)) == wanted
+
+
 resources = st.builds(Resource, attributes=attributes, dropped_attributes_count=uint32)
 scopes = st.builds(InstrumentationScope, name=texts, version=texts, attributes=attributes)
 requests = st.builds(

@@ -22,6 +22,8 @@ _START_TAG: Final = 0x39
 _END_TAG: Final = 0x41
 _PARENT_SIZES: Final = (0, 8)
 _LAST_NS: Final = (1 << 64) - 1
+MAX_NAME: Final = 512
+"""Characters of a span's name that are looked at: some are remembered for longer than the span."""
 
 
 def read_span(raw: bytes, origin: Origin) -> Span:
@@ -47,7 +49,7 @@ def span_of(read: ProtoSpan, raw: bytes, origin: Origin) -> Span:
     if wrong:
         raise MalformedError(wrong)
     return Span(
-        read.trace_id, read.span_id, read.parent_span_id, sys.intern(read.name),
+        read.trace_id, read.span_id, read.parent_span_id, sys.intern(read.name[:MAX_NAME]),
         read.start_time_unix_nano, read.end_time_unix_nano, raw, origin,
     )  # fmt: skip
 
@@ -79,7 +81,7 @@ def spans_of(group: SpanGroup, parsed: Sequence[ProtoSpan], refused: Refusals) -
             span_id = last_parent_id
         spans.append(
             Span(
-                trace_id, span_id, parent_id, intern(read.name),
+                trace_id, span_id, parent_id, intern(read.name[:MAX_NAME]),
                 read.start_time_unix_nano, read.end_time_unix_nano, raw, origin,
             )
         )  # fmt: skip
