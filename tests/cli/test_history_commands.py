@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
 from otel_dns.cli import main
-from otel_dns.cli.watch import News
+from otel_dns.cli.news import News
 from otel_dns.history.history import History
 from otel_dns.history.where import Where
 from tests.history.support import forwarded, keep, lookup, resolution, searched
