@@ -1,6 +1,5 @@
 """``otel-dns watch``: who asked for names on a list."""
 
-import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -49,25 +48,25 @@ def watch(
       otel-dns watch --list names.txt --every 60
     """
     from otel_dns.cli.answers import ASKERS, show
+    from otel_dns.cli.news import News
 
     wanted = [*names, *(_listed(file) if file else ())]
     if not wanted:
         raise click.UsageError("no names: give some, or --list FILE")
     where = Where(since_ns=since_ns, until_ns=until_ns)
     with open_history(place) as history:
-        while True:
-            before = time.time_ns()
+        if every is None:
             askers = history.askers(wanted, where)
-            if askers or every is None:
+            show(askers, ASKERS, as_json=as_json)
+            sys.exit(ASKED if askers else 0)
+        news = News(history, wanted, where)
+        while True:
+            before = time.monotonic()
+            askers = news.askers(time.time_ns())
+            if askers:
                 show(askers, ASKERS, as_json=as_json)
                 sys.stdout.flush()
-            if every is None:
-                sys.exit(ASKED if askers else 0)
-            latest = max((asker.last_at for asker in askers), default=None)
-            where = dataclasses.replace(
-                where, since_ns=where.since_ns if latest is None else latest + 1
-            )
-            time.sleep(max(every - (time.time_ns() - before) / 1e9, 0))
+            time.sleep(max(every - (time.monotonic() - before), 0))
 
 
 def _listed(file: Path) -> list[str]:
