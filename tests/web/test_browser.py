@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Route
 
 from tests.web import rows
 from tests.web.browser import chromium, tab
@@ -259,6 +259,18 @@ def test_where_there_is_nothing_it_says_what_to_do(browser: Browser, page: Page)
         seen.open(f"#/?{hour(page, pod='nobody')}")
         assert "No lookup of this time matches the filters" in seen.text(".verdict")
         assert "Clear the filters" in seen.text()
+
+
+def test_what_is_wrong_with_the_history_is_said(browser: Browser, page: Page) -> None:
+    with tab(browser, page.url) as seen:
+
+        def damaged(route: Route) -> None:
+            about = page.answer("about")
+            route.fulfill(json={**about, "problems": ["x.parquet is left out: <b>no end</b>"]})
+
+        seen.page.route("**/api/v1/about?*", damaged)
+        seen.open(f"#/?{hour(page)}")
+        assert "x.parquet is left out: <b>no end</b>" in seen.text("#filters")
 
 
 def test_the_theme_is_kept(browser: Browser, page: Page) -> None:

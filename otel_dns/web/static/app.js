@@ -3,7 +3,7 @@
 import { h, fill } from "./dom.js";
 import { ask, ApiError, setToken, takeToken } from "./api.js";
 import { current, filters, go, here, link, range, seconds, FILTERS, RANGES } from "./route.js";
-import { duration, minute, moment, span, words, zone } from "./format.js";
+import { duration, minute, moment, plural, span, words, zone } from "./format.js";
 import { redraw, sweep } from "./chart.js";
 import * as overview from "./views/overview.js";
 import * as lookups from "./views/lookups.js";
@@ -132,8 +132,11 @@ function drawHeader() {
 function drawFilters() {
   const active = current().path[0] === "lookup" ? [] : Object.entries(filters());
   const scoped = about?.namespaces;
-  chips.hidden = !active.length && !scoped;
+  const problems = about?.problems ?? [];
+  chips.hidden = !active.length && !scoped && !problems.length;
   fill(chips,
+    problems.length ? h("span.chip.fixed.problem", { role: "alert", title: problems.join("\n") },
+      problems.length > 1 ? `${plural(problems.length, "file")} of the history are left out` : problems[0]) : null,
     scoped ? h("span.chip.fixed", { title: "Your token sees these namespaces only." }, `your namespaces: ${scoped.join(", ")}`) : null,
     active.map(([key, value]) => h("span.chip", null,
       h("span.quiet", null, `${NAMES[key] ?? words(key)} `), key.endsWith("_ms") ? duration(value * 1e6) : words(value, about?.labels),
