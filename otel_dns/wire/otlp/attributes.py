@@ -55,7 +55,7 @@ def attributes_of(raw: bytes, field: int = 9) -> dict[str, AttributeValue]:
 
     Args:
         raw: an encoded message that holds ``repeated KeyValue``.
-        field: number of that field: 9 in a span, 1 in a resource, 3 in a scope.
+        field: number of that field: 9 in a span, 1 in a resource.
 
     Raises:
         MalformedError: broken fields.
