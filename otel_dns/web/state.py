@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from otel_dns.history import answers
 from otel_dns.history.history import History
+from otel_dns.history.questions import EVERYTHING
 from otel_dns.web.asked import SECOND, Asked
 from otel_dns.web.figures import duration, plural, share
 from otel_dns.web.findings import find
@@ -33,7 +34,7 @@ def state(history: History, asked: Asked, live: Live) -> State:
     reach = history.reach(asked.where)
     situation = _situation(history, asked, now, reach)
     found = find(situation) if now.lookups else []
-    verdict, sentence, reason = _judge(now, found)
+    verdict, sentence, reason = _judge(now, found, asked)
     changes, changes_reason = _changes(totals(before, asked.before()), all_of, situation)
     return State(
         verdict=verdict,
@@ -48,7 +49,9 @@ def state(history: History, asked: Asked, live: Live) -> State:
     )
 
 
-def _judge(all_of: answers.Totals, found: list[Trouble]) -> tuple[Any, str, str]:
+def _judge(all_of: answers.Totals, found: list[Trouble], asked: Asked) -> tuple[Any, str, str]:
+    if not all_of.lookups and asked.filters != EVERYTHING:
+        return "unknown", _UNKNOWN, "No lookup of this time matches the filters."
     if not all_of.lookups:
         return "unknown", _UNKNOWN, "No lookup arrived in this time."
     grave = [one for one in found if one.severity != "note"]
@@ -213,6 +216,7 @@ def _situation(
         waste_ns=all_of.waste_ns,
         worst_waste=[(one.pod, one.waste_queries) for one in wasteful],
         clients_waited=reach.clients_waited,
+        clients=reach.clients,
     )
 
 
@@ -225,8 +229,10 @@ _NONE: Final = 1e-9
 
 
 def _changes(before: Totals, now: Totals, situation: Situation) -> tuple[list[Change], str]:
-    if before.lookups < _COMPARABLE or now.lookups < _COMPARABLE:
-        return [], "There are too few lookups in this time, or in the time before, to compare."
+    for of, what in ((now, "in this time"), (before, "in the time before")):
+        if of.lookups < _COMPARABLE:
+            few = "There are too few lookups" if of.lookups else "There is no lookup"
+            return [], f"{few} {what} to compare."
     found: list[Change] = []
 
     def compare(

@@ -185,7 +185,9 @@ def test_a_history_that_is_not_there_yet(tmp_path: Path) -> None:
     url, process = serve_page(tmp_path, tmp_path / "later")
     with process:
         page = Page(url, [], 1_700_000_000)
-        assert page.answer("about")["lookups"] == 0
+        about = page.answer("about")
+        assert about["lookups"] == 0
+        assert str(tmp_path / "later") in about["problems"][0]
         for path in ("state", "overview", "lookups", "facets", "servers", "pods", "advice"):
             page.answer(path)
 
