@@ -141,8 +141,8 @@ QUERY_TRUNCATED: Final = "otel_dns.query.truncated"
 QUERY_TCP_FALLBACK: Final = "otel_dns.query.tcp_fallback"
 """bool: asks over TCP again what was answered truncated; set if so."""
 QUERY_RESEND_COUNT: Final = "otel_dns.query.resend_count"
-"""int: which repetition of the same question within its lookup this is, from 1; a TCP fall-back does
-not count. Absent from the first query."""
+"""int: which repetition of the same question within its lookup this is, from 1; a TCP fall-back
+does not count. Absent from the first query."""
 QUERY_SIZE: Final = "otel_dns.query.size"
 """int bytes of the query's message."""
 RESPONSE_SIZE: Final = "otel_dns.query.response.size"
