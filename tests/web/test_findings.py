@@ -33,7 +33,7 @@ def test_an_upstream_that_leaves_exchanges_unanswered_is_named() -> None:
     assert upstream.kind == "failing_upstream"
     assert upstream.since_s == 20
     assert "3.5 % of its exchanges" in upstream.detail
-    assert "of its peers' 0 %" in upstream.detail
+    assert "(its peers: 0 %)" in upstream.detail
     assert upstream.filters == {"upstream": "192.0.2.54:53"}
     assert ("before", "1") in upstream.evidence
 

@@ -23,6 +23,8 @@ const main = document.getElementById("main");
 let about = null;
 let running = null; // AbortController of the view that is being made
 let timer = 0;
+let stale = null; // why what is shown could not be made anew, and since when it is as it is
+let answered = 0; // when the view was made, ms
 
 /** What a view gets: see each view's `show`. */
 function context(signal, quiet) {
@@ -62,6 +64,8 @@ async function show({ quiet = false } = {}) {
     if (!view) throw new ApiError(404, "There is no such page.");
     const made = await view.show(context(controller.signal, quiet));
     if (controller.signal.aborted) return;
+    answered = Date.now();
+    if (stale) { stale = null; drawHeader(); }
     const at = window.scrollY;
     fill(main, made);
     sweep();
@@ -72,7 +76,11 @@ async function show({ quiet = false } = {}) {
     if (error.name === "AbortError") return;
     if (error.status === 401) { drawHeader(); fill(main, tokenForm()); return; }
     if (!(error instanceof ApiError)) console.error(error);
-    if (!quiet || error.status) fill(main, problem(error));
+    if (quiet) { // what is there stays, and is not taken for what is now
+      stale ??= { since: answered };
+      stale.why = error.message;
+      drawHeader();
+    } else fill(main, problem(error));
   } finally {
     if (running === controller) {
       main.removeAttribute("aria-busy");
@@ -122,6 +130,7 @@ function drawHeader() {
     h("nav", { "aria-label": "Views" }, TABS.map(([name, label]) =>
       h("a", { href: link(name), "aria-current": name === active ? "page" : null }, label))),
     h("div.tools", null,
+      stale ? h("span.stale", { role: "alert", title: stale.why }, `as of ${moment(stale.since * 1e3)}`, h("span.wordy", null, ", no answer since")) : null,
       about?.ended ? h("span.quiet.ended", { title: "The history is no longer written: the page shows its end." }, `ends ${moment(about.last_us, { day: true })}`) : null,
       h("span.quiet.zone", { title: "All times are in your own time zone." }, zone()),
       select,
