@@ -113,6 +113,7 @@ def up(
             programs.get(program, steps.builds)
         made = Lab(userns=userns or None, directory=directory, progress=steps.step)
         steps.step("making the lab")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         made.start(name=name, detached=True)
         try:
             published = _start(
@@ -125,7 +126,7 @@ def up(
                 upstream_delay=upstream_delay,
             )
         except BaseException:
-            # Ctrl-C too: a lab that is half there is of no use.
+            # Ctrl-C and SIGTERM too: a lab that is half there is of no use.
             made.stop()
             raise
     click.echo(f"Lab {name} is up; logs and configuration: {made.directory}")

@@ -182,16 +182,15 @@ def test_level_3_traces_that_were_lost(lab, processor, output) -> None:
 def test_level_4_why_nothing_was_seen(lab, processor, output) -> None:
     trace = f"trace zipkin {processor.zipkin_url} {{\n        service coredns\n    }}"
     server = lab.cluster_dns(corefile(lab, trace), name="coredns-4", address="10.96.0.24")
-    patient = lab.pod("level-4", namespace="shop", nameservers=["10.96.0.24"])
-    hasty = lab.pod(
-        "level-4-hasty", namespace="shop", nameservers=["10.96.0.24"],
-        options=["ndots:5", "timeout:1", "attempts:1"],
+    pod = lab.pod(
+        "level-4", namespace="shop", nameservers=["10.96.0.24"],
+        options=["ndots:5", "timeout:1", "attempts:2"],
     )  # fmt: skip
-    before = run(patient, look_up("db", "level-4"), processor, output, service="before", lookups=2)
+    before = run(pod, look_up("db", "level-4"), processor, output, service="before", lookups=2)
     assert unseen(before) == {"db": None, "level-4": "no_query"}
 
     server.process.pause()
-    during = run(hasty, look_up("web"), processor, output, service="during", lookups=1)
+    during = run(pod, look_up("web"), processor, output, service="during", lookups=1)
     server.process.kill()
 
     assert unseen(during) == {"web": "not_arrived"}
