@@ -66,8 +66,9 @@ async function show({ quiet = false } = {}) {
     if (controller.signal.aborted) return;
     answered = Date.now();
     if (stale) { stale = null; drawHeader(); }
-    const at = window.scrollY;
+    const at = window.scrollY, focused = focusIn(main);
     fill(main, made);
+    if (quiet) focused?.();
     sweep();
     document.title = `${made.dataset?.title ?? TABS.find(([name]) => name === (path[0] ?? ""))?.[1] ?? "otel-dns"} · otel-dns`;
     if (quiet) scrollTo(0, at);
@@ -90,8 +91,20 @@ async function show({ quiet = false } = {}) {
 }
 
 function refresh() {
-  if (document.hidden || main.querySelector(":scope input:focus, details[open].keep")) timer = setTimeout(refresh, REFRESH_MS);
+  // Not under somebody's hands: who types, presses, selects text or goes over a map by keys.
+  const busy = main.querySelector("input:focus, canvas:focus, :active, details[open].keep") || !getSelection().isCollapsed;
+  if (document.hidden || busy) timer = setTimeout(refresh, REFRESH_MS);
   else show({ quiet: true });
+}
+
+/** How to give the focus back to what has it in here, once that is made anew. */
+function focusIn(element) {
+  const has = document.activeElement;
+  if (has === element || !element.contains(has)) return null;
+  const all = () => [...element.querySelectorAll("a, button, select")].filter((one) => one.tagName === has.tagName);
+  const same = (one) => one.textContent === has.textContent && one.getAttribute("href") === has.getAttribute("href");
+  const place = all().filter(same).indexOf(has), number = all().indexOf(has);
+  return () => (all().filter(same)[place] ?? all()[number])?.focus({ preventScroll: true });
 }
 
 function problem(error) {
