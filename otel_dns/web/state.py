@@ -227,6 +227,8 @@ def _situation(
 _CHANGED: Final = 1.5
 _CHANGES: Final = 6
 _BEGUN: Final = 0.1
+_NONE: Final = 1e-9
+"""In place of no failure, so that a ratio can be made."""
 
 
 def _begun(before: answers.Totals, asked: Asked) -> bool:
@@ -258,7 +260,7 @@ def _changes(
     compare("p95 of lookups", before.p95_ns, now.p95_ns, duration)
     failed = (before.failed / before.lookups, now.failed / now.lookups)
     if failed[0] != failed[1] and max(failed) >= 0.001:
-        compare("share that failed", failed[0] or 1e-9, failed[1] or 1e-9, share)
+        compare("share that failed", failed[0] or _NONE, failed[1] or _NONE, _failed)
     for kind, what, subjects in (
         ("upstream", "upstream", situation.upstreams),
         ("server", "DNS server", situation.servers),
@@ -280,3 +282,7 @@ def _changes(
                     **filters,
                 )
     return found[:_CHANGES], "Nothing worth mentioning: as in the time before."
+
+
+def _failed(part: float) -> str:
+    return share(0 if part == _NONE else part)

@@ -70,6 +70,14 @@ def test_a_rate_is_compared_with_that_of_a_whole_time(page: Page) -> None:
         assert changes
 
 
+def test_what_never_failed_before_is_said_so(page: Page) -> None:
+    failed = [row["start_ns"] // 10**9 for row in page.rows if row["outcome"] != "ok"]
+    at = next(at for at in failed if not any(at - 60 <= other < at for other in failed))
+    state = page.answer("state", **{"from": at, "to": at + 60})
+    (change,) = (one for one in state["changes"] if one["label"] == "share that failed")
+    assert change["text"].startswith("0 % → ")
+
+
 def test_the_course_adds_up(page: Page) -> None:
     course = page.answer("overview")
     assert sum(course["lookups"]) == len(page.rows)
