@@ -6,7 +6,7 @@ from otel_dns.history import answers
 from otel_dns.history.history import History
 from otel_dns.history.questions import EVERYTHING
 from otel_dns.web.asked import SECOND, Asked
-from otel_dns.web.figures import duration, plural, share
+from otel_dns.web.figures import duration, plural, rate, share
 from otel_dns.web.findings import find
 from otel_dns.web.live import Live
 from otel_dns.web.overview import totals
@@ -256,7 +256,7 @@ def _changes(
             )
 
     if not begun:
-        compare("lookups a second", before.rate, now.rate, lambda value: f"{value:.3g}")
+        compare("lookups a second", before.rate, now.rate, rate)
     compare("p95 of lookups", before.p95_ns, now.p95_ns, duration)
     failed = (before.failed / before.lookups, now.failed / now.lookups)
     if failed[0] != failed[1] and max(failed) >= 0.001:
