@@ -141,7 +141,7 @@ function follow(ask, about, rows, status, first, signal) {
       // What is too old to come again; the server rounds times by up to ten seconds.
       for (const [id, start] of seen) if (start < (from - 30) * 1e6) seen.delete(id);
       const live = about.live ? await ask("live") : null;
-      fill(status, "live", live?.waiting_lookups !== undefined ? ` · ${plural(live.waiting_lookups, "lookup")} being joined` : "");
+      fill(status, "live", typeof live?.waiting_lookups === "number" ? ` · ${plural(live.waiting_lookups, "lookup")} being joined` : "");
     } catch (error) {
       if (error.name === "AbortError") return;
       fill(status, error.message);
