@@ -50,7 +50,7 @@ export function percent(share) {
   if (share > 0 && share < 0.0005) return "<0.1 %";
   if (share < 1 && share > 0.9995) return ">99.9 %";
   const value = share * 100;
-  return `${value >= 99.95 || value === 0 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(1)} %`;
+  return `${value.toFixed(value >= 99.95 || value === 0 ? 0 : 1)} %`;
 }
 
 /** Seconds as a stretch of time: 40 s, 15 min, 6 h, 3 d. */
