@@ -20,7 +20,7 @@ from otel_dns.cli.directories import default_history
 from otel_dns.cli.page_child import page_of
 from otel_dns.service import configuration, own_log
 from otel_dns.service.configuration.settings import ServeSettings
-from otel_dns.service.memory import collect_seldom
+from otel_dns.service.memory import collect_seldom, give_back
 from otel_dns.service.secrets import SecretError
 from otel_dns.service.service import Service
 
@@ -227,6 +227,7 @@ def _run(load: Callable[[], ServeSettings]) -> None:
     except OSError as error:  # a file of certificates, a token or a key
         log.critical("%s", error)
         sys.exit(1)
+    give_back()
     collect_seldom()
     _allow_many_files()
     try:

@@ -51,5 +51,6 @@ def _reduced_schema() -> Callable[[str], Any]:
 _reduced: Final = _reduced_schema()
 Request: Final = _reduced("Request")
 """An ``ExportTraceServiceRequest``."""
+ScopeSpans: Final = _reduced("ScopeSpans")
 WITH_ATTRIBUTES: Final = {1: _reduced("Resource"), 3: _reduced("Scope"), 9: _reduced("Span")}
 """By the number of the field that holds the attributes."""
