@@ -26,6 +26,10 @@ def pytest_configure(config: pytest.Config) -> None:
         # A shell's background job ignores Ctrl-C, and so would every program that a test starts
         # and then interrupts.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        # What tests have started is ended with them. Who only hands them out ends at once: its
+        # workers notice, and end the test that they are at.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.pluginmanager.register(SkipReport(config.getoption("--allowed-skips")), "skip-report")
 
 

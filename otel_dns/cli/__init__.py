@@ -65,24 +65,37 @@ class _Commands(click.Group):
         try:
             module = importlib.import_module(f"otel_dns.cli.{name}")
         except ModuleNotFoundError as missing:
-            if missing.name is None or missing.name.startswith("otel_dns"):
+            if not _is_optional(missing):
                 raise
-            return _needing_more(cmd_name, missing.name)
+            return _refusing(cmd_name, _needs(cmd_name, missing))
         command: click.Command = getattr(module, name)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except ModuleNotFoundError as missing:
+            if ctx.invoked_subcommand is None or not _is_optional(missing):
+                raise
+            raise _needs(ctx.invoked_subcommand, missing) from None
         except KeyboardInterrupt:  # to a script no failure: as of a program that SIGINT ended
             click.echo("\ninterrupted", err=True)
             ctx.exit(130)
 
 
-def _needing_more(name: str, module: str) -> click.Command:
-    """Give what stands for a command whose packages are not installed."""
+def _is_optional(missing: ModuleNotFoundError) -> bool:
+    return missing.name is not None and not missing.name.startswith("otel_dns")
+
+
+def _needs(name: str, missing: ModuleNotFoundError) -> click.ClickException:
+    """Say what a command needs whose packages are not installed."""
     extra = "lab" if name in _OF_THE_LAB else "history"
     needs = f"needs more packages: pip install 'otel-dns[{extra}]'"
+    return click.ClickException(f"`otel-dns {name}` {needs} (there is no {missing.name} here)")
+
+
+def _refusing(name: str, why: click.ClickException) -> click.Command:
+    """Give what stands for a command that cannot be loaded."""
 
     @click.command(
         name,
@@ -91,7 +104,7 @@ def _needing_more(name: str, module: str) -> click.Command:
     )
     @click.argument("args", nargs=-1)
     def refuse(args: tuple[str, ...]) -> None:  # noqa: ARG001 whatever they are
-        raise click.ClickException(f"`otel-dns {name}` {needs} (there is no {module} here)")
+        raise why
 
     return refuse
 
@@ -104,6 +117,6 @@ def _needing_more(name: str, module: str) -> click.Command:
 def main() -> None:
     """Tell, with proof, why a DNS lookup in Kubernetes was slow or failed.
 
-    Exit codes: 0, done; 1, it could not be done; 2, wrong arguments; 130, interrupted. What a
-    command has beside these is in its help.
+    Exit codes: 0, done; 1, it could not be done; 2, wrong arguments; 130, interrupted; 141, nobody
+    reads what it writes. What a command has beside these is in its help.
     """

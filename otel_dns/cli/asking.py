@@ -1,30 +1,21 @@
-"""What the commands that ask the history have in common: options, periods, and how answers look.
+"""What the commands that ask the history have in common: options, periods, and the history."""
 
-On a terminal answers are tables; piped they are tab-separated lines with a heading; with ``--json``
-they are JSON. Names come from DNS and are hostile text: none is taken for markup, and control
-characters are shown.
-"""
-
-import dataclasses
 import datetime
 import functools
-import json
-import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
-from rich.console import Console
 
 from otel_dns import semconv
 from otel_dns.cli.directories import default_history
-from otel_dns.cli.remote import Remote
-from otel_dns.cli.tables import Column, cell, field, table
-from otel_dns.history.history import History, HistoryError
-from otel_dns.history.where import DIMENSIONS, Where
-from otel_dns.service.configuration.quantities import Duration
+from otel_dns.history.columns import DIMENSIONS
+from otel_dns.history.where import Where
+
+if TYPE_CHECKING:
+    from otel_dns.history.history import History
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -50,6 +41,8 @@ class When(_Whens):
             return value
         if value == "all":
             return None
+        from otel_dns.service.configuration.quantities import Duration
+
         try:
             return time.time_ns() - Duration.parse(value).ns
         except ValueError:
@@ -73,6 +66,8 @@ class Nanoseconds(_Numbers):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read ``500ms``, ``2s``."""
+        from otel_dns.service.configuration.quantities import Duration
+
         try:
             return Duration.parse(value).ns
         except ValueError as error:
@@ -173,13 +168,12 @@ def asks(command: Command) -> Command:
 
     @functools.wraps(command)
     def guarded(*args: Any, **options: Any) -> Any:
+        from otel_dns.history.history import HistoryError
+
         try:
             return command(*args, **options)
         except HistoryError as error:
             raise click.ClickException(str(error)) from None
-        except BrokenPipeError:  # `| head` has seen enough
-            sys.stderr.close()
-            sys.exit(0)
         except OSError as error:
             why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             raise click.ClickException(why) from None
@@ -188,12 +182,15 @@ def asks(command: Command) -> Command:
     return result
 
 
-def open_history(place: Path | str, **limits: Any) -> History:
+def open_history(place: Path | str, **limits: Any) -> "History":
     """Open a history that must be there: its files, or the service that has it.
 
     Raises:
         click.ClickException: it is not; the message says what to do.
     """
+    from otel_dns.cli.remote import Remote
+    from otel_dns.history.history import History
+
     if isinstance(place, str):
         # All that commands ask; the service has its own limits.
         return cast(History, Remote(place))
@@ -203,63 +200,3 @@ def open_history(place: Path | str, **limits: Any) -> History:
             " or the address of its page"
         )
     return History(place, **limits)
-
-
-# -- how answers look -------------------------------------------------------------------------
-
-
-def console() -> Console:
-    """Give the console that answers go to."""
-    made = Console(highlight=False, markup=False, emoji=False)
-    if not made.is_terminal:
-        made.width = max(made.width, 120)
-    return made
-
-
-def jsonable(value: Any) -> Any:
-    """Turn answers into what JSON has."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: jsonable(getattr(value, field.name)) for field in dataclasses.fields(value)
-        }
-    if isinstance(value, dict):
-        return {key: jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [jsonable(item) for item in value]
-    if isinstance(value, (datetime.datetime, datetime.date)):
-        return value.isoformat()
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
-
-
-def print_json(value: Any) -> None:
-    """Print an answer as JSON."""
-    click.echo(json.dumps(jsonable(value), ensure_ascii=False, indent=2))
-
-
-def show(
-    items: Iterable[Any], columns: Sequence[Column], *, as_json: bool, title: str = ""
-) -> None:
-    """Print an answer as table, lines or JSON."""
-    items = list(items)
-    if as_json:
-        print_json(items)
-        return
-    if console().is_terminal:
-        console().print(table(items, columns, title, width=console().width))
-        return
-    click.echo("\t".join(heading for heading, _, _ in columns))
-    for item in items:
-        click.echo("\t".join(cell(kind, get(item)) for _, kind, get in columns))
-
-
-LOOKUPS: Final = (
-    field("start (UTC)", "when", "start_ns"), field("took", "duration", "duration_ns"),
-    field("name", "name", "name"), field("outcome", "name", "outcome"),
-    ("most of it", "name", lambda item: item.bottleneck.replace("plugin:", "plugin ")),
-    field("queries", "count", "queries"), field("waste", "count", "waste_queries"),
-    ("Pod", "name", lambda item: f"{item.namespace}/{item.pod}" if item.pod else item.client),
-    field("node", "name", "node"),
-    ("joined", "name", lambda item: f"{item.method} {item.certainty}".strip()),
-    field("trace", "id", "trace_id"),
-)  # fmt: skip
-"""A list of lookups."""

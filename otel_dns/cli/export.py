@@ -3,21 +3,21 @@
 import csv
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from otel_dns.cli.asking import (
     asks,
     history_option,
-    jsonable,
     open_history,
     period_options,
     where_options,
 )
 from otel_dns.history.where import Where
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @click.command()
@@ -40,6 +40,8 @@ def export(where: Where, kind: str, output: Path | None, place: Path | str) -> N
       otel-dns export --since 1h --failed > failed.jsonl
       otel-dns export --since 7d --format parquet -o week.parquet
     """
+    import pyarrow.parquet as pq
+
     if kind == "parquet" and output is None:
         raise click.UsageError("parquet goes into a file: -o FILE")
     with open_history(place) as history:
@@ -55,15 +57,20 @@ def export(where: Where, kind: str, output: Path | None, place: Path | str) -> N
                 for number, batch in enumerate(batches):
                     _write(file, batch, kind, heading=not number)
                     written += batch.num_rows
+                file.flush()
     click.echo(f"{written} lookups", err=True)
 
 
-def _write(file: Any, batch: pa.RecordBatch, kind: str, *, heading: bool) -> None:
+def _write(file: Any, batch: "pa.RecordBatch", kind: str, *, heading: bool) -> None:
+    from pyarrow.types import is_nested
+
+    from otel_dns.cli.answers import jsonable
+
     if kind == "jsonl":
         for row in batch.to_pylist():
             file.write(json.dumps(jsonable(row), ensure_ascii=False) + "\n")
         return
-    flat = [field.name for field in batch.schema if not pa.types.is_nested(field.type)]
+    flat = [field.name for field in batch.schema if not is_nested(field.type)]
     lines = csv.DictWriter(file, flat, extrasaction="ignore")
     if heading:
         lines.writeheader()

@@ -8,15 +8,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from otel_dns.cli.progress import Steps
-from otel_dns.lab import Lab, LabError, Place, Pod, programs
-from otel_dns.lab import process as processes
-from otel_dns.lab.record import SCENARIOS, record
-from otel_dns.lab.telemetry import JAEGER_OTLP
+from otel_dns.lab import programs
+from otel_dns.lab.errors import LabError
+from otel_dns.lab.scenarios import RECORDED
+
+if TYPE_CHECKING:
+    from otel_dns.lab import Lab, Place, Pod
 
 _NAME: Final = click.option(
     "--name", default="lab", show_default=True, metavar="NAME", help="The lab's name."
@@ -97,6 +99,9 @@ def up(
       otel-dns lab up --with-jaeger --with-processor
       otel-dns lab up --name second --with-node-local-dns
     """
+    from otel_dns.lab import Lab
+    from otel_dns.lab.telemetry import JAEGER_OTLP
+
     if collector_config is None and with_collector:
         collector_config = programs.collector_config() / "otel-dns.yaml"
     wanted = ["coredns"]
@@ -108,6 +113,7 @@ def up(
             programs.get(program, steps.builds)
         made = Lab(userns=userns or None, directory=directory, progress=steps.step)
         steps.step("making the lab")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         made.start(name=name, detached=True)
         try:
             published = _start(
@@ -120,7 +126,7 @@ def up(
                 upstream_delay=upstream_delay,
             )
         except BaseException:
-            # Ctrl-C too: a lab that is half there is of no use.
+            # Ctrl-C and SIGTERM too: a lab that is half there is of no use.
             made.stop()
             raise
     click.echo(f"Lab {name} is up; logs and configuration: {made.directory}")
@@ -140,7 +146,7 @@ def up(
 
 
 def _start(
-    made: Lab,
+    made: "Lab",
     *,
     jaeger: bool,
     processor: bool,
@@ -149,6 +155,8 @@ def _start(
     node_local_dns: bool,
     upstream_delay: str,
 ) -> dict[str, str]:
+    from otel_dns.lab.telemetry import JAEGER_OTLP
+
     published: dict[str, str] = {}
     zipkin = node_zipkin = None
     if jaeger:
@@ -182,7 +190,7 @@ def _start(
     return published
 
 
-def _published(made: Lab, port: int) -> str:
+def _published(made: "Lab", port: int) -> str:
     host, outside = made.publish(port)
     return f"http://{host}:{outside}"
 
@@ -204,6 +212,9 @@ def exec_(name: str, namespace: str | None, pod: str, command: tuple[str, ...]) 
       otel-dns lab exec shop/shop-1 -- cat /etc/resolv.conf
       otel-dns lab exec node -- python3 -m http.server
     """
+    from otel_dns.lab import Lab
+    from otel_dns.lab import process as processes
+
     with _clear_errors():
         attached = Lab.attach(name)
         place = _place(attached, pod, namespace)
@@ -215,7 +226,7 @@ def exec_(name: str, namespace: str | None, pod: str, command: tuple[str, ...]) 
     sys.exit(code if code >= 0 else 128 - code)
 
 
-def _place(attached: Lab, name: str, namespace: str | None) -> Place:
+def _place(attached: "Lab", name: str, namespace: str | None) -> "Place":
     if name == "node" and namespace is None:
         return attached.node
     before, slash, after = name.partition("/")
@@ -257,6 +268,8 @@ class _Forwarder:
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
 def status(name: str, as_json: bool) -> None:
     """Show the lab's Pods and programs."""
+    from otel_dns.lab import Lab
+
     with _clear_errors():
         attached = Lab.attach(name)
         state = attached.status()
@@ -278,7 +291,7 @@ def status(name: str, as_json: bool) -> None:
         )
 
 
-def _pod_name(pod: Pod) -> str:
+def _pod_name(pod: "Pod") -> str:
     return f"{pod.namespace}/{pod.name}"
 
 
@@ -286,6 +299,8 @@ def _pod_name(pod: Pod) -> str:
 @_NAME
 def down(name: str) -> None:
     """Stop a lab: end its programs, the last started first, and remove it."""
+    from otel_dns.lab import Lab
+
     with _clear_errors():
         Lab.attach(name).stop()
     click.echo(f"Lab {name} is down.")
@@ -295,7 +310,7 @@ def down(name: str) -> None:
 @_USERNS
 @click.option(
     "--scenario",
-    type=click.Choice(sorted(SCENARIOS)),
+    type=click.Choice(RECORDED),
     default="demo",
     show_default=True,
     help="What is set up around the application.",
@@ -314,6 +329,8 @@ def record_(userns: bool, scenario: str, directory: Path, command: Sequence[str]
       otel-dns lab record recording
       otel-dns lab record recording --scenario node-local-dns -- my_app.py --once
     """
+    from otel_dns.lab.record import record
+
     with _clear_errors(), Steps() as steps:
         programs.get("coredns", steps.builds)
         steps.step("making the lab")

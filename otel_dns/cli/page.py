@@ -1,36 +1,19 @@
 """``otel-dns page``: the page by itself, on history files."""
 
-import ipaddress
-import logging
-import os
-import resource
-import signal
-import socket
-import sys
-import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
 import click
 
+from otel_dns.cli import page_address
 from otel_dns.cli.directories import default_history
-from otel_dns.service import own_log
 from otel_dns.service.configuration.settings import Log
-from otel_dns.web.access import TokensError
-from otel_dns.web.app import create_app
 from otel_dns.web.guard import is_loopback
 from otel_dns.web.settings import PageSettings
 
 _MIB: Final = 1 << 20
 _DEFAULTS: Final = PageSettings(Path())
-_ADDRESS_SPACE: Final = 4 << 30
-"""Beyond DuckDB's own limit: what it and Python map at most, before the kernel says no."""
-
-_log = logging.getLogger("otel_dns")
 
 
 def _http(_context: click.Context, option: click.Parameter, value: str) -> str:
@@ -132,14 +115,17 @@ def page(
       otel-dns page --history /var/lib/otel-dns
       otel-dns page --history copy --listen 0.0.0.0:8053 --token-file tokens
     """
-    host, port = _split(listen)
+    try:
+        host, port = page_address.split(listen)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
     if not is_loopback(host) and token_file is None:
         raise click.UsageError(
             f"--listen {listen} is reachable from elsewhere: give --token-file (a token a line,"
             " such as `openssl rand -hex 16` makes), or listen on 127.0.0.1"
         )
-    own_log.set_up(Log(level=log_level, format=log_format))
-    _stand_back(max(_ADDRESS_SPACE, 4 * memory * _MIB))
+    from otel_dns.cli.page_run import run
+
     settings = PageSettings(
         history=history,
         listen=listen,
@@ -151,88 +137,4 @@ def page(
         threads=threads,
         memory_bytes=memory * _MIB,
     )
-    with _temporary_files():
-        try:
-            listening = socket.create_server(
-                (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-            )
-        except OSError as error:
-            _log.error("the page cannot listen on %s (--listen): %s", listen, error)
-            sys.exit(1)
-        try:
-            app = create_app(settings)
-        except TokensError as error:
-            _log.error("the page: --token-file: %s", error)
-            sys.exit(1)
-        _serve(app, listening, tied=tied, history=history)
-    # Threads that are still at a question would be ended within C++, which aborts the process.
-    logging.shutdown()
-    os._exit(0)
-
-
-def _split(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    if not host or not port.isdecimal() or int(port) > 65_535:
-        raise click.BadParameter(f"{listen!r} is not HOST:PORT, such as 127.0.0.1:8053")
-    if host != "localhost":
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            raise click.BadParameter(f"{host!r} in {listen!r} is no address") from None
-    return host, int(port)
-
-
-@contextmanager
-def _temporary_files() -> Iterator[None]:
-    """Have all temporary files in one directory, which goes at the end, whoever still uses it."""
-    try:
-        directory = tempfile.TemporaryDirectory(prefix="otel-dns-page-", ignore_cleanup_errors=True)
-    except OSError:  # there is no place for any
-        yield
-        return
-    with directory:
-        tempfile.tempdir = directory.name
-        yield
-
-
-def _stand_back(address_space: int) -> None:
-    """Be the one that waits, and the one that is killed, when the machine has too little of it."""
-    with suppress(OSError):
-        os.nice(10)
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
-
-
-def _serve(app: object, listening: socket.socket, *, tied: bool, history: Path) -> None:
-    import uvicorn  # noqa: PLC0415 the limits above come first
-
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,  # type: ignore[arg-type]
-            lifespan="off",
-            proxy_headers=False,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            limit_concurrency=64,
-            timeout_graceful_shutdown=2,
-        )
-    )
-
-    def end_with_starter() -> None:
-        while os.read(0, 4096):
-            pass  # not by sys.stdin, whose lock would be held at the end
-        server.should_exit = True
-
-    # uvicorn ends on these by itself, and then gives them to whom they were for: nobody.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    if tied:
-        threading.Thread(target=end_with_starter, name="otel-dns-tie", daemon=True).start()
-    bound = listening.getsockname()
-    shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-    _log.info("the page: http://%s:%d/ on %s", shown, bound[1], history)
-    server.run(sockets=[listening])
+    run(settings, (host, port), Log(level=log_level, format=log_format), tied=tied)

@@ -12,8 +12,6 @@ from otel_dns.cli.asking import (
     json_option,
     open_history,
     period_options,
-    print_json,
-    show,
 )
 from otel_dns.history.where import Where
 
@@ -48,6 +46,8 @@ def query(
                       WHERE plugin = 'cache' GROUP BY server"
       otel-dns query "DESCRIBE lookups"
     """
+    from otel_dns.cli.answers import print_json, show
+
     text = sql if sql is not None else sys.stdin.read()
     with open_history(place, threads=threads, memory=memory) as history:
         answer = history.sql(text, Where(since_ns=since_ns, until_ns=until_ns), limit)

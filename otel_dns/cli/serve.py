@@ -1,31 +1,18 @@
 """``otel-dns serve``: run the processor."""
 
-import contextlib
 import json
-import logging
 import os
-import resource
-import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from types import FrameType
 from typing import Any, Final
 
 import click
 import msgspec
 
 from otel_dns.cli.directories import default_history
-from otel_dns.cli.page_child import page_of
-from otel_dns.service import configuration, own_log
+from otel_dns.service import configuration
 from otel_dns.service.configuration.settings import ServeSettings
-from otel_dns.service.memory import collect_seldom, give_back
-from otel_dns.service.secrets import SecretError
-from otel_dns.service.service import Service
 
-_LOOK_S = 0.5
-_MANY_FILES: Final = 1 << 16
 _DEFAULTS = ServeSettings()
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -186,7 +173,9 @@ def serve(config: Path | None, *, check: bool, print_schema: bool, **options: An
     if check:
         click.echo(configuration.show(settings), nl=False)
         return
-    _run(lambda: _with_history(load()))
+    from otel_dns.cli.serve_run import run
+
+    run(lambda: _with_history(load()))
 
 
 def _with_history(settings: ServeSettings) -> ServeSettings:
@@ -209,75 +198,3 @@ def _overrides(options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         value = options[option]
         if value is not None and value != ():
             yield key, list(value) if isinstance(value, tuple) else value
-
-
-def _run(load: Callable[[], ServeSettings]) -> None:
-    settings = load()
-    own_log.set_up(settings.telemetry.log)
-    log = logging.getLogger("otel_dns")
-    signals: SimpleQueue[int] = SimpleQueue()
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        signals.put(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, note)
-    try:
-        service = Service(settings)
-    except OSError as error:  # a file of certificates, a token or a key
-        log.critical("%s", error)
-        sys.exit(1)
-    give_back()
-    collect_seldom()
-    _allow_many_files()
-    try:
-        addresses = service.start()
-    except SecretError as error:
-        log.critical("%s", error)
-        sys.exit(1)
-    except OSError as error:
-        log.critical("%s (another address: --otlp-listen, --http-listen, --dnstap-listen)", error)
-        sys.exit(1)
-    outputs = ", ".join(output.endpoint for output in settings.outputs)
-    listening = ", ".join(f"{name} on {address}" for name, address in addresses.items())
-    log.info("%s, out to %s", listening, outputs)
-    page = page_of(settings, addresses)
-    if page is not None:
-        page.start()
-    while service.healthy:
-        with contextlib.suppress(Empty):
-            if signals.get(timeout=_LOOK_S) != signal.SIGHUP:
-                break
-            _reload(service, load)
-    healthy = service.healthy
-    log.info("ending: joining and sending what is held")
-    if page is not None:
-        page.stop()
-    service.stop()
-    counted = sorted((name, value) for name, value in service.counts().items() if value)
-    counts = ", ".join(f"{name} {value}" for name, value in counted)
-    log.info("ended: %s", counts or "nothing came")
-    if not healthy:
-        sys.exit(1)
-
-
-def _allow_many_files() -> None:
-    """Let the listeners' connections fit: the limit is often 1024 files, which nobody meant so."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, _MANY_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _reload(service: Service, load: Callable[[], ServeSettings]) -> None:
-    """Read the settings anew; on a mistake in them all stays as it is."""
-    log = logging.getLogger("otel_dns")
-    try:
-        taken, kept = service.reload(load())
-    except (configuration.ConfigurationError, OSError) as error:
-        log.error("the settings stay as they were: %s", error)  # noqa: TRY400 - theirs, not ours
-        return
-    own_log.set_up(service.settings.telemetry.log)
-    log.info("settings read anew; changed: %s", ", ".join(taken) or "nothing")
-    if kept:
-        log.warning("these change with a restart only: %s", ", ".join(kept))

@@ -1,14 +1,15 @@
 """``otel-dns show``: one lookup's waterfall, from the history."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from otel_dns.cli.asking import asks, console, history_option, json_option, open_history, print_json
-from otel_dns.cli.joined import kept_lookup
-from otel_dns.cli.waterfall import legend, printable, waterfall
-from otel_dns.history.answers import Kept
-from otel_dns.history.history import History
+from otel_dns.cli.asking import asks, history_option, json_option, open_history
+
+if TYPE_CHECKING:
+    from otel_dns.history.answers import Kept
+    from otel_dns.history.history import History
 
 _HEX = frozenset("0123456789abcdef")
 
@@ -28,6 +29,10 @@ def show(trace: str, span: str, place: Path | str, *, as_json: bool) -> None:
       otel-dns show last
       otel-dns show 4bf92f3577b34da6a3ce929d0e0e4736
     """
+    from otel_dns.cli.answers import console, print_json
+    from otel_dns.cli.joined import kept_lookup
+    from otel_dns.cli.waterfall import legend, printable, waterfall
+
     with open_history(place) as history:
         kept = _find(history, trace, span)
     if as_json:
@@ -48,7 +53,7 @@ def show(trace: str, span: str, place: Path | str, *, as_json: bool) -> None:
     out.print(legend())
 
 
-def _find(history: History, trace: str, span: str) -> list[Kept]:
+def _find(history: "History", trace: str, span: str) -> "list[Kept]":
     if trace == "last":
         latest = history.latest(limit=1)
         if not latest:

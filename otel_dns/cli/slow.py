@@ -5,13 +5,11 @@ from pathlib import Path
 import click
 
 from otel_dns.cli.asking import (
-    LOOKUPS,
     asks,
     history_option,
     json_option,
     open_history,
     period_options,
-    show,
     where_options,
 )
 from otel_dns.history.where import Where
@@ -35,5 +33,7 @@ def slow(where: Where, limit: int, place: Path | str, *, as_json: bool) -> None:
       otel-dns slow --since 1d --namespace shop    a namespace's, of a day
       otel-dns slow --failed --name '*.example.org'
     """
+    from otel_dns.cli.answers import LOOKUPS, show
+
     with open_history(place) as history:
         show(history.slowest(where, limit=limit), LOOKUPS, as_json=as_json)

@@ -1,6 +1,5 @@
 """``otel-dns watch``: who asked for names on a list."""
 
-import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -14,21 +13,11 @@ from otel_dns.cli.asking import (
     json_option,
     open_history,
     period_options,
-    show,
 )
-from otel_dns.cli.tables import field
 from otel_dns.history.where import Where
 
 ASKED: Final = 3
 """Exit code when somebody asked."""
-
-_COLUMNS: Final = (
-    field("name", "name", "name"), field("namespace", "name", "namespace"),
-    field("Pod", "name", "pod"), field("node", "name", "node"),
-    field("client", "name", "client"), field("lookups", "count", "lookups"),
-    field("failed", "count", "failed"), field("first (UTC)", "when", "first_at"),
-    field("last (UTC)", "when", "last_at"),
-)  # fmt: skip
 
 
 @click.command()
@@ -58,24 +47,26 @@ def watch(
       otel-dns watch bad.example.org '*.miner.example' --since 1d
       otel-dns watch --list names.txt --every 60
     """
+    from otel_dns.cli.answers import ASKERS, show
+    from otel_dns.cli.news import News
+
     wanted = [*names, *(_listed(file) if file else ())]
     if not wanted:
         raise click.UsageError("no names: give some, or --list FILE")
     where = Where(since_ns=since_ns, until_ns=until_ns)
     with open_history(place) as history:
-        while True:
-            before = time.time_ns()
+        if every is None:
             askers = history.askers(wanted, where)
-            if askers or every is None:
-                show(askers, _COLUMNS, as_json=as_json)
+            show(askers, ASKERS, as_json=as_json)
+            sys.exit(ASKED if askers else 0)
+        news = News(history, wanted, where)
+        while True:
+            before = time.monotonic()
+            askers = news.askers(time.time_ns())
+            if askers:
+                show(askers, ASKERS, as_json=as_json)
                 sys.stdout.flush()
-            if every is None:
-                sys.exit(ASKED if askers else 0)
-            latest = max((asker.last_at for asker in askers), default=None)
-            where = dataclasses.replace(
-                where, since_ns=where.since_ns if latest is None else latest + 1
-            )
-            time.sleep(max(every - (time.time_ns() - before) / 1e9, 0))
+            time.sleep(max(every - (time.monotonic() - before), 0))
 
 
 def _listed(file: Path) -> list[str]:

@@ -327,7 +327,10 @@ class History(Questions):
         """
 
         def ask(_: duckdb.DuckDBPyConnection, files: list[str]) -> pa.Table:
-            with contextlib.closing(duckdb.connect(config=self._limits)) as connection:
+            with (
+                contextlib.closing(duckdb.connect(config=self._limits)) as connection,
+                _interrupted(connection, self._question_s),
+            ):
                 source = _READ.format(f"[{', '.join(map(_quoted, files))}]") if files else _NOTHING
                 connection.from_arrow(SCHEMA.empty_table()).create(_NOTHING)
                 connection.execute(f"SET allowed_directories = [{_quoted(str(self.directory))}]")

@@ -30,6 +30,3 @@ OUTSIDE_COLUMNS: Final = tuple(
     SEGMENT_COLUMNS[segment] for segment in semconv.SEGMENTS if segment not in _ELSEWHERE
 )
 """Segments that are at no server, wait for no upstream and for no timeout."""
-
-QUANTILES: Final = ("p50_ns", "p95_ns", "p99_ns")
-"""Of durations, as columns."""

@@ -219,11 +219,17 @@ class _Found:
         peers = [""] * number
         upstream, upstream_ns = "", 0
         if semconv.CONNECT_SPAN in names:
+            # Of one forward's exchanges, one after the other, only the last had an answer.
+            last: dict[bytes, int] = {}
             for at, span in enumerate(spans):
                 if names[at] == semconv.CONNECT_SPAN:
                     peers[at] = peer = _peer(span)
                     upstream = upstream or peer
                     upstream_ns = _spent(upstream_ns + durations[at])
+                    if trace.source == semconv.SOURCE_TRACE:
+                        if (before := last.get(span.parent_id)) is not None:
+                            self.exchanges[before] = (*self.exchanges[before][:3], "")
+                        last[span.parent_id] = len(self.exchanges)
                     self.exchanges.append((peer, server, durations[at], rcode))
         self.spans.append(
             (

@@ -39,7 +39,7 @@ EXCHANGE: Final = _struct(
     upstream=_TEXT,  # address:port
     server=_TEXT,  # the instance that asked it
     duration_ns=_LONG,
-    rcode=_TEXT,  # what that server's client got in the end
+    rcode=_TEXT,  # what that server's client got in the end; empty: the server had to ask again
 )
 """One exchange of a DNS server with its upstream: a ``connect`` span."""
 

@@ -1,19 +1,13 @@
 """Which resolutions a question is about."""
 
 from dataclasses import dataclass, fields
-from typing import Final
-
-import ibis
-import ibis.expr.types as ir
+from typing import TYPE_CHECKING
 
 from otel_dns import semconv
+from otel_dns.history.columns import DIMENSIONS
 
-DIMENSIONS: Final = (
-    "cluster", "namespace", "service", "pod", "node", "container", "client", "name", "type", "api",
-    "resolver", "nameserver", "outcome", "error_type", "bottleneck", "latency_class", "method",
-    "certainty", "unseen",
-)  # fmt: skip
-"""Columns that lookups are told apart and grouped by."""
+if TYPE_CHECKING:  # the command line's help needs its words, and no engine
+    import ibis.expr.types as ir
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +61,10 @@ class Where:
     namespaces: frozenset[str] | None = None
     """Only these: what a token may see. Empty: nothing."""
 
-    def apply(self, lookups: ir.Table) -> ir.Table:
+    def apply(self, lookups: "ir.Table") -> "ir.Table":
         """Keep the resolutions that this is about."""
+        import ibis  # noqa: PLC0415 see above
+
         kept = [*self._times(lookups), *self._texts(lookups), *self._kinds(lookups)]
         if self.namespaces is not None:
             kept.append(lookups.namespace.isin(sorted(self.namespaces)))
@@ -100,7 +96,7 @@ class Where:
             given["name_part"] = self.name_part.lower()
         return given
 
-    def _times(self, lookups: ir.Table) -> list[ir.BooleanValue]:
+    def _times(self, lookups: "ir.Table") -> "list[ir.BooleanValue]":
         kept = []
         if self.since_ns is not None:
             kept.append(lookups.start_ns >= self.since_ns)
@@ -112,7 +108,7 @@ class Where:
             kept += [lookups.duration_ns <= self.max_ns, ~lookups.inferred]
         return kept
 
-    def _texts(self, lookups: ir.Table) -> list[ir.BooleanValue]:
+    def _texts(self, lookups: "ir.Table") -> "list[ir.BooleanValue]":
         kept = []
         for dimension in DIMENSIONS:
             value: str = getattr(self, dimension)
@@ -124,7 +120,7 @@ class Where:
             kept.append(lookups.name.lower().contains(self.name_part.lower()))
         return kept
 
-    def _kinds(self, lookups: ir.Table) -> list[ir.BooleanValue]:
+    def _kinds(self, lookups: "ir.Table") -> "list[ir.BooleanValue]":
         kept = []
         if self.failed is not None:
             failed = failed_of(lookups)
@@ -140,17 +136,17 @@ class Where:
         return kept
 
 
-def failed_of(lookups: ir.Table) -> ir.BooleanValue:
+def failed_of(lookups: "ir.Table") -> "ir.BooleanValue":
     """Whether a lookup ended without an answer: that a name does not exist is an answer."""
     return lookups.outcome.notin((semconv.OUTCOME_OK, semconv.OUTCOME_NOT_FOUND))
 
 
-def is_joined(lookups: ir.Table) -> ir.BooleanValue:
+def is_joined(lookups: "ir.Table") -> "ir.BooleanValue":
     """Tell the lookups that are joined with what a DNS server did."""
     return lookups.method != semconv.METHOD_NONE
 
 
-def _any(structs: ir.ArrayValue, field: str, value: str) -> ir.BooleanValue:
+def _any(structs: "ir.ArrayValue", field: str, value: str) -> "ir.BooleanValue":
     return structs.map(lambda struct: struct[field]).contains(value)
 
 
@@ -168,4 +164,4 @@ def _pattern(value: str) -> str:
     return f"^{''.join(map(literal, value))}$"
 
 
-__all__ = ["DIMENSIONS", "Where", "failed_of", "is_joined"]
+__all__ = ["Where", "failed_of", "is_joined"]

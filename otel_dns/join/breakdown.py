@@ -102,7 +102,8 @@ class _Account:
             own = _until(spans, own, end_ns)
         if timeline.together:
             starts = [span.start_ns for span in spans]
-            in_turn = _in_turn(tuple(map(eq, starts, starts[1:])))
+            together = tuple(map(eq, starts, starts[1:]))
+            in_turn = (_in_turn if len(names) <= _MAX_PLUGINS else _in_turn.__wrapped__)(together)
             names, own = in_turn(names), in_turn(own)
         plugins = self.plugins
         if not plugins and len(names) <= _MAX_PLUGINS:

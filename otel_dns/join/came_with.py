@@ -5,7 +5,8 @@ a tuple of numbers, the very same for all of one request; what leaves leaves its
 until the one who takes the outcomes takes them too.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
+from itertools import chain
 from typing import TypeAlias
 
 Numbers: TypeAlias = tuple[int, ...]
@@ -17,7 +18,7 @@ class CameWith:
     def __init__(self) -> None:
         self.current: Numbers = ()
         """The request of what comes now; without it, nothing is counted."""
-        self._held: Counter[int] = Counter()
+        self._held: defaultdict[int, int] = defaultdict(int)
         self._gone: list[Numbers] = []
 
     def more(self, had: Numbers, also: Numbers | None = None) -> Numbers:
@@ -55,9 +56,7 @@ class CameWith:
         Returns:
             All of them, and those of which nothing is held any more.
         """
-        gone: Counter[int] = Counter()
-        for numbers in self._gone:
-            gone.update(numbers)
+        gone = Counter(chain.from_iterable(self._gone))
         self._gone.clear()
         finished = []
         for number, things in gone.items():

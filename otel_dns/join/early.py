@@ -1,6 +1,6 @@
 """Queries that are here before their lookup: a client ends and sends them first."""
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict, defaultdict
 from typing import Final
 
 from otel_dns.model import ClientQuery
@@ -9,6 +9,7 @@ MAX_QUERIES: Final = 64
 """Queries of one lookup that are kept: it tries each candidate at each nameserver a few times."""
 
 _Identity = tuple[bytes, bytes]
+_Counts = defaultdict[str, int]
 
 
 class EarlyQueries:
@@ -32,7 +33,7 @@ class EarlyQueries:
     def __len__(self) -> int:
         return self._held
 
-    def add(self, lookup: _Identity, query: ClientQuery, now_ns: int, counts: Counter[str]) -> None:
+    def add(self, lookup: _Identity, query: ClientQuery, now_ns: int, counts: _Counts) -> None:
         """Keep a query for its lookup, or count why not."""
         _, queries = self._of.setdefault(lookup, (now_ns + self._wait_ns, {}))
         if query.span_id in queries:
@@ -52,12 +53,12 @@ class EarlyQueries:
         self._held -= len(queries)
         return list(queries.values())
 
-    def expire(self, now_ns: int, counts: Counter[str]) -> None:
+    def expire(self, now_ns: int, counts: _Counts) -> None:
         """Let go of what has waited long enough."""
         while self._of and next(iter(self._of.values()))[0] <= now_ns:
             counts["queries_unmatched"] += self._drop_oldest()
 
-    def drain(self, counts: Counter[str]) -> None:
+    def drain(self, counts: _Counts) -> None:
         """End: nobody comes for what is left."""
         while self._of:
             counts["queries_unmatched"] += self._drop_oldest()

@@ -15,7 +15,6 @@ NameResolutionTelemetry.cs (.NET 9), and what these were called in other version
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
@@ -26,7 +25,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from otel_dns import semconv
-from otel_dns.model import Origin, Span
+from otel_dns.model import Span
 from otel_dns.wire import otlp
 from otel_dns.wire.otlp import AttributeValue
 
@@ -118,7 +117,7 @@ RULES: Final = (
 )
 
 
-@lru_cache(maxsize=4096)
+@otlp.cached
 def rule_of(scope: str) -> Rule | None:
     """Find the rule of an instrumentation scope's name."""
     return next((rule for rule in RULES if rule.scope.fullmatch(scope)), None)
@@ -168,7 +167,7 @@ def adapted(span: Span, rule: Rule, parent_told: str = "") -> Span | None:
     wanted: dict[str, str | int | tuple[str, ...]] = {
         semconv.DNS_QUESTION_NAME: name,
         semconv.LOOKUP_API: rule.api,
-        **_of_resource(span.origin),
+        **_of_resource(span.origin.resource),
     }
     if reverse:
         wanted[semconv.DNS_QUESTION_TYPE] = "PTR"
@@ -206,10 +205,10 @@ def _text(attributes: Mapping[str, AttributeValue], keys: tuple[str, ...]) -> st
     return next((value for value in values if isinstance(value, str) and value), "")
 
 
-@lru_cache(maxsize=4096)
-def _of_resource(origin: Origin) -> Mapping[str, str | int | tuple[str, ...]]:
+@otlp.cached
+def _of_resource(encoded: bytes) -> Mapping[str, str | int | tuple[str, ...]]:
     """Tell what a resource says of a lookup: the client's address, and a Pod's search list."""
-    resource = otlp.attributes_of(origin.resource, field=1)
+    resource = otlp.resource_attributes(encoded)
     found: dict[str, str | int | tuple[str, ...]] = {}
     address = resource.get(semconv.K8S_POD_IP)
     if isinstance(address, str) and address:

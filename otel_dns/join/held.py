@@ -1,6 +1,6 @@
 """What the join holds: lookups and server traces that wait, what finds them, and how much it is."""
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Hashable, Sequence
 from typing import Final
 
@@ -30,7 +30,7 @@ class Held:
 
     def __init__(self, settings: JoinSettings) -> None:
         self.settings = settings
-        self.counts: Counter[str] = Counter()
+        self.counts: defaultdict[str, int] = defaultdict(int)
         """Exits by name, in spans or messages of the kind the name says."""
         self.lookups: OrderedDict[Identity, WaitingLookup] = OrderedDict()
         """By trace and span id, in the order in which they are due."""

@@ -24,6 +24,8 @@ _ENOUGH: Final = 8
 """Exchanges with an upstream after which its address is known or is not."""
 _OFTEN: Final = 0.3
 _MAX_PEERS: Final = 10_000
+_MAX_ADDRESS: Final = 255
+"""Characters of an upstream's address that are looked at."""
 _REMEMBERED: Final = 1_000
 _NEW: Final = 0.9
 _AMBIGUOUS: Final = 0.5
@@ -104,7 +106,8 @@ class Hops:
         self._tolerance_ns = tolerance_ns
         self._waiting = waiting
         self._clocks = ServerClocks() if follow_clocks else None
-        self._peers: OrderedDict[tuple[bytes, str], _Peer] = OrderedDict()
+        self._peers: OrderedDict[tuple[int, str], _Peer] = OrderedDict()
+        """By the hash of the server's resource and the upstream's address."""
 
     def below(
         self,
@@ -291,7 +294,8 @@ class Hops:
             address = otlp.attributes_of(connect.raw).get(semconv.PEER_ADDRESS)
         except MalformedError:
             address = None
-        key = (trace.root.origin.resource, address if isinstance(address, str) else "")
+        address = address[:_MAX_ADDRESS] if isinstance(address, str) else ""
+        key = hash(trace.root.origin.resource), address
         peer = self._peers.get(key)
         if peer is None:
             peer = self._peers[key] = _Peer()

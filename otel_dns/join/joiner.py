@@ -12,6 +12,8 @@ are for :mod:`~otel_dns.join.settle`, server traces that nobody came for are for
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
+from operator import attrgetter
+from typing import Final
 
 from otel_dns import semconv
 from otel_dns.join.assemble import Assembler
@@ -28,6 +30,8 @@ from otel_dns.join.unseen import Unseen
 from otel_dns.join.waiting import WaitingLookup, WaitingTrace
 from otel_dns.model import ClientQuery, Lookup, Message, Span
 from otel_dns.wire import MalformedError, otlp
+
+_trace_id: Final = attrgetter("trace_id")
 
 
 class Joiner:
@@ -276,7 +280,3 @@ class Joiner:
         self._releaser.let_go(list(self._held.traces.values()))
         self._early_queries.drain(self.counts)
         return self._held.leaving.take()
-
-
-def _trace_id(span: Span) -> bytes:
-    return span.trace_id

@@ -1,7 +1,7 @@
 """What leaves the join, and what is remembered of it: a span that comes late follows the rest."""
 
 import contextlib
-from collections import Counter, OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -53,7 +53,7 @@ class Destination(Struct, frozen=True, gc=False):
 class Leaving:
     """Outcomes until they are taken, and the memory of what left."""
 
-    def __init__(self, counts: Counter[str]) -> None:
+    def __init__(self, counts: defaultdict[str, int]) -> None:
         self.outcomes: list[Outcome] = []
         self._counts = counts
         self._traces: OrderedDict[Hashable, Destination | None] = OrderedDict()

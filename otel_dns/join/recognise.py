@@ -24,6 +24,10 @@ _MAX_SEARCH: Final = 32
 """Domains of a search list that are looked at, Kubernetes' own bound: each costs memory."""
 _MAX_NAME: Final = 1024
 """Characters of a name that are looked at: no name is as long, escapes included."""
+_MAX_TEXT: Final = 255
+"""Characters of addresses, types and the like: some are remembered for longer than the lookup."""
+_MAX_CACHED: Final = 512
+"""Characters of a name and its search list whose candidates are remembered."""
 _MAX_PORT: Final = 65_535
 """Ports and message ids."""
 _Nanoseconds = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
@@ -48,7 +52,8 @@ def lookup_of(span: Span) -> Lookup | None:
         if attributes.get(semconv.RESOLVER_KIND) not in _TELL_QUERIES:
             return None
         name = ""
-    return _lookup(span, name, error_type if isinstance(error_type, str) else "", attributes)
+    error_type = error_type[:_MAX_TEXT] if isinstance(error_type, str) else ""
+    return _lookup(span, name, error_type, attributes)
 
 
 def _lookup(
@@ -56,8 +61,8 @@ def _lookup(
 ) -> Lookup | None:
     client = attributes.get(semconv.CLIENT_ADDRESS)
     said_kind = attributes.get(semconv.RESOLVER_KIND)
-    kind = said_kind if isinstance(said_kind, str) else "other"
-    if not isinstance(client, str) or not client:
+    kind = said_kind[:_MAX_TEXT] if isinstance(said_kind, str) else "other"
+    if not isinstance(client, str) or not 0 < len(client) <= _MAX_TEXT:
         if kind not in _TELL_QUERIES:
             return None
         client = ""
@@ -67,6 +72,8 @@ def _lookup(
         search = tuple(search.split())
     ndots = attributes.get(semconv.RESOLVER_NDOTS)
     question_type = attributes.get(semconv.DNS_QUESTION_TYPE)
+    if isinstance(question_type, str):
+        question_type = question_type[:_MAX_TEXT]
     family = attributes.get(semconv.LOOKUP_FAMILY)
     return Lookup(
         span=span,
@@ -119,7 +126,7 @@ def unsampled_of(span: Span) -> list[Lookup]:
             b"",
             span.origin,
         )
-        lookup = _lookup(own, name, error, attributes)
+        lookup = _lookup(own, name, error[:_MAX_TEXT], attributes)
         if lookup is not None:
             lookups.append(replace(lookup, recorded=False))
     return lookups
@@ -142,22 +149,24 @@ def query_of(span: Span) -> ClientQuery | None:
     """
     attributes = otlp.attributes_of(span.raw)
 
-    def text(key: str) -> str:
+    def text(key: str, most: int = _MAX_TEXT) -> str:
         value = attributes.get(key)
-        return value if isinstance(value, str) else ""
+        return value[:most] if isinstance(value, str) else ""
 
     def number(key: str, limit: int) -> int | None:
         value = attributes.get(key)
         return value if type(value) is int and 0 <= value <= limit else None
 
-    name, kind = text(semconv.DNS_QUESTION_NAME), text(semconv.DNS_QUESTION_TYPE)
+    name, kind = (
+        text(semconv.DNS_QUESTION_NAME, _MAX_NAME + 1), text(semconv.DNS_QUESTION_TYPE),
+    )  # fmt: skip
     if not kind:
         return None
     return ClientQuery(
         span_id=span.span_id,
         start_ns=span.start_ns,
         end_ns=span.end_ns,
-        name=names.normalise(name[: _MAX_NAME + 1]) if name else "",
+        name=names.normalise(name) if name else "",
         type=kind,
         server=text(semconv.SERVER_ADDRESS),
         server_port=number(semconv.SERVER_PORT, _MAX_PORT) or 0,
@@ -198,6 +207,8 @@ def _candidates(
         reverse = names.reverse(name)
         if reverse is not None:
             return (reverse,)
+    if len(name) + sum(map(len, search)) > _MAX_CACHED:
+        return names.candidates.__wrapped__(name, search, ndots, kind)
     return names.candidates(name, search, ndots, kind)
 
 
@@ -209,7 +220,9 @@ def server_trace_of(root: Span) -> ServerTrace:
     """
     attributes = otlp.attributes_of(root.raw)
     client, name, type_, rcode, proto = [
-        value if isinstance(value, str) else "" for value in map(attributes.get, _TOLD_OF_A_QUERY)
+        value[:_MAX_NAME] if isinstance(value, str) else ""
+        for value in map(attributes.get, _TOLD_OF_A_QUERY)
     ]
     server = otlp.server_instance(root.origin.resource)
+    client = client[:_MAX_TEXT]
     return ServerTrace(root, (root,), client, names.normalise(name), type_, rcode, proto, server)

@@ -513,7 +513,7 @@ class Lab:
         *,
         kind: str = "tcp",
         pod: Pod | None = None,
-        timeout: float = 5.0,
+        timeout: float = 60.0,
     ) -> socket.socket:
         """A socket that is connected from inside the lab, for use outside of it.
 
@@ -538,7 +538,7 @@ class Lab:
         *,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-        timeout: float = 5.0,
+        timeout: float = 60.0,
     ) -> tuple[int, bytes]:
         """An HTTP exchange with a program in the lab, as (status, body); host as an IP address.
 
@@ -549,7 +549,7 @@ class Lab:
             self.session, method, url, body=body, headers=headers, timeout=timeout
         )
 
-    def http_get(self, url: str, *, timeout: float = 5.0) -> tuple[int, bytes]:
+    def http_get(self, url: str, *, timeout: float = 60.0) -> tuple[int, bytes]:
         """As ``http_request`` with GET."""
         return self.http_request("GET", url, timeout=timeout)
 

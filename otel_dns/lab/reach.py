@@ -16,7 +16,7 @@ from otel_dns.lab.session import Session
 
 
 def connect(
-    session: Session, host: str, port: int, *, kind: str = "tcp", pod: str = "", timeout: float = 5
+    session: Session, host: str, port: int, *, kind: str = "tcp", pod: str = "", timeout: float = 60
 ) -> socket.socket:
     """A socket connected from inside the lab; see ``Lab.connect``."""
     try:
@@ -42,7 +42,7 @@ def http_request(
     *,
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
-    timeout: float = 5,
+    timeout: float = 60,
 ) -> tuple[int, bytes]:
     """An HTTP exchange with a program in the lab; see ``Lab.http_request``."""
     parts = urlsplit(url)

@@ -79,17 +79,16 @@ def _odd_shapes(lab: Lab, capture: Capture) -> Setting:
     return Setting(*odd_shapes.set_up(lab, zipkin=capture.zipkin_url, dnstap=capture.dnstap))
 
 
-SCENARIOS: Final[Mapping[str, Scenario]] = {
-    "demo": Scenario("A Pod, a cluster DNS server, an upstream server, a web server", _demo),
-    "node-local-dns": Scenario(
-        "As demo, with a cache on the node", partial(_demo, node_local_dns=True)
-    ),
-    "odd-shapes": Scenario(
+_SCENARIOS: Final = (
+    Scenario("A Pod, a cluster DNS server, an upstream server, a web server", _demo),
+    Scenario("As demo, with a cache on the node", partial(_demo, node_local_dns=True)),
+    Scenario(
         "What CoreDNS's plugins make of a query: autopath, dns64, prefetch and others",
         _odd_shapes,
         odd_shapes.application,
     ),
-}
+)
+SCENARIOS: Final[Mapping[str, Scenario]] = dict(zip(scenarios.RECORDED, _SCENARIOS, strict=True))
 
 
 def record(

@@ -9,6 +9,8 @@ from otel_dns.lab.errors import LabError
 
 STOREFRONT_LOOKUPS: Final = 5
 """Lookups that the storefront makes in one go."""
+RECORDED: Final = ("demo", "node-local-dns", "odd-shapes")
+"""What :mod:`otel_dns.lab.record` can set up, by name."""
 
 
 def storefront() -> list[str]:

@@ -36,6 +36,7 @@ class Span(Struct, frozen=True, gc=False):
     parent_id: bytes
     """8 bytes, or empty for a root."""
     name: str
+    """A long one is cut: :data:`otel_dns.wire.otlp.MAX_NAME`."""
     start_ns: int
     """Nanoseconds since the epoch, by the clock of whoever made the span."""
     end_ns: int

@@ -6,7 +6,7 @@ Metrics and history have seen all of it before.
 """
 
 import zlib
-from collections import Counter, OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
 from typing import Final
 
@@ -43,7 +43,7 @@ class ExportPolicy:
         self._shown: OrderedDict[bytes, None] = OrderedDict()
         """Application traces with server spans in them, and server traces kept: what comes late
         goes where the rest went."""
-        self.counts: Counter[str] = Counter()
+        self.counts: defaultdict[str, int] = defaultdict(int)
 
     def change(self, settings: Export) -> None:
         """Leave out by other settings from now on."""

@@ -72,7 +72,7 @@ class Stream:
 
     def counts(self) -> Counter[str]:
         """What was counted so far; from any thread."""
-        counts = self._joiner.counts.copy()
+        counts = Counter(self._joiner.counts.copy())
         counts.update(self._export.counts.copy())
         counts["spans_passed"] = self._passed
         return counts

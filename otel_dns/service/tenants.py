@@ -30,15 +30,18 @@ class Tenants:
         self._resources: OrderedDict[bytes, bytes] = OrderedDict()
         """Of lookups that have gone out, by their trace: for what comes late."""
         self._cached = lru_cache(maxsize=1024)(self._marked)
+        self._cached_told = lru_cache(maxsize=1024)(self._told)
 
     def remember(self, trace_id: bytes, resource: bytes) -> None:
         """Remember whose a trace is, for server spans that come late."""
-        self._resources[trace_id] = resource
+        short = len(resource) <= _MAX_CACHED_BYTES
+        told = (self._cached_told if short else self._told)(resource)
+        self._resources[trace_id] = told if len(told) <= _MAX_CACHED_BYTES else b""
         if len(self._resources) > _MAX_REMEMBERED:
             self._resources.popitem(last=False)
 
     def of(self, trace_id: bytes) -> bytes:
-        """Return the resource that was remembered for a trace; empty if none was."""
+        """Return a resource that tells what was remembered for a trace; empty if nothing was."""
         return self._resources.get(trace_id, b"")
 
     def mark(self, origin: Origin, resource: bytes) -> Origin:
@@ -48,6 +51,11 @@ class Tenants:
         short = len(origin.resource) + len(resource) <= _MAX_CACHED_BYTES
         marked = (self._cached if short else self._marked)(origin.resource, resource)
         return origin._replace(resource=marked)
+
+    def _told(self, lookups: bytes) -> bytes:
+        """Return what a resource says of the keys, and nothing else, as a resource."""
+        told = [one for one in Resource.FromString(lookups).attributes if one.key in self.keys]
+        return Resource(attributes=told).SerializeToString()
 
     def _marked(self, servers: bytes, lookups: bytes) -> bytes:
         told = [one for one in Resource.FromString(lookups).attributes if one.key in self.keys]

@@ -41,19 +41,30 @@ class WeightedQueue(Generic[T]):
     def put(self, item: T, weight: int, timeout_s: float, count: int = 1) -> bool:
         """Add an item, waiting for room; False when there was none in time, or after close."""
         with self._changed:
-            room = self._changed.wait_for(
-                lambda: (
-                    self._closed or not self._items or self._weight + weight <= self._max_weight
-                ),
-                timeout_s,
-            )
-            if not room or self._closed:
+            if not self._wait_for_room(weight, timeout_s):
                 return False
             self._items.append((item, weight, count))
             self._weight += weight
             self._count += count
             self._changed.notify_all()
             return True
+
+    def wait_for_room(self, weight: int, timeout_s: float) -> bool:
+        """Wait for room; False when there was none in time, or after close."""
+        with self._changed:
+            return self._wait_for_room(weight, timeout_s)
+
+    def _wait_for_room(self, weight: int, timeout_s: float) -> bool:
+        return (
+            not self._closed
+            and self._changed.wait_for(
+                lambda: (
+                    self._closed or not self._items or self._weight + weight <= self._max_weight
+                ),
+                timeout_s,
+            )
+            and not self._closed
+        )
 
     def get(self, timeout_s: float) -> T | None:
         """Take the oldest item; None when none came in time, or when closed and empty."""

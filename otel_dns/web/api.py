@@ -148,6 +148,8 @@ def about(request: Request, scope: ScopeOf) -> shapes.About:
 
 
 def _problems(history: History) -> list[str]:
+    if not history.directory.is_dir():
+        return [f"there is no history at {history.directory}, or none yet"]
     return [f"{path.name} is left out: {why}" for path, why in sorted(history.damaged.items())]
 
 

@@ -15,6 +15,7 @@ from otel_dns.web.access import EVERYTHING, Tokens
 from otel_dns.web.answering import Answers, open_history
 from otel_dns.web.api import router
 from otel_dns.web.asked import SECOND, Asked, Window
+from otel_dns.web.export import Exports
 from otel_dns.web.guard import App, Guard, is_loopback
 from otel_dns.web.live import Live
 from otel_dns.web.overview import course
@@ -48,6 +49,7 @@ def create_app(settings: PageSettings) -> App:
     app.state.tokens = tokens
     app.state.history = open_history(settings)
     app.state.answers = Answers(settings.cache_s)
+    app.state.exports = Exports(settings.patience_s)
     app.state.live = Live(settings.service_url, settings.service_token_file)
     app.state.settings = settings
     app.include_router(router)

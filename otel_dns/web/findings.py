@@ -23,6 +23,7 @@ def find(seen: Situation) -> list[Trouble]:
     found = [
         *_timeouts(seen),
         *_failures(seen),
+        *_failing_upstreams(seen.upstreams),
         *_slow_upstreams(seen.upstreams, seen.lookups.now.total_ns),
         *starved,
         *_slow_servers([one for one in seen.servers if one.name not in explained]),
@@ -52,16 +53,25 @@ def _timeouts(seen: Situation) -> Iterator[Trouble]:
         title=f"{plural(waited.count, 'lookup')} waited for a timeout",
         detail=(
             f"{share(part)} of all lookups sent a query that nobody answered in time{ended}."
-            " Queries or answers get lost, or a server does not keep up."
+            f" {_behind(seen.upstreams)}"
         ),
         since_s=since_failing(seen.timeouts.course),
         evidence=[
             *([("waited", duration(waited.total_ns))] if waited.total_ns else []),
-            ("clients", str(seen.clients_waited)),
+            ("clients", f"{seen.clients_waited} of {seen.clients}"),
             *_before("before", waited.count, seen.timeouts.before.count),
         ],
         filters={"outcome": "timeout"} if waited.failed else {"min_ms": "900"},
     )
+
+
+def _behind(upstreams: Sequence[Seen]) -> str:
+    """Name what may be behind timeouts."""
+    failing = [one for one in upstreams if _fails(one)]
+    if not failing:
+        return "Queries or answers get lost, or a server does not keep up."
+    worst = max(failing, key=lambda one: one.now.failed)
+    return f"Upstream {worst.name} failed {plural(worst.now.failed, 'exchange')} meanwhile."
 
 
 # -- lookups that a server failed -----------------------------------------------------------------
@@ -84,6 +94,36 @@ def _failures(seen: Situation) -> Iterator[Trouble]:
 
 
 # -- upstreams ------------------------------------------------------------------------------------
+
+
+def _fails(one: Seen) -> bool:
+    return one.now.failed >= _TIMEOUTS_MIN and one.now.failed >= _TIMEOUTS_BAD * one.now.count
+
+
+def _failing_upstreams(upstreams: Sequence[Seen]) -> Iterator[Trouble]:
+    for one in upstreams:
+        if not _fails(one):
+            continue
+        others = [other.now for other in upstreams if other is not one and other.now.count]
+        theirs = sum(each.failed for each in others) / max(sum(each.count for each in others), 1)
+        peers = f"; of its peers' {share(theirs)}" if others else ""
+        yield Trouble(
+            kind="failing_upstream",
+            severity="warn",
+            title=f"Upstream {one.name} fails",
+            detail=(
+                f"{share(one.now.failed / one.now.count)} of its exchanges had no answer, or ended"
+                f" with a failure (SERVFAIL, REFUSED or the like){peers}."
+            ),
+            since_s=since_failing(one.course),
+            evidence=[
+                ("exchanges", f"{one.now.count:,}"),
+                ("failed", f"{one.now.failed:,}"),
+                *_before("before", one.now.failed, one.before.failed),
+            ],
+            filters={"upstream": one.name},
+        )
+
 
 _SLOW_NS: Final = 20 * MS
 _TIMES_SLOWER: Final = 3.0

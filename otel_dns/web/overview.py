@@ -22,6 +22,8 @@ def course(history: History, asked: Asked) -> Course:
     return Course(
         times=times,
         step_s=asked.window.step_s,
+        from_s=asked.window.from_ns / SECOND,
+        to_s=asked.window.to_ns / SECOND,
         lookups=[point.lookups if point else 0 for point in columns],
         failed=[point.failed if point else 0 for point in columns],
         p50_ns=[each.p50_ns for each in latencies],

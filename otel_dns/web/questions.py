@@ -6,28 +6,24 @@ may see everything.
 """
 
 import contextlib
-import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Final, get_type_hints
 
 import msgspec
 import pyarrow as pa
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
-from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Send
-from starlette.types import Scope as AsgiScope
 
 from otel_dns.history.history import BusyError, History, HistoryError
 from otel_dns.history.questions import MAX_ROWS, questions
 from otel_dns.history.where import Where
 from otel_dns.web.access import Scope
 from otel_dns.web.answering import turned_away
+from otel_dns.web.export import ARROW, Exports, export
 from otel_dns.web.scope import ScopeOf
 
-ARROW: Final = "application/vnd.apache.arrow.stream"
 _LONGEST: Final = 16_384
-_export = threading.Semaphore(1)
 
 _BINARY: Final = {"type": "string", "format": "binary"}
 
@@ -120,63 +116,16 @@ def sql(
 
 @router.get("/rows", response_class=Response, responses={200: _as(ARROW, _BINARY)})
 def rows(request: Request, scope: ScopeOf, where: Json = "{}") -> Response:
-    """Whole rows in order of time, as an Arrow stream, one reader at a time."""
+    """Whole rows in order of time, as an Arrow stream: one reader at a time, who keeps reading."""
     _of_everything(scope)
-    history: History = request.app.state.history
+    exports: Exports = request.app.state.exports
     with _answering():
         wanted = msgspec.json.decode(where, type=Where)
-        if not _export.acquire(blocking=False):
-            raise BusyError("another export is running; try again")
-        stream = _stream(history, wanted)
-        next(stream)  # what is not begun has no end either
-    return _Export(stream, media_type=ARROW)
-
-
-class _Export(StreamingResponse):
-    """Ends its stream whenever it ends, also where the reader left before it began."""
-
-    def __init__(self, stream: Generator[bytes, None, None], media_type: str) -> None:
-        super().__init__(stream, media_type=media_type)
-        self._stream = stream
-
-    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._stream.close()
-
-
-def _stream(history: History, where: Where) -> Generator[bytes, None, None]:
-    """Give first nothing, then rows as an Arrow stream; the export is over when this is."""
-    try:
-        batches = history.batches(where)
-        sink = _Sink()
-        with pa.ipc.new_stream(pa.PythonFile(sink, "w"), batches.schema) as writer:
-            yield b""
-            for batch in batches:
-                writer.write_batch(batch)
-                yield sink.taken()
-        yield sink.taken()
-    finally:
-        _export.release()
-
-
-class _Sink:
-    """A file that hands on what was written to it."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self._held = bytearray()
-
-    def write(self, data: bytes) -> int:
-        self._held += data
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def taken(self) -> bytes:
-        taken = bytes(self._held)
-        self._held.clear()
-        return taken
+        if not exports.begin():
+            raise HTTPException(
+                503,
+                f"another export runs, for {exports.runs_s:.0f} s so far, and there is one at a"
+                " time; try again later",
+                {"Retry-After": str(math.ceil(exports.patience_s))},
+            )
+        return export(request.app.state.history, wanted, exports)

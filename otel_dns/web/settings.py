@@ -31,3 +31,5 @@ class PageSettings:
     """So long may one question take."""
     cache_s: float = 5.0
     """So long is an answer given again to whoever asks the same."""
+    patience_s: float = 30.0
+    """So long may who reads whole rows take for a quarter of a MiB; then he is cut off."""

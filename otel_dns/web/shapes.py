@@ -117,6 +117,8 @@ class Course(BaseModel):
 
     times: list[int]
     step_s: int
+    from_s: float = Field(description="Where the time begins: the first column may do so before.")
+    to_s: float = Field(description="Where it ends: the last column may do so after.")
     lookups: list[int]
     failed: list[int]
     p50_ns: list[int | None]

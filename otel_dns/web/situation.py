@@ -78,6 +78,8 @@ class Situation:
     """Pods and their wasted queries, the most first."""
     clients_waited: int = 0
     """Addresses with a lookup that waited for a timeout."""
+    clients: int = 0
+    """Addresses that were seen to ask."""
 
 
 def since(course: Course, over_ns: float) -> int | None:

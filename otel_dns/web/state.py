@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from otel_dns.history import answers
 from otel_dns.history.history import History
+from otel_dns.history.questions import EVERYTHING
 from otel_dns.web.asked import SECOND, Asked
 from otel_dns.web.figures import duration, plural, share
 from otel_dns.web.findings import find
@@ -33,7 +34,7 @@ def state(history: History, asked: Asked, live: Live) -> State:
     reach = history.reach(asked.where)
     situation = _situation(history, asked, now, reach)
     found = find(situation) if now.lookups else []
-    verdict, sentence, reason = _judge(now, found)
+    verdict, sentence, reason = _judge(now, found, asked)
     changes, changes_reason = _changes(totals(before, asked.before()), all_of, situation)
     return State(
         verdict=verdict,
@@ -48,7 +49,9 @@ def state(history: History, asked: Asked, live: Live) -> State:
     )
 
 
-def _judge(all_of: answers.Totals, found: list[Trouble]) -> tuple[Any, str, str]:
+def _judge(all_of: answers.Totals, found: list[Trouble], asked: Asked) -> tuple[Any, str, str]:
+    if not all_of.lookups and asked.filters != EVERYTHING:
+        return "unknown", _UNKNOWN, "No lookup of this time matches the filters."
     if not all_of.lookups:
         return "unknown", _UNKNOWN, "No lookup arrived in this time."
     grave = [one for one in found if one.severity != "note"]
@@ -213,6 +216,7 @@ def _situation(
         waste_ns=all_of.waste_ns,
         worst_waste=[(one.pod, one.waste_queries) for one in wasteful],
         clients_waited=reach.clients_waited,
+        clients=reach.clients,
     )
 
 
@@ -220,11 +224,15 @@ def _situation(
 
 _CHANGED: Final = 1.5
 _CHANGES: Final = 6
+_NONE: Final = 1e-9
+"""In place of no failure, so that a ratio can be made."""
 
 
 def _changes(before: Totals, now: Totals, situation: Situation) -> tuple[list[Change], str]:
-    if before.lookups < _COMPARABLE or now.lookups < _COMPARABLE:
-        return [], "There are too few lookups in this time, or in the time before, to compare."
+    for of, what in ((now, "in this time"), (before, "in the time before")):
+        if of.lookups < _COMPARABLE:
+            few = "There are too few lookups" if of.lookups else "There is no lookup"
+            return [], f"{few} {what} to compare."
     found: list[Change] = []
 
     def compare(
@@ -239,7 +247,7 @@ def _changes(before: Totals, now: Totals, situation: Situation) -> tuple[list[Ch
     compare("p95 of lookups", before.p95_ns, now.p95_ns, duration)
     failed = (before.failed / before.lookups, now.failed / now.lookups)
     if failed[0] != failed[1] and max(failed) >= 0.001:
-        compare("share that failed", failed[0] or 1e-9, failed[1] or 1e-9, share)
+        compare("share that failed", failed[0] or _NONE, failed[1] or _NONE, _failed)
     for kind, what, subjects in (
         ("upstream", "upstream", situation.upstreams),
         ("server", "DNS server", situation.servers),
@@ -261,3 +269,7 @@ def _changes(before: Totals, now: Totals, situation: Situation) -> tuple[list[Ch
                     **filters,
                 )
     return found[:_CHANGES], "Nothing worth mentioning: as in the time before."
+
+
+def _failed(part: float) -> str:
+    return share(0 if part == _NONE else part)

@@ -49,6 +49,8 @@ _DUMPED: Final = re.compile(
 _HEX_DUMP: Final = re.compile(r"(?:debug: ?)?[0-9a-f]{5,6}(?: [0-9a-f]{2}){0,16}\s*")
 _OPCODE: Final = re.compile(r' "\d+"')
 _SECOND: Final = 1_000_000_000
+_YEARS: Final = range(1971, 2262)
+"""Of times that are believed: later ones have no room in a span, or in the history."""
 
 
 def parse(line: str, server: str = "", time_ns: int = 0) -> Message | Unused:
@@ -251,7 +253,7 @@ def _time(text: str) -> int:
         seconds = datetime.datetime.fromisoformat(head)
     except ValueError:
         return 0
-    if seconds.tzinfo is None or seconds.year < 1971:
+    if seconds.tzinfo is None or seconds.year not in _YEARS:
         return 0
     return round(seconds.timestamp()) * _SECOND + int(fraction.ljust(9, "0") or 0)
 
@@ -262,4 +264,4 @@ def _when(text: str) -> int:
         when = datetime.datetime.strptime(text, "%d/%b/%Y:%H:%M:%S %z")
     except ValueError:
         return 0
-    return round(when.timestamp()) * _SECOND if when.year >= 1971 else 0
+    return round(when.timestamp()) * _SECOND if when.year in _YEARS else 0

@@ -146,7 +146,9 @@ def _to_otlp(span: _ZipkinSpan, sender: str) -> Span:
     )
     endpoint = span.localEndpoint
     origin = otlp.origin_of(endpoint.serviceName if endpoint else "", sender)
-    return Span(trace_id, span_id, parent_id, name, start_ns, end_ns, raw, origin)
+    return Span(
+        trace_id, span_id, parent_id, name[: otlp.MAX_NAME], start_ns, end_ns, raw, origin
+    )  # fmt: skip
 
 
 def _id(text: str, key: str, size: int) -> bytes:

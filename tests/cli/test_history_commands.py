@@ -10,8 +10,11 @@ from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
 from otel_dns.cli import main
+from otel_dns.cli.news import News
+from otel_dns.history.history import History
+from otel_dns.history.where import Where
 from tests.history.support import forwarded, keep, lookup, resolution, searched
-from tests.support.spans import MS, SECOND
+from tests.support.spans import MS, SECOND, T0
 
 HOSTILE = "evil\x1b[31m[bold]\u202e.example.org"
 
@@ -118,6 +121,26 @@ def test_watch_tells_who_asked(directory: Path, tmp_path: Path) -> None:
     (asker, *_) = json.loads(done.stdout)
     assert (asker["pod"], asker["node"]) == ("cart-1", "node-a")
     assert _run(directory, "watch", "nobody.example", "--since", "all").exit_code == 0
+
+
+def test_watching_on_tells_of_lookups_that_come_after_later_ones(tmp_path: Path) -> None:
+    def told(at_ns: int) -> list[tuple[str, int]]:
+        return [(asker.pod, asker.lookups) for asker in news.askers(T0 + at_ns)]
+
+    with History(tmp_path, threads=1) as history:
+        news = News(history, ["www.example.org"], Where())
+        assert told(0) == []
+        keep(tmp_path, searched(10 * SECOND), searched(11 * SECOND))
+        assert told(20 * SECOND) == [("cart-1", 2)]
+        assert told(25 * SECOND) == []
+        keep(tmp_path, searched(9 * SECOND), number=2)
+        assert told(30 * SECOND) == [("cart-1", 1)]
+        for at in range(60, 600, 60):  # and is not asked for what is over
+            keep(tmp_path, searched(at * SECOND), number=at)
+            assert told((at + 10) * SECOND) == [("cart-1", 1)]
+        keep(tmp_path, searched(539 * SECOND), searched(541 * SECOND), number=1000)
+        assert told(600 * SECOND) == [("cart-1", 2)]
+        assert len(news._stretches) <= 4
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])

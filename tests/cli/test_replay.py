@@ -97,7 +97,7 @@ def test_demo_replays_where_there_are_no_examples(monkeypatch) -> None:
     def missing() -> list[str]:
         raise LabError("there is no app.py")
 
-    demo = importlib.import_module("otel_dns.cli.demo")
+    demo = importlib.import_module("otel_dns.cli.demo_run")
     monkeypatch.setattr(demo.scenarios, "storefront", missing)
     result = CliRunner().invoke(main, ["demo"])
     assert result.exit_code == 0
@@ -105,7 +105,7 @@ def test_demo_replays_where_there_are_no_examples(monkeypatch) -> None:
 
 
 def test_demo_replays_where_there_are_no_namespaces(monkeypatch) -> None:
-    demo = importlib.import_module("otel_dns.cli.demo")
+    demo = importlib.import_module("otel_dns.cli.demo_run")
     monkeypatch.setattr(demo, "available", lambda: "no namespaces")
     result = CliRunner().invoke(main, ["demo"])
     assert result.exit_code == 0

@@ -195,7 +195,7 @@ def test_known_delays_are_found_where_they_were_put(telemetry: Telemetry, server
     asking.port = server.plain
     asking.resolve("server.slow.example.")
     # Once all servers have failed, dnspython pauses before it asks again: 0.1 s, 0.2 s, 0.4 s.
-    asking.retry_servfail, asking.lifetime = True, 0.4
+    asking.retry_servfail, asking.lifetime = True, 1.0
     with pytest.raises(dns.resolver.LifetimeTimeout):
         asking.resolve("stub.servfail.example.")
 
@@ -253,4 +253,4 @@ def test_delays_of_the_network_are_found_within_two_milliseconds(
                 abs(back_ns - delayed.back_ns),
             )
         )
-    assert max(min(off)) < 2 * MS, sorted(off)
+    assert min(map(max, off)) < 2 * MS, sorted(off)

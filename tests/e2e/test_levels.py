@@ -184,7 +184,7 @@ def test_level_4_why_nothing_was_seen(lab, processor, output) -> None:
     server = lab.cluster_dns(corefile(lab, trace), name="coredns-4", address="10.96.0.24")
     pod = lab.pod(
         "level-4", namespace="shop", nameservers=["10.96.0.24"],
-        options=["ndots:5", "timeout:1", "attempts:1"],
+        options=["ndots:5", "timeout:1", "attempts:2"],
     )  # fmt: skip
     before = run(pod, look_up("db", "level-4"), processor, output, service="before", lookups=2)
     assert unseen(before) == {"db": None, "level-4": "no_query"}

@@ -201,6 +201,7 @@ def test_without_the_roots_messages_stand_in_for_them() -> None:
         for one in recorded
     ]
     whole, rootless, alone = joined(recorded), joined(cut), joined(map(spans, cut))
+    assert whole.keys() == rootless.keys() == alone.keys()
     for name, some in rootless.items():
         for lookup, before in zip(some, whole[name], strict=True):
             assert len(lookup.queries) == 2
@@ -221,6 +222,7 @@ def test_time_of_a_middle_that_was_lost_goes_to_what_was_around_it(lost) -> None
         for one in recorded
     ]
     whole, holey = joined(map(spans, recorded)), joined(map(spans, cut))
+    assert whole.keys() == holey.keys()
     for name, some in holey.items():
         for lookup, before in zip(some, whole[name], strict=True):
             assert sum(lookup.segments.values()) == lookup.duration_ns

@@ -55,7 +55,7 @@ PODS: Final = {
     ),
     "single": ([NAMESERVER], ["ndots:5", "single-request"], ["www.odd.test."]),
     "rotate": (
-        [DEAD, NAMESERVER], ["ndots:5", "rotate", "timeout:1", "attempts:2"],
+        [DEAD, NAMESERVER], ["ndots:5", "rotate", "attempts:2"],
         ["www.odd.test.", "alias.odd.test."],
     ),
 }  # fmt: skip

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from otel_dns import semconv
 from otel_dns.history.files import HOUR_NS
-from otel_dns.history.history import History, HistoryError
+from otel_dns.history.history import BusyError, History, HistoryError
 from otel_dns.history.where import Where
 from otel_dns.model import Resolution
 from tests.history.support import POD, forwarded, keep, lookup, origin, resolution, searched
@@ -119,6 +119,10 @@ def test_plugins_and_upstreams(history: History) -> None:
     (server,) = history.servers()
     assert (server.server, server.queries, server.failed) == ("coredns", 48, 0)
     assert (server.clients, server.first_at) == (1, T0)
+    (whole,), (own,), (outside,) = map(history.subjects, ("server", "own", "outside"))
+    assert whole.name == own.name == outside.name == "coredns"
+    assert whole.total_ns == own.total_ns + history.subjects("upstream")[0].total_ns
+    assert (own.total_ns, outside.queries) == (48 * MS, 18)
     bins = history.subject_bins("plugin", "cache", step_ns=MINUTE)
     assert sum(cell.count for cell in bins) == 48
     points = history.subject_over_time("plugin", "cache", MINUTE)
@@ -199,6 +203,12 @@ def test_sql_reads_the_history_and_nothing_else(history: History, tmp_path: Path
         with pytest.raises(HistoryError):
             history.sql(query)
     assert not (tmp_path / "copy.csv").exists()
+
+
+def test_sql_that_would_never_end_is_ended(tmp_path: Path) -> None:
+    endless = "SELECT sum(a.range * b.range) FROM range(1_000_000_000) a, range(1_000_000_000) b"
+    with History(tmp_path, threads=1, question_s=0.1) as opened, pytest.raises(BusyError):
+        opened.sql(endless)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])

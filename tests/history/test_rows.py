@@ -55,6 +55,17 @@ def test_hops_hold_what_a_waterfall_needs() -> None:
     assert row["exchanges"][3] == exchange
 
 
+def test_an_exchange_after_which_another_was_asked_had_no_answer() -> None:
+    trace = forwarded(MS, wait_ns=9 * MS)
+    *others, last = trace.spans
+    silent = replace(last, span_id=b"12345678", start_ns=last.start_ns, end_ns=last.start_ns + MS)
+    again = replace(last, start_ns=last.start_ns + MS)
+    for source, rcodes in ((semconv.SOURCE_TRACE, ["", "NOERROR"]), ("dnstap", ["NOERROR"] * 2)):
+        made = replace(trace, spans=(*others, silent, again), source=source)
+        row = row_of(resolution(lookup(0, 11 * MS), (made, 0)))
+        assert [one["rcode"] for one in row["exchanges"]] == rcodes
+
+
 def test_own_times_add_up_over_the_queries_of_one_server() -> None:
     plugins = {entry["plugin"]: entry for entry in row_of(searched())["plugins"]}
     assert plugins[semconv.CONNECT_SPAN]["queries"] == 4

@@ -15,7 +15,7 @@ from otel_dns.join.recognise import lookup_of, query_of
 from otel_dns.model import Lookup, Message, Resolution, Span
 from otel_dns.wire import otlp
 from tests.join.test_ladder import feed, resolved
-from tests.support.spans import CLIENT, MS, exchange, lookup, new_id, query, servedns, span
+from tests.support.spans import CLIENT, MS, SECOND, exchange, lookup, new_id, query, servedns, span
 
 US = 1_000
 NAME = "customer-payments-gateway"
@@ -79,6 +79,17 @@ def test_a_few_letters_are_evidence_within_time() -> None:
         assert [each.trace.asked for each in join.traces] == [one.marked + "."]
         assert join.method == semconv.METHOD_TIME
         assert join.group_size == 1
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_those_marked_alike_the_nearest_in_time_has_it(order: int) -> None:
+    first = asking(0, 10 * MS)
+    second = replace(asking(3 * SECOND, 3 * SECOND + 10 * MS), marked=first.marked)
+
+    found = resolved([*[first, second][::order], *seen(second, 3 * SECOND + MS)])
+
+    assert found[second].join.method == semconv.METHOD_CASE
+    assert found[first].join.method == semconv.METHOD_NONE
 
 
 def test_a_neighbours_query_is_not_a_marked_lookups() -> None:

@@ -190,14 +190,17 @@ def test_up_that_fails_leaves_nothing(runtime: Path, monkeypatch: pytest.MonkeyP
     assert list(runtime.iterdir()) == [broken]
 
 
-def test_up_interrupted_leaves_nothing(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_up_interrupted_leaves_nothing(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
     hangs = runtime / "coredns"
     hangs.write_text(f"#!/bin/sh\ntouch {runtime}/started\nexec sleep 1000\n")
     hangs.chmod(0o755)
     monkeypatch.setenv("OTEL_DNS_COREDNS", str(hangs))
     with subprocess.Popen([*OTEL_DNS, "up"], stderr=subprocess.PIPE) as starting:
         eventually((runtime / "started").exists, "the start of coredns")
-        starting.send_signal(signal.SIGINT)
+        starting.send_signal(number)
         assert starting.wait(120) == 130
     assert sorted(each.name for each in runtime.iterdir()) == ["coredns", "started"]
 

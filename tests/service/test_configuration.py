@@ -64,6 +64,12 @@ def test_options_win_over_the_environment_and_that_over_the_file(tmp_path: Path)
     assert settings.outputs[2].endpoint == "third:4317"
 
 
+def test_a_list_of_more_than_ten_in_the_environment() -> None:
+    environment = {f"OTEL_DNS__OUTPUTS__{number}__ENDPOINT": f"a{number}:1" for number in range(12)}
+    settings = configuration.load(None, environment)
+    assert [output.endpoint for output in settings.outputs] == list(environment.values())
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -67,6 +67,31 @@ def test_it_runs_as_process_1_on_a_read_only_root(tmp_path: Path) -> None:
     assert "Traceback" not in log.read_text()
 
 
+def test_process_1_hears_sigterm_while_it_still_loads(tmp_path: Path) -> None:
+    reason = available()
+    if reason is not None:
+        pytest.skip(f"no lab: {reason}")
+    loading = tmp_path / "loading"
+    tmp_path.joinpath("grpc.py").write_text(
+        f"import pathlib, signal\npathlib.Path({str(loading)!r}).touch()\n"
+        "while True: signal.pause()\n"
+    )
+    outer = subprocess.Popen(
+        ["unshare", "-Urpf", "--kill-child", "--mount-proc", sys.executable, "-m", "otel_dns",
+         "serve", "--no-history"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    try:
+        eventually(loading.exists, "grpc's import")
+        child = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()[0]
+        assert namespace_pid(child) == "1"
+        os.kill(int(child), signal.SIGTERM)
+        assert outer.wait(120) == 128 + signal.SIGTERM
+    finally:
+        outer.kill()
+        outer.wait()
+
+
 def namespace_pid(pid: str) -> str:
     status = Path(f"/proc/{pid}/status").read_text()
     return next(line.split()[-1] for line in status.splitlines() if line.startswith("NSpid"))

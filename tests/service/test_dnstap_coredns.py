@@ -91,8 +91,7 @@ def test_messages_come_and_come_again_after_a_restart(transport: str, tmp_path: 
     first.start()
     with coredns(tmp_path, socket, "skipverify" if transport == "tls" else "") as port:
         with closing(_Stop(first)):
-            number = ask(port)
-            assert number is not None
+            number = eventually(lambda: ask(port), "an answer")
             query, response = eventually(
                 lambda: found if len(found := taken.of(number)) == 2 else None, "both messages"
             )

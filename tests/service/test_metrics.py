@@ -19,7 +19,7 @@ from otel_dns.model import Lookup, Resolution, Span
 from otel_dns.service.metrics import ResolutionMetrics, SeriesCollector
 from otel_dns.service.metrics.otlp import MAX_BUCKETS, request_of
 from otel_dns.service.metrics.plugin_times import PluginTimes
-from otel_dns.service.metrics.series import Counter, Description, Family, Histogram
+from otel_dns.service.metrics.series import Counter, Description, Family, Histogram, lead_to
 from otel_dns.wire import otlp
 from tests.service.support import Backend, serving
 from tests.support.otlp import forward
@@ -298,7 +298,7 @@ def test_counters_and_their_attributes_over_otlp() -> None:
 def test_plugin_times_are_measured_together_as_they_are_one_by_one() -> None:
     durations: Family[Histogram] = Family(Description("d", "s", "", ("p", "s", "r")), Histogram, 2)
     times = PluginTimes(durations)
-    lead = lookup(0, MS).span
+    lead = lead_to(lookup(0, MS).span)
     for own_ns in ((1_000, 2_000), (1_000, 3_000), (9_000, 2_000)):
         times.add("one", "NOERROR", ("servedns", "cache"), own_ns, lead)
     times.add("two", "NOERROR", ("servedns", "connect"), (5_000, 4_000), None)
@@ -323,5 +323,5 @@ def test_plugin_times_are_measured_together_as_they_are_one_by_one() -> None:
         assert point.exponential == one_by_one.exponential
         assert point.sum == pytest.approx(one_by_one.sum)
     exemplars = found["cache", "one", "NOERROR"].exemplars.values()
-    assert [one.span_id for one in exemplars] == [lead.span_id]
+    assert [one.lead for one in exemplars] == [lead]
     assert not overflowed.exemplars

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from otel_dns.service.outputs.fan_out import Outputs
 from otel_dns.wire import otlp
 from tests.service.support import Backend, balanced, get, serving, settings_of
 from tests.service.test_output import program
@@ -112,6 +113,23 @@ def test_an_output_that_leaves_sends_what_it_holds_and_its_counts_stay() -> None
         forward(running.otlp, raw)
         eventually(lambda: running.count("spans_sent") == 3, "two, and one of the next")
         balanced(running)
+
+
+def test_what_waits_for_room_goes_to_the_outputs_that_come() -> None:
+    def named(name: str) -> bytes:
+        return otlp.build([(OTHER, span(name, 0, MS).raw)])
+
+    outputs = Outputs(settings_of("127.0.0.1:1", outputs__0__queue=1).outputs)
+    outputs.start()
+    with Backend() as back:
+        eventually(lambda: not outputs.offer(named("full"), 1), "the queue is full")
+        waiting = threading.Thread(target=outputs.send, args=(named("waits"), 1))
+        waiting.start()
+        outputs.change(settings_of(back.address).outputs, within_s=1)
+        waiting.join()
+        eventually(lambda: back.names == ["waits"], "the new output has it")
+        outputs.set_deadline(0)
+        outputs.stop()
 
 
 def test_a_new_output_that_cannot_be_changes_nothing(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], T], what: str, within: float = 90.0) -> T:
+def eventually(condition: Callable[[], T], what: str, within: float = 180.0) -> T:
     """The condition's first true value; fails with ``what`` when there is none in time.
 
     The bound is for what never comes: on a busy machine what takes a second may take twenty.

@@ -1,9 +1,10 @@
 """One suite in this process: ``child SUITE bare|instrumented RESULTS [ID ...]``.
 
 Writes a JSON object: outcomes by test id, and how many lookups were recorded. With ids, only
-these tests are run.
+these tests are run. A test that hangs ends the process, which then says which it is and where.
 """
 
+import faulthandler
 import gc
 import importlib
 import json
@@ -17,6 +18,16 @@ from typing import Any
 from tests.transparency.suites import CPYTHON, SUITES, Suite
 
 Outcomes = dict[str, str]
+TEST_SECONDS = 100
+
+_said = os.fdopen(os.dup(2), "w", buffering=1)
+"""Where what is said is not captured by a runner of tests."""
+
+
+def begins(what: str) -> None:
+    """Give a test its time; the last one that was named is the one that hangs."""
+    print(what, file=_said)
+    faulthandler.dump_traceback_later(TEST_SECONDS, exit=True, file=_said)
 
 
 class Result(unittest.TestResult):
@@ -25,6 +36,10 @@ class Result(unittest.TestResult):
     def __init__(self) -> None:
         super().__init__()
         self.outcomes: Outcomes = {}
+
+    def startTest(self, test: unittest.TestCase) -> None:
+        begins(test.id())
+        super().startTest(test)
 
     def addSuccess(self, test: unittest.TestCase) -> None:
         self.outcomes.setdefault(test.id(), "passed")
@@ -88,6 +103,9 @@ class Plugin:
     def __init__(self) -> None:
         self.outcomes: Outcomes = {}
 
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        begins(nodeid)
+
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.when == "call" or report.outcome != "passed":
             how: str = report.outcome
@@ -143,11 +161,13 @@ def switch_on() -> Callable[[], int]:
 def main(name: str, mode: str, results: str, directory: str, *only: str) -> None:
     (suite,) = (suite for suite in SUITES if suite.name == name)
     output = Path(results).resolve()
+    begins("the search for tests")
     recorded = switch_on() if mode == "instrumented" else lambda: 0
     if suite.kind == CPYTHON:
         outcomes = run_unittests(suite, only)
     else:
         outcomes = run_pytest(suite, directory, only)
+    begins("the end")
     output.write_text(json.dumps({"outcomes": outcomes, "lookups": recorded()}), encoding="utf-8")
     # Threads that a test left behind must not keep the process.
     sys.stdout.flush()

@@ -62,6 +62,14 @@ def test_a_quiet_time_is_healthy(page: Page) -> None:
     assert (state["verdict"], state["sentence"]) == ("healthy", "DNS healthy")
 
 
+def test_what_never_failed_before_is_said_so(page: Page) -> None:
+    failed = [row["start_ns"] // 10**9 for row in page.rows if row["outcome"] != "ok"]
+    at = next(at for at in failed if not any(at - 60 <= other < at for other in failed))
+    state = page.answer("state", **{"from": at, "to": at + 60})
+    (change,) = (one for one in state["changes"] if one["label"] == "share that failed")
+    assert change["text"].startswith("0 % → ")
+
+
 def test_the_course_adds_up(page: Page) -> None:
     course = page.answer("overview")
     assert sum(course["lookups"]) == len(page.rows)
@@ -177,7 +185,9 @@ def test_a_history_that_is_not_there_yet(tmp_path: Path) -> None:
     url, process = serve_page(tmp_path, tmp_path / "later")
     with process:
         page = Page(url, [], 1_700_000_000)
-        assert page.answer("about")["lookups"] == 0
+        about = page.answer("about")
+        assert about["lookups"] == 0
+        assert str(tmp_path / "later") in about["problems"][0]
         for path in ("state", "overview", "lookups", "facets", "servers", "pods", "advice"):
             page.answer(path)
 

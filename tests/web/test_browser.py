@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Route
 
 from tests.web import rows
 from tests.web.browser import chromium, tab
@@ -86,13 +86,14 @@ def test_search_and_keys(browser: Browser, page: Page) -> None:
         seen.page.keyboard.type("ns:payments partner >20ms")
         seen.page.keyboard.press("Enter")
         seen.page.wait_for_function("location.hash.includes('min_ms=20')")
-        seen.settled()
         wanted = [
             row for row in page.rows
             if row["namespace"] == "payments" and "partner" in row["name"]
             and row["duration_ns"] >= 20e6
         ]  # fmt: skip
-        assert f"{len(wanted)} lookup" in seen.text(".bar-tools")
+        # The address changes before the view does.
+        seen.page.wait_for_selector(f".bar-tools:has-text('{len(wanted)} lookup')")
+        seen.settled()
         seen.page.keyboard.press("j")
         seen.page.keyboard.press("j")
         seen.page.keyboard.press("Enter")
@@ -157,6 +158,119 @@ def test_candidates_are_told_apart_by_their_ends(browser: Browser, page: Page) -
     assert len({name for name, *_ in shown}) == 4
     assert any(beginning for _, beginning, _ in shown)
     assert not any(end for *_, end in shown)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_bars_of_a_waterfall_have_one_scale(browser: Browser, page: Page, width: int) -> None:
+    row = max(page.rows, key=lambda row: row["duration_ns"])
+    lanes = """() => [...document.querySelectorAll(".waterfall .lane")]
+        .map((lane) => lane.getBoundingClientRect()).filter((lane) => lane.width)
+        .map((lane) => `${lane.left} ${lane.width}`)"""
+    with tab(browser, page.url, viewport={"width": width, "height": 900}) as seen:
+        seen.open(f"#/lookup/{row['trace_id']}/{row['span_id']}")
+        seen.page.wait_for_selector(".waterfall")
+        assert len(set(seen.page.evaluate(lanes))) == 1
+
+
+def test_notes_are_left_out_where_a_few_letters_fit(browser: Browser, page: Page) -> None:
+    row = max(page.rows, key=lambda row: row["duration_ns"])
+    shown = """() => [...document.querySelectorAll(".line .more span")]
+        .filter((note) => note.offsetTop < note.parentElement.offsetTop + note.offsetHeight / 2)
+        .map((note) => note.offsetWidth)"""
+    with tab(browser, page.url) as seen:
+        seen.open(f"#/lookup/{row['trace_id']}/{row['span_id']}")
+        seen.page.wait_for_selector(".waterfall")
+        widths = []
+        for width in (*range(720, 1100, 20), 1900):
+            seen.page.set_viewport_size({"width": width, "height": 900})
+            widths.append(seen.page.evaluate(shown))
+    assert len(widths[0]) < len(widths[-1])
+    assert min(width for each in widths for width in each) >= 30
+
+
+def test_what_is_not_over_is_no_fall(browser: Browser, page: Page) -> None:
+    """A column's rate is of what of it is in the time, and was kept by now."""
+    rates = """async ([counts, from, to, end]) => (await import("./static/format.js")).rates(
+        { times: [0, 60, 120], step_s: 60, from_s: from, to_s: to }, counts, end ?? Infinity)"""
+    with tab(browser, page.url) as seen:
+        seen.open(f"#/?{hour(page)}")
+        for counts, times, wanted in (
+            ([60, 60, 60], [0, 180, None], [1, 1, 1]),
+            ([30, 60, 45], [30, 165, None], [1, 1, 1]),
+            ([10, 60, 20], [50, 140, None], [None, 1, None]),
+            ([60, 60, 40], [0, 180, 160], [1, 1, 1]),
+        ):
+            assert seen.page.evaluate(rates, [counts, *times]) == wanted
+
+
+def test_axes_say_what_changes_along_them(browser: Browser, page: Page) -> None:
+    marks = (
+        """async ([at, length]) => (await import("./static/format.js")).mark(at * 1e6, length)"""
+    )
+    with tab(browser, page.url, timezone_id="UTC") as seen:
+        seen.open(f"#/?{hour(page)}")
+        at = 20 * 86_400 + 6 * 3600 + 5
+        for length, wanted in (
+            (300, "06:00:05"), (3600, "06:00"), (7 * 86_400, "01-21 06:00"), (30 * 86_400, "01-21"),
+        ):  # fmt: skip
+            assert seen.page.evaluate(marks, [at, length]) == wanted
+        assert seen.text(".zone") == "UTC"
+
+
+def test_a_heat_map_goes_by_keys(browser: Browser, page: Page) -> None:
+    with tab(browser, page.url) as seen:
+        seen.open(f"#/servers?{hour(page, of='upstream:192.0.2.54:53')}")
+        seen.page.focus(".heat canvas")
+        seen.page.keyboard.press("ArrowLeft")
+        # Down each column, from the last on, to the first cell that has anything in it.
+        told = re.compile(r": [1-9]\d*$")
+        column = (*["ArrowDown"] * 30, "ArrowLeft", *["ArrowUp"] * 30)
+        for way in column * 20:
+            if told.search(seen.text(".heat-told")):
+                break
+            seen.page.keyboard.press(way)
+        seen.page.keyboard.press("Enter")
+        seen.page.wait_for_selector("table.rows tbody tr")
+        assert "192.0.2.54:53" in seen.text("#filters")
+
+
+def test_parts_that_do_not_come_are_missing_alone(browser: Browser, page: Page) -> None:
+    """The list is there before its facets, and without them."""
+    with tab(browser, page.url) as seen:
+        seen.page.route("**/api/v1/facets?*", lambda _: None)
+        seen.open(f"#/lookups?{hour(page)}")
+        assert seen.page.locator("table.rows tbody tr").count() == 100
+        seen.page.unroute_all()
+        seen.page.route(
+            "**/api/v1/advice?*", lambda route: route.fulfill(status=503, json={"detail": "busy"})
+        )
+        seen.open(f"#/pods?{hour(page)}")
+        assert seen.page.locator("table.rows tbody tr").count() == 6
+        assert "No answer to this part: busy" in seen.text()
+        seen.problems.clear()  # Chromium reports the 503
+
+
+def test_where_there_is_nothing_it_says_what_to_do(browser: Browser, page: Page) -> None:
+    with tab(browser, page.url) as seen:
+        seen.open(f"#/?from={page.to - 90_000}&to={page.to - 80_000}")
+        assert "No lookup arrived in this time" in seen.text(".verdict")
+        seen.page.click("text=Show the hour up to it")
+        seen.page.wait_for_selector(".chart canvas")
+        seen.open(f"#/?{hour(page, pod='nobody')}")
+        assert "No lookup of this time matches the filters" in seen.text(".verdict")
+        assert "Clear the filters" in seen.text()
+
+
+def test_what_is_wrong_with_the_history_is_said(browser: Browser, page: Page) -> None:
+    with tab(browser, page.url) as seen:
+
+        def damaged(route: Route) -> None:
+            about = page.answer("about")
+            route.fulfill(json={**about, "problems": ["x.parquet is left out: <b>no end</b>"]})
+
+        seen.page.route("**/api/v1/about?*", damaged)
+        seen.open(f"#/?{hour(page)}")
+        assert "x.parquet is left out: <b>no end</b>" in seen.text("#filters")
 
 
 def test_the_theme_is_kept(browser: Browser, page: Page) -> None:

@@ -1,13 +1,17 @@
 """The page as a child of the service: killed, back; ended with the service, whatever its end."""
 
+import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from otel_dns.cli import page_address, page_child
 from otel_dns.cli.page_child import PageChild, page_of
 from otel_dns.service import configuration
 from otel_dns.service.configuration.settings import ServeSettings
@@ -19,13 +23,20 @@ def settings(directory: Path, **page: str | None) -> ServeSettings:
     return configuration.convert({"history": {"directory": str(directory)}, "page": page})
 
 
-def test_killed_it_comes_back(tmp_path: Path) -> None:
+def test_killed_it_comes_back_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     (address,) = free_addresses(1)
     child = page_of(settings(tmp_path, listen=address), {"http": "127.0.0.1:1"})
     assert child is not None
     child.start()
     try:
         eventually(lambda: answers(f"http://{address}/healthz"), "the page")
+        assert list(temporary.iterdir())
         first = child.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
@@ -35,12 +46,51 @@ def test_killed_it_comes_back(tmp_path: Path) -> None:
         child.stop()
     assert child.pid is None
     assert not answers(f"http://{address}/healthz")
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.parametrize("way", ["address", "tokens"])
+def test_what_is_in_its_way_is_said_once(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is tried again and again, in silence, without a process; then the page starts."""
+    tries: list[int] = []
+    listen_at = page_address.listen_at
+
+    def counted(host: str, port: int) -> socket.socket:
+        tries.append(port)
+        return listen_at(host, port)
+
+    monkeypatch.setattr(page_address, "listen_at", counted)
+    monkeypatch.setattr(page_child, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(page_child, "_LONGEST_PAUSE_S", 0.01)
+    caplog.set_level(logging.INFO, page_child.__name__)
+    (address,) = free_addresses(1)
+    host, port = page_address.split(address)
+    tokens = tmp_path / "tokens"
+    tokens.write_text("short" if way == "tokens" else "a" * 32)
+    other = listen_at(host, port) if way == "address" else None
+    child = PageChild(["--history", str(tmp_path)], address, str(tokens))
+    child.start()
+    try:
+        eventually(lambda: len(tries) >= 20, "tries")
+        assert child.pid is None
+        (said,) = caplog.messages
+        assert "there is no page" in said
+        assert {"address": "--page-listen", "tokens": "--page-token-file"}[way] in said
+        tokens.write_text("a" * 32)
+        if other is not None:
+            other.close()
+        eventually(lambda: answers(f"http://{address}/healthz"), "the page")
+        assert [each for each in caplog.messages if "the page can start" in each]
+    finally:
+        child.stop()
 
 
 STARTER = """
 import sys, time
 from otel_dns.cli.page_child import PageChild
-child = PageChild(sys.argv[1:])
+child = PageChild(sys.argv[2:], sys.argv[1])
 child.start()
 while child.pid is None:
     time.sleep(0.05)
@@ -51,7 +101,7 @@ time.sleep(600)
 
 def test_it_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
     (address,) = free_addresses(1)
-    command = [sys.executable, "-c", STARTER, "--history", str(tmp_path), "--listen", address]
+    command = [sys.executable, "-c", STARTER, address, "--history", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None
         pid = int(starter.stdout.readline())
@@ -63,7 +113,7 @@ def test_it_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
 def test_it_gives_way(tmp_path: Path) -> None:
     """The kernel takes the page first, and gives it less of the processor."""
     (address,) = free_addresses(1)
-    child = PageChild(["--history", str(tmp_path), "--listen", address])
+    child = PageChild(["--history", str(tmp_path)], address)
     child.start()
     try:
         eventually(lambda: answers(f"http://{address}/healthz"), "the page")

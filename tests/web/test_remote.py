@@ -1,6 +1,7 @@
 """The command line asks a running page what it asks files, and gets the same."""
 
 import contextlib
+import datetime
 import json
 import socket
 import threading
@@ -42,7 +43,12 @@ def _run(place: str, *arguments: str, token: str = "") -> tuple[int, str, str]:
 def test_the_page_answers_what_its_files_do(
     page: Page, history: tuple[Path, list[dict[str, str]], int], command: list[str]
 ) -> None:
-    period = ["--since", "2h"]
+    # Not until now, which is another time when the second is asked.
+    times = (datetime.datetime.fromtimestamp(history[2] + off, datetime.UTC) for off in (-7200, 60))
+    period = [
+        f"--{which}={time:%Y-%m-%dT%H:%M:%S}"
+        for which, time in zip(("since", "until"), times, strict=True)
+    ]
     here, there = (_run(place, *command, *period) for place in (str(history[0]), page.url))
     assert here[0] in {0, 3}
     assert here[1]

@@ -117,8 +117,9 @@ def test_dump() -> None:
     assert parsed(line.replace("23/Nov/2026:09:32:53 +0000", "{when}"), time_ns=NOW).time_ns == NOW
 
 
-def test_a_line_without_a_time_says_so() -> None:
-    found = parsed(COMMON)
+@pytest.mark.parametrize("time", ["", "1969-12-31T23:59:59Z ", "9999-01-01T00:00:00Z "])
+def test_a_line_without_a_time_that_can_be_says_so(time: str) -> None:
+    found = parsed(f"{time}[INFO] {COMMON}")
     assert (found.time_ns, found.query_time_ns) == (0, 0)
 
 

@@ -88,6 +88,15 @@ def test_the_root_and_no_question() -> None:
     assert read(bytes(12)) == DnsMessage(0, False, False, "NOERROR", "", "", None)
 
 
+def _name(*lengths: int) -> bytes:
+    return b"".join(bytes((length,)) + b"a" * length for length in lengths) + b"\0"
+
+
+def test_the_longest_name_there_is() -> None:
+    wire = bytes(4) + b"\0\1" + bytes(6) + _name(63, 63, 63, 61) + b"\0\1\0\1"
+    assert len(read(wire).name) == 254
+
+
 @pytest.mark.parametrize(
     ("wire", "why"),
     [
@@ -95,7 +104,7 @@ def test_the_root_and_no_question() -> None:
         (bytes(4) + b"\0\1" + bytes(6), "ends within its question's name"),
         (bytes(4) + b"\0\1" + bytes(6) + b"\xc0\x0c\0\1\0\1", "a label of 192"),
         (bytes(4) + b"\0\1" + bytes(6) + b"\x05ab", "cut short"),
-        (bytes(4) + b"\0\1" + bytes(6) + (b"\x3f" + b"a" * 63) * 5 + b"\0\0\1\0\1", "longer"),
+        (bytes(4) + b"\0\1" + bytes(6) + _name(63, 63, 63, 62) + b"\0\1\0\1", "longer"),
         (bytes(4) + b"\0\1" + bytes(6) + b"\x01a\0\0\1", "within its question"),
     ],
 )

@@ -90,7 +90,7 @@ def test_not_encoded() -> None:
     for payload in (b"", b"x" * (MAX_DATA_BYTES + 1)):
         with pytest.raises(FrameError):
             encode_data(payload)
-    assert len(encode_data(b"x" * MAX_DATA_BYTES)) == MAX_DATA_BYTES + 4
+    assert decode(encode_data(b"x" * MAX_DATA_BYTES)) == [Data(b"x" * MAX_DATA_BYTES)]
     with pytest.raises(FrameError):
         encode_control(Control(ControlType.READY, (b"x" * MAX_CONTROL_BYTES,)))
 

@@ -172,6 +172,18 @@ def test_a_parent_behind_everything_else_is_the_parent() -> None:
 int64 = st.integers(-(2**63), 2**63 - 1)
 
 
+@given(encoded_spans(), st.integers(-(2**65), 2**65))
+def test_moving_changes_times_that_are_there_and_nothing_else(raw: bytes, by_ns: int) -> None:
+    wanted = ProtoSpan.FromString(raw)
+    for time in ("start_time_unix_nano", "end_time_unix_nano"):
+        if at_ns := getattr(wanted, time):
+            setattr(wanted, time, min(max(at_ns + by_ns, 0), 2**64 - 1))
+
+    moved = otlp.move(otlp.read_span(raw, NOWHERE), by_ns)
+
+    assert ProtoSpan.FromString(moved.raw) == wanted
+
+
 @given(encoded_spans(), trace_ids, span_ids, st.tuples(texts, texts), int64)
 def test_rewriting_changes_what_was_asked_for_and_nothing_else(
     raw: bytes, trace_id: bytes, parent_id: bytes, tag: tuple[str, str], number: int
@@ -188,6 +200,13 @@ def test_rewriting_changes_what_was_asked_for_and_nothing_else(
     assert ProtoSpan.FromString(rewritten) == wanted
     again = otlp.read_span(rewritten, NOWHERE)
     assert (again.trace_id, again.parent_id) == (trace_id, parent_id)
+
+
+@given(encoded_spans(), span_ids)
+def test_another_id_changes_nothing_else(raw: bytes, span_id: bytes) -> None:
+    wanted = ProtoSpan.FromString(raw)
+    wanted.span_id = span_id
+    assert ProtoSpan.FromString(otlp.with_span_id(raw, span_id)) == wanted
 
 
 resources = st.builds(Resource, attributes=attributes, dropped_attributes_count=uint32)

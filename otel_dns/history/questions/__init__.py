@@ -16,7 +16,7 @@ from otel_dns.history.questions.asking import EVERYTHING, MAX_ROWS, Asking, plai
 from otel_dns.history.questions.course import Course
 from otel_dns.history.questions.lists import Lists
 from otel_dns.history.questions.spent import PER_DECADE, Spent
-from otel_dns.history.questions.who import ORDERS, Who
+from otel_dns.history.questions.who import Who
 
 
 class Questions(Course, Lists, Spent, Who):
@@ -34,5 +34,5 @@ def questions() -> Mapping[str, Callable[..., Any]]:
 
 
 __all__ = [
-    "EVERYTHING", "KINDS", "MAX_ROWS", "ORDERS", "PER_DECADE", "Questions", "plain", "questions",
+    "EVERYTHING", "KINDS", "MAX_ROWS", "PER_DECADE", "Questions", "plain", "questions",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from otel_dns.history.answers import Latency
-from otel_dns.history.kinds import QUANTILES
+from otel_dns.history.columns import QUANTILES
 from otel_dns.history.questions.entries import entries, read_bins
 from otel_dns.history.schema import SEGMENT_COLUMNS
 from otel_dns.history.where import Where

@@ -12,12 +12,12 @@ import ibis.expr.types as ir
 
 from otel_dns import semconv
 from otel_dns.history.cells import BINS_PER_DECADE, ENDS, KEYS, LOOKUP_SUMS, SUMS
+from otel_dns.history.columns import QUANTILES
 from otel_dns.history.kinds import (
     CLIENT_KINDS,
     EXACT_METHODS,
     FAILURES,
     OUTSIDE_COLUMNS,
-    QUANTILES,
     REPEATED_NS,
 )
 from otel_dns.history.schema import SEGMENT_COLUMNS

@@ -16,7 +16,7 @@ from otel_dns.history.answers import (
     WastedName,
     Waster,
 )
-from otel_dns.history.kinds import QUANTILES
+from otel_dns.history.columns import DIMENSIONS, ORDERS, QUANTILES
 from otel_dns.history.questions.asking import (
     EVERYTHING,
     Asking,
@@ -26,13 +26,8 @@ from otel_dns.history.questions.asking import (
     read_segments,
     segments,
 )
-from otel_dns.history.where import DIMENSIONS, Where, failed_of
+from otel_dns.history.where import Where, failed_of
 
-ORDERS: Final = (
-    "lookups", "failed", "queries", "waste_queries", "waste_ns", "retries", "total_ns", "first_at",
-    "last_at", *QUANTILES, "max_ns",
-)  # fmt: skip
-"""What groups can be ordered by."""
 POD_KEYS: Final = {
     "pod": ("namespace", "pod", "node"),
     "node": ("node",),

@@ -6,7 +6,7 @@ knots, connected by the slots they share; a knot is solved as a whole
 (:mod:`otel_dns.join.by_time.knot`), and one that is too large is cut into pieces in order of time.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from itertools import pairwise
@@ -70,7 +70,7 @@ class ByTime:
         self._completeness = Completeness()
         self._plans: dict[WaitingLookup, _Plan] = {}
         self._until_learning = 1
-        self.counts: Counter[str] = Counter()
+        self.counts: defaultdict[str, int] = defaultdict(int)
         """Lookups by how they were decided: ``alone``, ``in_knots``, ``first_in``."""
 
     @property

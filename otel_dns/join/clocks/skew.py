@@ -24,6 +24,8 @@ MAX_SERVERS: Final = 64
 """Servers of which one node's clocks are remembered."""
 _MAX_CLIENTS: Final = 100_000
 _MAX_HEARD: Final = 4_096
+_MAX_TEXT: Final = 255
+"""Characters of a node's name."""
 _ON_THE_WAY_NS: Final = 2_000_000_000
 """CoreDNS's reporter sends every second, and clocks may differ by half of one."""
 _CROWD: Final = 256
@@ -198,7 +200,8 @@ class Skew:
         self._agreeing = None if follow else AGREEING
         self._nodes: OrderedDict[str, NodeClocks] = OrderedDict()
         self._newest_ns: OrderedDict[str, int] = OrderedDict()
-        self._clients: OrderedDict[tuple[str, bytes], NodeClocks] = OrderedDict()
+        self._clients: OrderedDict[tuple[str, int], NodeClocks] = OrderedDict()
+        """By address, and by the hash of the resource, which would be kept for long otherwise."""
 
     def heard(self, server: str, at_ns: int) -> None:
         """Take note of when a server took a query, by its clock."""
@@ -212,7 +215,7 @@ class Skew:
         """Return the clocks against that of a lookup's node."""
         if self._agreeing is not None:
             return self._agreeing
-        key = lookup.client, lookup.span.origin.resource
+        key = lookup.client, hash(lookup.span.origin.resource)
         clocks = self._clients.get(key)
         if clocks is None:
             node = node_of(lookup)
@@ -241,7 +244,7 @@ def node_of(lookup: Lookup) -> str:
     """Return whose clock a lookup's times are by: its node's, else its address's."""
     attributes = otlp.resource_attributes(lookup.span.origin.resource)
     node = attributes.get(semconv.K8S_NODE_NAME)
-    return node if isinstance(node, str) and node else lookup.client
+    return node[:_MAX_TEXT] if isinstance(node, str) and node else lookup.client
 
 
 def moved(trace: ServerTrace, by_ns: int) -> ServerTrace:

@@ -44,7 +44,7 @@ def load(
     data = _read(file) if file is not None else {}
     # A section of which nothing is said (`outputs:`), as templates leave them, is as by default.
     data = {section: said for section, said in data.items() if said is not None}
-    for name, text in sorted((environment or {}).items()):
+    for name, text in sorted((environment or {}).items(), key=_in_order):
         if name.startswith(ENVIRONMENT_PREFIX):
             steps = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
             _put(data, steps, _yaml(text, f"the variable {name}"), f"the variable {name}")
@@ -151,6 +151,12 @@ class _Loader(yaml.SafeLoader):
                     )
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _in_order(variable: tuple[str, str]) -> list[tuple[int, str]]:
+    """Sort variables by this: places of a list by their number, as each needs those before it."""
+    steps = variable[0].split("__")
+    return [(int(step), "") if step.isdecimal() else (-1, step) for step in steps]
 
 
 def _put(data: Any, steps: list[str], value: Any, where: str) -> None:

@@ -92,8 +92,8 @@ def _encode_histogram(point: series.Histogram, encoded: ExponentialHistogramData
         )
     for exemplar in list(point.exemplars.values()):
         encoded.exemplars.add(
-            time_unix_nano=exemplar.time_ns,
+            time_unix_nano=exemplar.lead.time_ns,
             as_double=exemplar.value,
-            trace_id=exemplar.trace_id,
-            span_id=exemplar.span_id,
+            trace_id=exemplar.lead.trace_id,
+            span_id=exemplar.lead.span_id,
         )

@@ -10,8 +10,7 @@ from collections import Counter
 from typing import Final, TypeAlias
 
 from otel_dns import semconv
-from otel_dns.model import Span
-from otel_dns.service.metrics.series import Family, Histogram, exemplar_of
+from otel_dns.service.metrics.series import Exemplar, Family, Histogram, Lead
 
 _TOGETHER: Final = 10_000
 _SECOND: Final = 1e9
@@ -31,13 +30,13 @@ class PluginTimes:
             durations: where times go, by plugin, server and RCODE.
         """
         self._durations = durations
-        self._waiting: list[tuple[_Shape, tuple[int, ...], Span | None]] = []
+        self._waiting: list[tuple[_Shape, tuple[int, ...], Lead | None]] = []
         self._spans = 0
         self._measuring = threading.Lock()
 
     def add(
         self, server: str, rcode: str, names: tuple[str, ...], own_ns: tuple[int, ...],
-        lead: Span | None,
+        lead: Lead | None,
     ) -> None:  # fmt: skip
         """Take a server trace; from one thread.
 
@@ -46,7 +45,7 @@ class PluginTimes:
             rcode: of its answer.
             names: of its spans.
             own_ns: their own times in the same order.
-            lead: the span that exemplars are to lead to.
+            lead: where exemplars are to lead.
         """
         self._waiting.append(((server, rcode, names), own_ns, lead))
         self._spans += len(names)
@@ -59,13 +58,13 @@ class PluginTimes:
         with self._measuring:
             waiting = self._waiting[:]
             del self._waiting[: len(waiting)]  # what has come since stays
-            alike: dict[_Shape, list[tuple[tuple[int, ...], Span | None]]] = {}
+            alike: dict[_Shape, list[tuple[tuple[int, ...], Lead | None]]] = {}
             for shape, own_ns, lead in waiting:
                 alike.setdefault(shape, []).append((own_ns, lead))
             for shape, traces in alike.items():
                 self._measure(shape, traces)
 
-    def _measure(self, shape: _Shape, traces: list[tuple[tuple[int, ...], Span | None]]) -> None:
+    def _measure(self, shape: _Shape, traces: list[tuple[tuple[int, ...], Lead | None]]) -> None:
         server, rcode, names = shape
         leads = [lead for _, lead in traces]
         columns = zip(*(own_ns for own_ns, _ in traces), strict=True)
@@ -76,5 +75,5 @@ class PluginTimes:
             latest = dict(zip(column, leads, strict=True))
             for own_ns, times in Counter(column).items():
                 seconds, lead = own_ns / _SECOND, latest[own_ns]
-                exemplar = None if lead is None else exemplar_of(seconds, lead)
+                exemplar = None if lead is None else Exemplar(seconds, lead)
                 durations.record(seconds, exemplar, times)

@@ -66,6 +66,7 @@ def _cumulative(point: series.Histogram) -> Sequence[Any]:
         if found is None:
             buckets.append((bound, total))
         else:
-            ids = {"trace_id": found.trace_id.hex(), "span_id": found.span_id.hex()}
-            buckets.append((bound, total, Exemplar(ids, found.value, found.time_ns / 1e9)))
+            lead = found.lead
+            ids = {"trace_id": lead.trace_id.hex(), "span_id": lead.span_id.hex()}
+            buckets.append((bound, total, Exemplar(ids, found.value, lead.time_ns / 1e9)))
     return buckets

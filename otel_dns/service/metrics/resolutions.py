@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from otel_dns import semconv
 from otel_dns.join import Outcome, Released, timeline
-from otel_dns.model import Resolution, ServerTrace, Span, Timeline
+from otel_dns.model import Resolution, ServerTrace, Timeline
 from otel_dns.service.metrics.plugin_times import PluginTimes
 from otel_dns.service.metrics.series import (
     Counter,
@@ -14,6 +14,8 @@ from otel_dns.service.metrics.series import (
     Family,
     Gauge,
     Histogram,
+    Lead,
+    lead_to,
 )
 from otel_dns.service.metrics.watch import WatchList
 from otel_dns.wire import otlp
@@ -174,7 +176,7 @@ class ResolutionMetrics:
         if watched is not None:
             self._watched.gathered[watched, *pod].append(1)
         # What has no span in a backend leads nowhere.
-        lead = span if lookup.recorded and not lookup.inferred else None
+        lead = lead_to(span) if lookup.recorded and not lookup.inferred else None
         if lookup.inferred:
             self._inferred.gathered[namespace, outcome].append(1)
         else:
@@ -208,7 +210,7 @@ class ResolutionMetrics:
             if joined.skew_ns or place in self._skew:
                 self._skew.gathered[place].append(joined.skew_ns / _SECOND)
 
-    def _trace(self, trace: ServerTrace, own: Timeline, lead: Span | None, joined: str) -> None:
+    def _trace(self, trace: ServerTrace, own: Timeline, lead: Lead | None, joined: str) -> None:
         server, rcode = _server(trace), trace.rcode
         self._queries.gathered[server, rcode, joined].append(1)
         if trace.source == semconv.SOURCE_TRACE:

@@ -27,21 +27,29 @@ DNS_BUCKETS: Final = (
 SCALE: Final = 3
 """Of exponential histograms: eight buckets to a power of two, so a quantile is right to 4.5%."""
 _PER_DOUBLING: Final = 1 << SCALE
+_MAX_LABEL: Final = 512
+"""Characters of an attribute's value; a series with a longer one counts under the overflow."""
 
 
-class Exemplar(Struct, frozen=True, gc=False):
-    """One measurement with the span that it was made of."""
+class Lead(Struct, frozen=True, gc=False):
+    """Where an exemplar leads: to a span. Not the span itself, of which there may be much."""
 
-    value: float
     trace_id: bytes
     span_id: bytes
     time_ns: int
-    """Nanoseconds since the epoch, by the clock of the span's maker."""
+    """When it ended, nanoseconds since the epoch, by the clock of its maker."""
 
 
-def exemplar_of(value: float, span: Span) -> Exemplar:
-    """Make an exemplar that leads to a span."""
-    return Exemplar(value, span.trace_id, span.span_id, span.end_ns)
+class Exemplar(Struct, frozen=True, gc=False):
+    """One measurement, and the span that it was made of."""
+
+    value: float
+    lead: Lead
+
+
+def lead_to(span: Span) -> Lead:
+    """Let exemplars lead to a span."""
+    return Lead(span.trace_id, span.span_id, span.end_ns)
 
 
 class Counter:
@@ -102,24 +110,24 @@ class Histogram:
             self.sum += seconds * times
             self.exponential[index] = self.exponential.get(index, 0) + times
 
-    def take(self, measured: Iterable[tuple[float, Span | None]]) -> None:
-        """Add several measurements, each with the span that an exemplar is to lead to."""
+    def take(self, measured: Iterable[tuple[float, Lead | None]]) -> None:
+        """Add several measurements, each with where an exemplar is to lead."""
         buckets, exponential = self.buckets, self.exponential
-        latest: dict[int, tuple[float, Span]] = {}
+        latest: dict[int, tuple[float, Lead]] = {}
         total = self.sum
-        for seconds, span in measured:
+        for seconds, lead in measured:
             place, index = _places(seconds)
             buckets[place] += 1
-            if span is not None:
-                latest[place] = seconds, span
+            if lead is not None:
+                latest[place] = seconds, lead
             if index is None:
                 self.zeros += 1
             else:
                 total += seconds
                 exponential[index] = exponential.get(index, 0) + 1
         self.sum = total
-        for place, (seconds, span) in latest.items():
-            self.exemplars[place] = exemplar_of(seconds, span)
+        for place, (seconds, lead) in latest.items():
+            self.exemplars[place] = Exemplar(seconds, lead)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -172,7 +180,11 @@ class Family(Generic[Point]):
         """
         found = self._series.get(values)
         if found is None:
-            if len(self._series) >= self._max_series and values != self._overflow:
+            full = (
+                len(self._series) >= self._max_series
+                or max(map(len, values), default=0) > _MAX_LABEL
+            )
+            if full and values != self._overflow:
                 self.overflowed += times
                 return self.at(*self._overflow)
             made: Point = self.point()

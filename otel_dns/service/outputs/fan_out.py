@@ -33,20 +33,21 @@ class Outputs:
     def send(self, request: bytes, spans: int, parts_of: Collection[int] = ()) -> None:
         """Queue a request at every output that has room, waiting while none has.
 
+        Who waits sees when there are other outputs; past the deadline nobody waits.
+
         Args:
             request: encoded.
             spans: how many are in it.
             parts_of: numbers of the requests that they came in; each output holds them meanwhile.
         """
-        if self.offer(request, spans, parts_of):
-            return
-        with self._changing:
-            self._own.add(spans_handed=spans)
-            outputs = self._outputs
-        outputs[0].send(request, spans, parts_of)
-        for output in outputs[1:]:
-            if not output.offer(request, spans, parts_of):
-                output.leave_out(spans)
+        while not self.offer(request, spans, parts_of):
+            if not self._outputs[0].wait_for_room(len(request)):
+                with self._changing:
+                    self._own.add(spans_handed=spans)
+                    outputs = self._outputs
+                for output in outputs:
+                    output.give_up(spans)
+                return
 
     def offer(self, request: bytes, spans: int, parts_of: Collection[int] = ()) -> bool:
         """Queue a request at every output that has room; False when none has."""

@@ -51,6 +51,9 @@ _MAX_SPLITS: Final = 200
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 _STOP_GRACE_S: Final = 0.5
+_TOO_LATE: Final = "it did not take them in time"
+_LOOK_S: Final = 0.5
+"""After so long without room one looks again: at the deadline, and at what outputs there are."""
 _CHANNEL_OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
     # gRPC itself would wait up to two minutes before it looks whether an endpoint is back.
@@ -112,21 +115,16 @@ class OtlpOutput:
         """Start the thread."""
         self._thread.start()
 
-    def send(self, request: bytes, spans: int, parts_of: Collection[int] = ()) -> None:
-        """Queue a request, waiting while the queue is full."""
-        while not self._put(request, spans, parts_of, self._time_left_s(0.5)):
-            if self._time_left_s(1.0) <= 0:
-                self.counts.add(spans_given_up=spans)
-                return
+    def wait_for_room(self, size: int) -> bool:
+        """Wait a moment for room for a request; False past the deadline: no more is to come."""
+        self._queue.wait_for_room(size, self._time_left_s(_LOOK_S))
+        return self._time_left_s(1.0) > 0
 
     def offer(self, request: bytes, spans: int, parts_of: Collection[int] = ()) -> bool:
         """Queue a request, or return False when the queue is full."""
-        return self._put(request, spans, parts_of, 0)
-
-    def _put(self, request: bytes, spans: int, parts_of: Collection[int], timeout_s: float) -> bool:
         self._requests.hold(parts_of)
         item = request, spans, parts_of
-        taken = self._queue.put(item, len(request), timeout_s, spans)
+        taken = self._queue.put(item, len(request), 0, spans)
         if not taken:
             self._requests.let_go(parts_of)
         return taken
@@ -135,6 +133,11 @@ class OtlpOutput:
         """Count spans for which there was no room here, while other outputs took them."""
         self.counts.add(spans_dropped_full=spans)
         self._troubles.lost(spans, "its queue is full")
+
+    def give_up(self, spans: int) -> None:
+        """Count spans that found no room here before the deadline."""
+        self.counts.add(spans_given_up=spans)
+        self._troubles.lost(spans, _TOO_LATE)
 
     def set_deadline(self, within_s: float) -> None:
         """From now on, give up on what cannot be sent within so many seconds."""
@@ -247,7 +250,7 @@ class OtlpOutput:
                 self._wake.clear()
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         self._count_out("spans_given_up", spans)
-        self._troubles.lost(spans, "it did not take them in time")
+        self._troubles.lost(spans, _TOO_LATE)
         return None
 
     def _count_out(self, name: str, spans: int) -> None:

@@ -3,7 +3,7 @@
 import { h, fill } from "./dom.js";
 import { ask, ApiError, setToken, takeToken } from "./api.js";
 import { current, filters, go, here, link, range, seconds, FILTERS, RANGES } from "./route.js";
-import { duration, minute, moment, span, words } from "./format.js";
+import { duration, minute, moment, plural, span, words, zone } from "./format.js";
 import { redraw, sweep } from "./chart.js";
 import * as overview from "./views/overview.js";
 import * as lookups from "./views/lookups.js";
@@ -25,7 +25,7 @@ let running = null; // AbortController of the view that is being made
 let timer = 0;
 
 /** What a view gets: see each view's `show`. */
-function context(signal) {
+function context(signal, quiet) {
   const { query, path } = current();
   const end = endOfTime();
   const time = range(end);
@@ -33,7 +33,7 @@ function context(signal) {
     about, path: path.slice(1), query, filters: filters(), time,
     ask: (where, parameters = {}) => ask(where, { from: time.from, to: time.to, ...filters(), ...parameters }, signal),
     askAlone: (where, parameters = {}) => ask(where, parameters, signal),
-    signal,
+    signal, patience: quiet ? 60_000 : 500, // what comes again may take its time: what is there stays
     onRange: (from, to) => go(here({ from, to })),
   };
 }
@@ -60,7 +60,7 @@ async function show({ quiet = false } = {}) {
     drawHeader();
     drawFilters();
     if (!view) throw new ApiError(404, "There is no such page.");
-    const made = await view.show(context(controller.signal));
+    const made = await view.show(context(controller.signal, quiet));
     if (controller.signal.aborted) return;
     const at = window.scrollY;
     fill(main, made);
@@ -123,6 +123,7 @@ function drawHeader() {
       h("a", { href: link(name), "aria-current": name === active ? "page" : null }, label))),
     h("div.tools", null,
       about?.ended ? h("span.quiet.ended", { title: "The history is no longer written: the page shows its end." }, `ends ${moment(about.last_us, { day: true })}`) : null,
+      h("span.quiet.zone", { title: "All times are in your own time zone." }, zone()),
       select,
       h("button.icon", { type: "button", title: "Dark or light (t)", "aria-label": "Dark or light", onclick: switchTheme }, "◐"),
       h("button.icon", { type: "button", title: "Keys (?)", "aria-label": "Keys", onclick: help }, "?")));
@@ -131,8 +132,11 @@ function drawHeader() {
 function drawFilters() {
   const active = current().path[0] === "lookup" ? [] : Object.entries(filters());
   const scoped = about?.namespaces;
-  chips.hidden = !active.length && !scoped;
+  const problems = about?.problems ?? [];
+  chips.hidden = !active.length && !scoped && !problems.length;
   fill(chips,
+    problems.length ? h("span.chip.fixed.problem", { role: "alert", title: problems.join("\n") },
+      problems.length > 1 ? `${plural(problems.length, "file")} of the history are left out` : problems[0]) : null,
     scoped ? h("span.chip.fixed", { title: "Your token sees these namespaces only." }, `your namespaces: ${scoped.join(", ")}`) : null,
     active.map(([key, value]) => h("span.chip", null,
       h("span.quiet", null, `${NAMES[key] ?? words(key)} `), key.endsWith("_ms") ? duration(value * 1e6) : words(value, about?.labels),

@@ -1,7 +1,7 @@
 // Charts over time: uPlot, dressed for this page. Legends are made here, of text nodes.
 
 import { h, fill } from "./dom.js";
-import { minute, moment } from "./format.js";
+import { mark } from "./format.js";
 
 const charts = new Set();
 const sync = () => uPlot.sync("time");
@@ -50,6 +50,7 @@ export function timeChart({ title, note, times, series, format, stacked = false,
     return figure;
   }
 
+  const length = times.at(-1) - times[0];
   const columns = stacked ? stack(series) : series.map((one) => one.values);
   const chart = { plot: null, place: figure, draw, drop };
 
@@ -77,7 +78,7 @@ export function timeChart({ title, note, times, series, format, stacked = false,
       cursor: { sync: { key: sync().key }, points: { show: !stacked, size: 6 }, drag: { x: Boolean(onRange), y: false, setScale: false }, y: false },
       scales: { x: { time: true }, y: log ? { distr: 3 } : { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] } },
       axes: [
-        { ...axis, space: 72, values: (_plot, splits) => splits.map((split) => (times.at(-1) - times[0] < 600 ? moment(split * 1e6, { day: false }) : minute(split * 1e6).slice(-5))) },
+        { ...axis, space: length < 86_400 ? 72 : 96, values: (_plot, splits) => splits.map((split) => mark(split * 1e6, length)) },
         { ...axis, size: 58, space: 34, ...(log ? { filter: powers, grid: { ...axis.grid, filter: powers } } : {}), values: (_plot, splits) => splits.map((split) => (split === null ? "" : format(split))) },
       ],
       series: [{}, ...order.map((index) => ({
@@ -140,19 +141,21 @@ function mix(name) {
  *   row in ns; counts[column][row]; onPick(from, to, lowNs, highNs)
  */
 export function heatMap({ title, note, times, step, edges, counts, format, onPick }) {
-  const readout = h("span.value");
-  const canvas = h("canvas", { tabindex: "0", role: "img", "aria-label": `${title}: latency by time` });
+  const readout = h("span.value.heat-told", { "aria-live": "polite" });
+  const at = (second) => mark(second * 1e6, times.at(-1) - times[0]);
+  const canvas = h("canvas", { tabindex: "0", role: "img", "aria-label": `${title}: arrow keys and Enter` });
   const labels = h("div.heat-axis", { "aria-hidden": "true" });
   const box = h("div.heat", null, labels, canvas);
   const figure = h("figure.chart", null,
     h("figcaption", null, h("strong", null, title), note ? h("span.quiet", null, note) : null, h("div.legend", null, readout)), box,
     h("div.heat-times", { "aria-hidden": "true" }, times.length
-      ? [h("span", null, minute(times[0] * 1e6)), h("span", null, minute((times.at(-1) + step) * 1e6))] : null));
+      ? [h("span", null, at(times[0])), h("span", null, at(times.at(-1) + step))] : null));
   const height = Math.max(edges.length * 11, 110);
   const most = Math.max(1, ...counts.flat());
   fill(labels, edges.map((edge, at) => (at % 3 === 0
     ? h("span", { style: { bottom: `${(at / edges.length) * 100}%` } }, format(edge)) : null)));
 
+  let chosen = null; // by the keyboard
   function draw() {
     const width = canvas.clientWidth, ratio = devicePixelRatio || 1;
     if (!width) return;
@@ -169,6 +172,21 @@ export function heatMap({ title, note, times, step, edges, counts, format, onPic
       context.fillRect(x * wide, height - (y + 1) * high, Math.max(wide - 1, 1), high - 1);
     }));
     context.globalAlpha = 1;
+    if (!chosen) return;
+    context.strokeStyle = colour("--ink");
+    context.lineWidth = 2;
+    context.strokeRect(chosen.x * wide, height - (chosen.y + 1) * high, Math.max(wide - 1, 3), high - 1);
+  }
+  function tell(cell) {
+    fill(readout, cell ? `${at(times[cell.x])}  ${format(edges[cell.y])}–${format(edges[cell.y + 1] ?? edges[cell.y] * 2)}: ${counts[cell.x][cell.y]}` : "");
+  }
+  function pick(cell) {
+    if (cell && counts[cell.x][cell.y]) onPick?.(times[cell.x], times[cell.x] + step, edges[cell.y], edges[cell.y + 1] ?? null);
+  }
+  function choose(cell) {
+    chosen = cell;
+    tell(cell);
+    draw();
   }
   function cell(event) {
     const bounds = canvas.getBoundingClientRect();
@@ -177,17 +195,23 @@ export function heatMap({ title, note, times, step, edges, counts, format, onPic
     return times[x] === undefined || edges[y] === undefined ? null : { x, y };
   }
   canvas.style.height = `${height}px`;
-  canvas.addEventListener("pointermove", (event) => {
-    const at = cell(event);
-    fill(readout, at ? `${minute(times[at.x] * 1e6)}  ${format(edges[at.y])}–${format(edges[at.y + 1] ?? edges[at.y] * 2)}: ${counts[at.x][at.y]}` : "");
+  canvas.addEventListener("pointermove", (event) => tell(cell(event)));
+  canvas.addEventListener("pointerleave", () => tell(chosen));
+  canvas.addEventListener("blur", () => choose(null));
+  canvas.addEventListener("keydown", (event) => {
+    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] }[event.key];
+    if (event.key === "Enter") pick(chosen);
+    else if (event.key === "Escape") choose(null);
+    else if (way && times.length && edges.length) {
+      event.preventDefault();
+      const from = chosen ?? { x: times.length - 1, y: edges.length - 1 };
+      const within = (value, end) => Math.min(Math.max(value, 0), end - 1);
+      choose(chosen ? { x: within(from.x + way[0], times.length), y: within(from.y + way[1], edges.length) } : from);
+    }
   });
-  canvas.addEventListener("pointerleave", () => fill(readout));
   if (onPick) {
     canvas.classList.add("pick");
-    canvas.addEventListener("click", (event) => {
-      const at = cell(event);
-      if (at && counts[at.x][at.y]) onPick(times[at.x], times[at.x] + step, edges[at.y], edges[at.y + 1] ?? null);
-    });
+    canvas.addEventListener("click", (event) => pick(cell(event)));
   }
   const observer = new ResizeObserver(draw);
   observer.observe(canvas);

@@ -39,6 +39,20 @@ function setStyle(element, properties) {
   for (const [property, value] of Object.entries(properties)) element.style.setProperty(property, value);
 }
 
+/**
+ * A part of a view that the rest does not wait for: at once where it comes soon, else put in place later.
+ * @param {Promise} answer
+ * @param {function} make answer -> node or null
+ * @param {object} context of the view: its signal, and how long it waits, in milliseconds
+ */
+export async function later(answer, make, { signal, patience }) {
+  const place = h("p.quiet", null, "…");
+  const made = answer.then(make, (error) => h("p.quiet", { role: "alert" }, `No answer to this part: ${error.message}`));
+  const soon = await Promise.race([made, new Promise((resolve) => { setTimeout(resolve, patience, place); })]);
+  if (soon === place) made.then((node) => signal.aborted || place.replaceWith(...nodes([node])));
+  return soon;
+}
+
 /** Lines of text for a <pre>: a line break within one is shown, and makes no second line. */
 export function lines(texts) {
   return texts.map((text) => [text, document.createTextNode("\n")]);
@@ -49,8 +63,8 @@ function safeUrl(url) {
   return /^(#|https?:\/\/)/.test(url) ? url : "#";
 }
 
-/** Control characters and those that turn the direction of text are shown, not obeyed. */
+/** Characters that control, that turn the direction of text, or that nobody sees are shown, not obeyed. */
 export function visible(text) {
-  return text.replace(/[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g,
+  return text.replace(/[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu,
     (char) => `\\u{${char.codePointAt(0).toString(16)}}`);
 }

@@ -32,13 +32,25 @@ export function rate(value) {
   return `${digits(value)}/s`;
 }
 
+/**
+ * Counts by column of time as rates, of what of each column is in the time; null where that is less than half.
+ * @param {{times, step_s, from_s, to_s}} course seconds
+ * @param {number} end until when lookups have been kept, seconds
+ */
+export function rates({ times, step_s, from_s, to_s }, counts, end = Infinity) {
+  return times.map((time, at) => {
+    const covered = Math.min(time + step_s, to_s, end) - Math.max(time, from_s);
+    return covered < step_s / 2 ? null : counts[at] / covered;
+  });
+}
+
 /** A share as percent; never "0 %" or "100 %" for what is not quite. */
 export function percent(share) {
   if (share === null || share === undefined || Number.isNaN(share)) return "–";
   if (share > 0 && share < 0.0005) return "<0.1 %";
   if (share < 1 && share > 0.9995) return ">99.9 %";
   const value = share * 100;
-  return `${value >= 99.95 || value === 0 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(1)} %`;
+  return `${value.toFixed(value >= 99.95 || value === 0 ? 0 : 1)} %`;
 }
 
 /** Seconds as a stretch of time: 40 s, 15 min, 6 h, 3 d. */
@@ -64,6 +76,21 @@ export function moment(us, { millis = false, day } = {}) {
 /** Hours and minutes of a moment; the day too unless it is today. */
 export function minute(us) {
   return moment(us).replace(/:\d\d$/, "");
+}
+
+/** A mark on an axis that is so long, in seconds: with what changes along it. */
+export function mark(us, length) {
+  const clock = moment(us, { day: false });
+  if (length < 600) return clock;
+  const day = isoDay(new Date(us / 1000)).slice(5);
+  if (length < 86_400) return clock.slice(0, 5);
+  return clock === "00:00:00" || length >= 10 * 86_400 ? day : `${day} ${clock.slice(0, 5)}`;
+}
+
+/** How far the local time, in which all is shown, is from UTC: "UTC+2". */
+export function zone() {
+  const minutes = -new Date().getTimezoneOffset(), hours = Math.abs(minutes) / 60;
+  return `UTC${minutes ? `${minutes > 0 ? "+" : "−"}${Math.floor(hours)}${hours % 1 ? `:${pad((hours % 1) * 60)}` : ""}` : ""}`;
 }
 
 function isoDay(date) {

@@ -41,6 +41,7 @@ from otel_dns.wire.otlp.requests import (
 )
 from otel_dns.wire.otlp.spans import (
     ERROR_STATUS,
+    MAX_NAME,
     encode_span,
     event_field,
     move,
@@ -57,6 +58,7 @@ from otel_dns.wire.otlp.views import SpanView, decode
 __all__ = [
     "ERROR_STATUS",
     "EXPORT",
+    "MAX_NAME",
     "AttributeValue",
     "ProtoSpan",
     "SpanGroup",

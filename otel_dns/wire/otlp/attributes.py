@@ -3,7 +3,7 @@
 import struct
 import sys
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from functools import lru_cache
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from google.protobuf.message import DecodeError
@@ -23,15 +23,31 @@ _Key = TypeVar("_Key", str, bytes)
 _Value = TypeVar("_Value")
 
 
-def cached(function: Callable[[_Key], _Value]) -> Callable[[_Key], _Value]:
-    """Remember a function's latest results, but not of long keys: they would fill the memory."""
-    remembered = lru_cache(maxsize=4096)(function)
+class _Memory(dict[_Key, _Value]):
+    """Results of a function by its argument; when there are too many all are forgotten.
 
-    @wraps(function)
-    def result(key: _Key) -> _Value:
-        return remembered(key) if len(key) <= 4096 else function(key)
+    Asked in half the time of ``lru_cache``, which puts what is no string into a tuple first.
+    """
 
-    return result
+    def __init__(self, function: Callable[[_Key], _Value], most: int, longest: int) -> None:
+        super().__init__()
+        self._function: Callable[[_Key], _Value] = function
+        self._most, self._longest = most, longest
+
+    def __missing__(self, key: _Key) -> _Value:
+        result: _Value = self._function(key)
+        if len(key) <= self._longest:
+            if len(self) >= self._most:
+                self.clear()
+            self[key] = result
+        return result
+
+
+def cached(
+    function: Callable[[_Key], _Value], most: int = 4096, longest: int = 4096
+) -> Callable[[_Key], _Value]:
+    """Remember so many results of a function, but not of long keys: they would fill the memory."""
+    return _Memory(function, most, longest).__getitem__
 
 
 def attributes_of(raw: bytes, field: int = 9) -> dict[str, AttributeValue]:
@@ -39,7 +55,7 @@ def attributes_of(raw: bytes, field: int = 9) -> dict[str, AttributeValue]:
 
     Args:
         raw: an encoded message that holds ``repeated KeyValue``.
-        field: number of that field: 9 in a span, 1 in a resource, 3 in a scope.
+        field: number of that field: 9 in a span, 1 in a resource.
 
     Raises:
         MalformedError: broken fields.
@@ -48,12 +64,7 @@ def attributes_of(raw: bytes, field: int = 9) -> dict[str, AttributeValue]:
         holder = WITH_ATTRIBUTES[field].FromString(raw)
     except DecodeError as error:
         raise MalformedError(f"no attributes: {error}") from None
-    encoded = holder.attributes
-    if len(raw) <= _MAX_REMEMBERED:
-        return dict(map(_remembered, encoded))
-    return dict(
-        [_remembered(one) if len(one) <= _MAX_REMEMBERED else attribute_of(one) for one in encoded]
-    )
+    return dict(map(_remembered, holder.attributes[:]))
 
 
 def attribute_of(raw: bytes) -> tuple[str, AttributeValue]:
@@ -69,7 +80,7 @@ def attribute_of(raw: bytes) -> tuple[str, AttributeValue]:
     return sys.intern(attribute.key), _plain(attribute.value)
 
 
-_remembered: Final = lru_cache(maxsize=1 << 13)(attribute_of)
+_remembered: Final = cached(attribute_of, most=1 << 13, longest=_MAX_REMEMBERED)
 
 
 def _plain(value: AnyValue, depth: int = 0) -> AttributeValue:

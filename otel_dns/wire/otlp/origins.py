@@ -8,6 +8,9 @@ from otel_dns.model import Origin
 from otel_dns.wire.otlp.attributes import AttributeValue, attributes_of, cached, string_attribute
 from otel_dns.wire.otlp.protobuf import fields, varint
 
+_MAX_INSTANCE = 255
+"""Characters of an instance's name: it is remembered for long, in many places."""
+
 
 @cached
 def resource_attributes(resource: bytes) -> Mapping[str, AttributeValue]:
@@ -49,7 +52,7 @@ def server_instance(resource: bytes) -> str:
     for key in (semconv.K8S_POD_NAME, semconv.SERVICE_INSTANCE_ID, semconv.SERVICE_NAME):
         value = attributes.get(key)
         if isinstance(value, str) and value:
-            return value
+            return value[:_MAX_INSTANCE]
     return ""
 
 

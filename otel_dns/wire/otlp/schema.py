@@ -39,7 +39,6 @@ def _reduced_schema() -> Callable[[str], Any]:
     )
     message("Request", ("resource_spans", 1, many, sub, ".otel_dns.reduced.ResourceSpans"))
     message("Resource", ("attributes", 1, many, octets, ""))
-    message("Scope", ("attributes", 3, many, octets, ""))
     message("Span", ("attributes", 9, many, octets, ""))
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
@@ -52,5 +51,5 @@ _reduced: Final = _reduced_schema()
 Request: Final = _reduced("Request")
 """An ``ExportTraceServiceRequest``."""
 ScopeSpans: Final = _reduced("ScopeSpans")
-WITH_ATTRIBUTES: Final = {1: _reduced("Resource"), 3: _reduced("Scope"), 9: _reduced("Span")}
+WITH_ATTRIBUTES: Final = {1: _reduced("Resource"), 9: _reduced("Span")}
 """By the number of the field that holds the attributes."""

@@ -21,6 +21,9 @@ _TIMES: Final = struct.Struct("<BQBQ")  # tags and values of fields 7 and 8, bot
 _START_TAG: Final = 0x39
 _END_TAG: Final = 0x41
 _PARENT_SIZES: Final = (0, 8)
+_LAST_NS: Final = (1 << 64) - 1
+MAX_NAME: Final = 512
+"""Characters of a span's name that are looked at: some are remembered for longer than the span."""
 
 
 def read_span(raw: bytes, origin: Origin) -> Span:
@@ -46,7 +49,7 @@ def span_of(read: ProtoSpan, raw: bytes, origin: Origin) -> Span:
     if wrong:
         raise MalformedError(wrong)
     return Span(
-        read.trace_id, read.span_id, read.parent_span_id, sys.intern(read.name),
+        read.trace_id, read.span_id, read.parent_span_id, sys.intern(read.name[:MAX_NAME]),
         read.start_time_unix_nano, read.end_time_unix_nano, raw, origin,
     )  # fmt: skip
 
@@ -78,7 +81,7 @@ def spans_of(group: SpanGroup, parsed: Iterable[ProtoSpan], refused: Refusals) -
             span_id = last_parent_id
         spans.append(
             Span(
-                trace_id, span_id, parent_id, intern(read.name),
+                trace_id, span_id, parent_id, intern(read.name[:MAX_NAME]),
                 read.start_time_unix_nano, read.end_time_unix_nano, raw, origin,
             )
         )  # fmt: skip
@@ -161,9 +164,10 @@ def move(span: Span, by_ns: int) -> Span:
 
     Args:
         span: the span.
-        by_ns: nanoseconds to add to both.
+        by_ns: nanoseconds to add to both; at most as far as a span can say.
     """
-    start_ns, end_ns = max(span.start_ns + by_ns, 0), max(span.end_ns + by_ns, 0)
+    start_ns = min(max(span.start_ns + by_ns, 0), _LAST_NS)
+    end_ns = min(max(span.end_ns + by_ns, 0), _LAST_NS)
     raw = bytearray(span.raw)
     for tag, _, _, end in fields(span.raw):
         if tag in {_START_TAG, _END_TAG}:

@@ -1,6 +1,6 @@
 // Lookups: search, filters, slowest first, live tail.
 
-import { h, fill } from "../dom.js";
+import { h, fill, later } from "../dom.js";
 import { count, duration, moment, plural, words } from "../format.js";
 import { current, go, here, link, FILTERS } from "../route.js";
 import { bar } from "../breakdown.js";
@@ -9,13 +9,14 @@ const TAIL_MS = 2000;
 const TAIL_ROWS = 200;
 export const still = true; // the tail refreshes by itself; a list that is read stays as it is
 
-export async function show({ ask, about, query, filters, time, signal }) {
+export async function show(context) {
+  const { ask, about, query, filters, time, signal } = context;
   const live = query.get("order") === "live";
   const order = live ? "newest" : query.get("order") ?? "slowest";
-  const [found, facets] = await Promise.all([
-    ask("lookups", { order, limit: live ? 50 : 100, offset: live ? 0 : query.get("offset") }),
-    live ? Promise.resolve({ facets: [] }) : ask("facets"),
-  ]);
+  const values = live ? Promise.resolve({ facets: [] }) : ask("facets");
+  values.catch(() => {}); // where the first fails, nobody asks for it
+  const found = await ask("lookups", { order, limit: live ? 50 : 100, offset: live ? 0 : query.get("offset") });
+  const facets = await later(values, facetList, context);
   const rows = h("tbody", null, found.lookups.map((one) => row(one, about)));
   const status = h("span.quiet", { "aria-live": "polite" }, live ? "waiting for lookups …" : summary(found));
   if (live && !signal.aborted) follow(ask, about, rows, status, found.lookups, signal);
@@ -27,7 +28,7 @@ export async function show({ ask, about, query, filters, time, signal }) {
         h("a", { href: here({ order: name, offset: null, search: null }), "aria-current": name === (live ? "live" : order) ? "true" : null }, label))),
       status),
     h("div.with-facets", null,
-      facetList(facets),
+      facets,
       h("div", null,
         h("div.scroll", null, h("table.rows", null,
           h("thead", null, h("tr", null,

@@ -1,17 +1,26 @@
 // The first page: is DNS healthy, how much of it is seen, who suffers, what changed; then the charts.
 
 import { h } from "../dom.js";
-import { count, duration, minute, percent, plural, rate, words } from "../format.js";
-import { link } from "../route.js";
+import { count, duration, minute, moment, percent, plural, rate, rates, words } from "../format.js";
+import { here, link, FILTERS } from "../route.js";
 import { timeChart } from "../chart.js";
 import { segmentColour } from "../breakdown.js";
 
 export async function show({ ask, about, onRange, filters }) {
   const [state, course] = await Promise.all([ask("state"), ask("overview")]);
+  if (!state.totals.lookups) return h("div.overview", { "data-title": state.sentence }, verdict(state), nothing(about, filters));
   return h("div.overview", { "data-title": state.sentence },
     verdict(state), findings(state, about), 
     h("div.columns", null, sufferers(state, about), changes(state)),
-    totals(state), charts(course, about, onRange, filters));
+    totals(state), charts(course, about, onRange));
+}
+
+/** What to do where there is nothing to show. */
+function nothing(about, filters) {
+  if (Object.keys(filters).length) return h("p", null, h("a", { href: here(Object.fromEntries(FILTERS.map((key) => [key, null]))) }, "Clear the filters"), " or choose a longer time.");
+  if (about.last_us === null) return h("p", null, "Nothing has been kept in this history yet. Lookups are here half a minute after they ended, once applications or DNS servers send their spans, dnstap or logs to otel-dns serve.");
+  const end = Math.ceil(about.last_us / 1e6) + 1;
+  return h("p", null, `The latest lookup was kept at ${moment(about.last_us, { day: true })}. `, h("a", { href: link("", { from: end - 3600, to: end }) }, "Show the hour up to it"), " or choose a longer time.");
 }
 
 function verdict(state) {
@@ -72,6 +81,8 @@ function totals(state) {
 }
 
 function charts(course, about, onRange) {
+  // What was asked for in the last minute may not have been kept yet: that is no fall.
+  const kept = about.last_us / 1e6, end = Date.now() / 1000 - kept < 60 ? kept : Infinity;
   const seconds = (value) => duration(value);
   const times = course.times;
   return h("section.charts", null,
@@ -86,8 +97,8 @@ function charts(course, about, onRange) {
     timeChart({
       title: "Lookups", note: "a second", times, onRange, format: rate,
       series: [
-        { label: "all", values: course.lookups.map((value) => value / course.step_s), colour: "--line-1", fill: true },
-        { label: "failed", values: course.failed.map((value) => value / course.step_s), colour: "--bad", fill: true },
+        { label: "all", values: rates(course, course.lookups, end), colour: "--line-1", fill: true },
+        { label: "failed", values: rates(course, course.failed, end), colour: "--bad", fill: true },
       ],
     }),
     timeChart({

@@ -1,16 +1,20 @@
 // Nodes and Pods: who suffers, who is noisy, and what a change of resolv.conf would save.
 
-import { h, lines } from "../dom.js";
+import { h, later, lines } from "../dom.js";
 import { count, duration, percent, plural, rate, words } from "../format.js";
 import { here, link } from "../route.js";
 import { bar } from "../breakdown.js";
 
 const ORDERS = [["suffering", "Who suffers"], ["noisy", "Who is noisy"], ["waste", "Search waste"]];
 
-export async function show({ ask, about, query }) {
+export async function show(context) {
+  const { ask, about, query } = context;
   const order = query.get("order") ?? "suffering";
   const by = query.get("by") ?? "pod";
-  const [found, advice] = await Promise.all([ask("pods", { order, by }), ask("advice")]);
+  const saving = ask("advice");
+  saving.catch(() => {}); // where the first fails, nobody asks for it
+  const found = await ask("pods", { order, by });
+  const advice = await later(saving, advised, context);
   return h("div.pods", null,
     h("div.bar-tools", null,
       h("div.switch", { role: "group", "aria-label": "Order" }, ORDERS.map(([name, label]) =>
@@ -22,7 +26,7 @@ export async function show({ ask, about, query }) {
         h("th", null, "where it went"), h("th", null, "most of it"), h("th.num", null, "queries/s"), h("th.num", null, "waste"))),
       h("tbody", null, found.rows.map((one) => podRow(one, by, about))))),
     found.rows.length ? null : h("p.quiet.empty", null, "No lookups in this time."),
-    advised(advice));
+    advice);
 }
 
 function podRow(one, by, about) {
