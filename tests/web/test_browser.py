@@ -261,6 +261,41 @@ def test_where_there_is_nothing_it_says_what_to_do(browser: Browser, page: Page)
         assert "Clear the filters" in seen.text()
 
 
+def test_who_goes_by_keys_is_where_he_was_when_the_page_is_made_anew(
+    browser: Browser, page: Page
+) -> None:
+    with tab(browser, page.url) as seen:
+        seen.page.clock.install()
+        seen.open("#/?last=1h")
+        link = seen.page.locator(".tight tbody tr:nth-child(3) a")
+        name = link.inner_text()
+        link.focus()
+        seen.page.evaluate("document.activeElement.dataset.old = ''")
+        seen.page.clock.fast_forward(20_000)
+        seen.page.wait_for_function(
+            "name => document.activeElement.textContent === name"
+            " && !('old' in document.activeElement.dataset)",
+            arg=name,
+        )
+
+
+def test_what_cannot_be_made_anew_is_not_taken_for_now(browser: Browser, page: Page) -> None:
+    with tab(browser, page.url) as seen:
+        seen.page.clock.install()
+        seen.open("#/?last=1h")
+        seen.page.route(
+            "**/api/v1/state?*", lambda route: route.fulfill(status=503, json={"detail": "busy"})
+        )
+        seen.page.clock.fast_forward(20_000)
+        seen.page.wait_for_selector(".stale")
+        assert "as of" in seen.text(".stale")
+        assert seen.page.locator(".verdict").count() == 1
+        seen.page.unroute_all()
+        seen.page.clock.fast_forward(20_000)
+        seen.page.wait_for_selector(".stale", state="detached")
+        seen.problems.clear()  # Chromium reports the 503
+
+
 def test_what_is_wrong_with_the_history_is_said(browser: Browser, page: Page) -> None:
     with tab(browser, page.url) as seen:
 

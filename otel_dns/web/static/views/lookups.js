@@ -138,7 +138,7 @@ function follow(ask, about, rows, status, first, signal) {
       }
       while (rows.children.length > TAIL_ROWS) rows.lastChild.remove();
       const live = about.live ? await ask("live") : null;
-      fill(status, "live", live?.waiting_lookups !== undefined ? ` · ${plural(live.waiting_lookups, "lookup")} being joined` : "");
+      fill(status, "live", typeof live?.waiting_lookups === "number" ? ` · ${plural(live.waiting_lookups, "lookup")} being joined` : "");
     } catch (error) {
       if (error.name === "AbortError") return;
       fill(status, error.message);
