@@ -1,7 +1,9 @@
 """The page in a real Chromium."""
 
 import re
+import time
 from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Route
@@ -248,6 +250,32 @@ def test_parts_that_do_not_come_are_missing_alone(browser: Browser, page: Page) 
         assert seen.page.locator("table.rows tbody tr").count() == 6
         assert "No answer to this part: busy" in seen.text()
         seen.problems.clear()  # Chromium reports the 503
+
+
+def test_the_tail_shows_lookups_that_lasted_long(browser: Browser, page: Page) -> None:
+    """They are written after others that began later."""
+    (one,) = page.answer("lookups", **page.hour, limit=1)["lookups"]
+    now = time.time()
+    later = one | {"span_id": "aa" * 8, "start_us": round((now - 5) * 1e6)}
+    lasted = one | {"span_id": "bb" * 8, "start_us": round((now - 45) * 1e6)}
+    written = [later]
+
+    def answer(route: Route) -> None:
+        asked = parse_qs(urlsplit(route.request.url).query)
+        since, until = float(asked["from"][0]) * 1e6, float(asked["to"][0]) * 1e6
+        found = [each for each in written if since <= each["start_us"] < until]
+        route.fulfill(json={"lookups": found, "total": len(found), "offset": 0})
+
+    with tab(browser, page.url) as seen:
+        seen.page.route("**/api/v1/lookups?*", answer)
+        seen.open("#/lookups?order=live&last=15m")
+        seen.page.wait_for_selector(f"tr[data-id$='{later['span_id']}']")
+        written.append(lasted)
+        seen.page.wait_for_selector(f"tr[data-id$='{lasted['span_id']}']", timeout=20_000)
+        for _ in range(2):
+            with seen.page.expect_response("**/api/v1/lookups?*"):
+                pass  # asked again, and nothing is there twice
+        assert seen.page.locator("table.rows tbody tr").count() == 2
 
 
 def test_where_there_is_nothing_it_says_what_to_do(browser: Browser, page: Page) -> None:
