@@ -33,7 +33,8 @@ def page(source: str) -> str:
                 "| name | meaning |",
                 "|---|---|",
             ]
-        if isinstance(value, str) and not VALUES.match(name.target.id):
+        # What has no text of its own is told of where it is a value.
+        if meaning and isinstance(value, str) and not VALUES.match(name.target.id):
             cell = " ".join(meaning.split()).replace("|", "\\|").replace("``", "`")
             lines.append(f"| `{value}` | {cell} |")
     return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
 """Every span, attribute and metric name, and every enumerated value, each with its source.
 
-Nothing else in this project spells one out, but for what others' instrumentations call things
-(`otel_dns/join/foreign.py`). Three kinds of source:
+No other module of this project spells out a name, except for those that other instrumentations use
+(`otel_dns/join/foreign.py`). The names have three kinds of source:
 
 * **stable or in development**: OpenTelemetry semantic conventions, `registry/attributes/dns`,
   `general/metrics` and the like;
@@ -141,14 +141,14 @@ QUERY_TRUNCATED: Final = "otel_dns.query.truncated"
 QUERY_TCP_FALLBACK: Final = "otel_dns.query.tcp_fallback"
 """bool: asks over TCP again what was answered truncated; set if so."""
 QUERY_RESEND_COUNT: Final = "otel_dns.query.resend_count"
-"""int: which repetition of the same question within its lookup this is, from 1; a TCP fall-back is
-none. Absent from the first."""
+"""int: which repetition of the same question within its lookup this is, from 1; a TCP fall-back
+does not count. Absent from the first query."""
 QUERY_SIZE: Final = "otel_dns.query.size"
 """int bytes of the query's message."""
 RESPONSE_SIZE: Final = "otel_dns.query.response.size"
 """int bytes of the answer's message."""
 QUERY_MARKED: Final = "otel_dns.query.marked"
-"""string[] of `MARK_...`: what this query carried. ``edns``: EDNS option 65500 with this span's
+"""string[]: the marks that this query carried. ``edns``: EDNS option 65500 with this span's
 trace context. ``case``: the letter case is `otel_dns.marks.cased` of this span's trace id and span
 id and the whole name. ``b3``: B3 headers with this span's context."""
 

@@ -47,9 +47,10 @@ _AFTER: Final = ("░", "bright_black")
 
 def duration(nanoseconds: int) -> str:
     """Write a duration as people read it: ``312 µs``, ``5.31 ms``, ``5.00 s``."""
-    if nanoseconds < 1_000_000:
+    # What would be rounded up to a thousand is written in the next unit.
+    if nanoseconds < 999_500:
         return f"{nanoseconds / 1000:.0f} µs"
-    if nanoseconds < 1_000_000_000:
+    if nanoseconds < 999_995_000:
         return f"{nanoseconds / 1_000_000:.2f} ms"
     return f"{nanoseconds / 1_000_000_000:.2f} s"
 

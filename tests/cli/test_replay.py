@@ -13,7 +13,7 @@ import otel_dns.lab
 from otel_dns import semconv
 from otel_dns.cli import main
 from otel_dns.cli.joined import JoinedLookup, joined_lookups
-from otel_dns.cli.waterfall import printable, summary, waterfall
+from otel_dns.cli.waterfall import duration, printable, summary, waterfall
 from otel_dns.lab import delimited
 from otel_dns.lab.errors import LabError
 from otel_dns.service.recordings.replay import replay
@@ -91,6 +91,21 @@ def test_candidates_are_told_apart_where_there_is_little_room(lookups, width) ->
 def test_hostile_names_are_made_visible() -> None:
     assert printable("a\x1b[2Jb\nc\u202ed") == "a\\x1b[2Jb\\x0ac\\x202ed"
     assert len(printable("x" * 500)) <= 48
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "written"),
+    [
+        (312_400, "312 µs"),
+        (999_499, "999 µs"),
+        (999_600, "1.00 ms"),
+        (5_310_000, "5.31 ms"),
+        (999_994_000, "999.99 ms"),
+        (999_999_999, "1.00 s"),
+    ],
+)
+def test_a_duration_is_never_a_thousand_of_its_unit(nanoseconds: int, written: str) -> None:
+    assert duration(nanoseconds) == written
 
 
 def test_demo_replays_where_there_are_no_examples(monkeypatch) -> None:
