@@ -122,7 +122,7 @@ def _name_at(wire: bytes, start: int) -> tuple[str, int]:
         if length > 63:
             raise MalformedError(f"a label of {length} in a question's name; at most 63 are legal")
         end = at + length
-        if end > size or end - start > _MAX_NAME:
+        if end > size or end + 1 - start > _MAX_NAME:  # the root's label is to come
             raise MalformedError("a question's name is cut short, or longer than 255 bytes")
         labels.append(wire[at:end])
         at = end
