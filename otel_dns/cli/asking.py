@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import click
 
 from otel_dns import semconv
+from otel_dns.cli import ctrl_c
 from otel_dns.cli.directories import default_history
 from otel_dns.history.columns import DIMENSIONS
 from otel_dns.history.where import Where
@@ -171,7 +172,8 @@ def asks(command: Command) -> Command:
         from otel_dns.history.history import HistoryError
 
         try:
-            return command(*args, **options)
+            with ctrl_c.heard():
+                return command(*args, **options)
         except HistoryError as error:
             raise click.ClickException(str(error)) from None
         except OSError as error:
