@@ -6,8 +6,7 @@ A lookup asks each of its candidates once for each type. Each (client address, n
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -25,7 +24,11 @@ Identity = tuple[bytes, bytes]
 SlotKey = tuple[str, str, str]
 """Client address, normalised name, type."""
 
-_SPAN_ORDER: Final = attrgetter("start_ns", "span_id")
+
+def _span_order(span: Span) -> tuple[int, int, bytes]:
+    # Of those that start in one microsecond, as a third of CoreDNS's traces have, the longer ones
+    # are around the others.
+    return span.start_ns, -span.end_ns, span.span_id
 
 
 class WaitingLookup(Struct, eq=False):
@@ -250,7 +253,7 @@ class WaitingTrace(Struct, eq=False):
         others = [span for span in self.spans.values() if span is not root]
         if self.messages and not any(span.name == semconv.CONNECT_SPAN for span in others):
             others += exchange.forwarded(self.messages, root)
-        others.sort(key=_SPAN_ORDER)
+        others.sort(key=_span_order)
         return replace(header, spans=(root, *others))
 
 

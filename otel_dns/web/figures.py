@@ -31,6 +31,11 @@ def share(part: float) -> str:
     return f"{part * 100:.{0 if part in {0, 1} or 0.1 <= part < 0.99 else 1}f} %"
 
 
+def rate(value: float) -> str:
+    """Write so many a second: ``0.012``, ``16.5``, ``1,240``."""
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:.3g}"
+
+
 def plural(count: int, one: str, many: str = "") -> str:
     """Write ``1 query``, ``12,400 queries``."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -106,14 +106,14 @@ def _failing_upstreams(upstreams: Sequence[Seen]) -> Iterator[Trouble]:
             continue
         others = [other.now for other in upstreams if other is not one and other.now.count]
         theirs = sum(each.failed for each in others) / max(sum(each.count for each in others), 1)
-        peers = f"; of its peers' {share(theirs)}" if others else ""
+        peers = f" (its peers: {share(theirs)})" if others else ""
         yield Trouble(
             kind="failing_upstream",
             severity="warn",
             title=f"Upstream {one.name} fails",
             detail=(
                 f"{share(one.now.failed / one.now.count)} of its exchanges had no answer, or ended"
-                f" with a failure (SERVFAIL, REFUSED or the like){peers}."
+                f" with a failure such as SERVFAIL{peers}."
             ),
             since_s=since_failing(one.course),
             evidence=[

@@ -6,7 +6,7 @@ from otel_dns.history import answers
 from otel_dns.history.history import History
 from otel_dns.history.questions import EVERYTHING
 from otel_dns.web.asked import SECOND, Asked
-from otel_dns.web.figures import duration, plural, share
+from otel_dns.web.figures import duration, plural, rate, share
 from otel_dns.web.findings import find
 from otel_dns.web.live import Live
 from otel_dns.web.overview import totals
@@ -35,7 +35,9 @@ def state(history: History, asked: Asked, live: Live) -> State:
     situation = _situation(history, asked, now, reach)
     found = find(situation) if now.lookups else []
     verdict, sentence, reason = _judge(now, found, asked)
-    changes, changes_reason = _changes(totals(before, asked.before()), all_of, situation)
+    changes, changes_reason = _changes(
+        totals(before, asked.before()), all_of, situation, begun=_begun(before, asked.before())
+    )
     return State(
         verdict=verdict,
         sentence=sentence,
@@ -224,11 +226,21 @@ def _situation(
 
 _CHANGED: Final = 1.5
 _CHANGES: Final = 6
+_BEGUN: Final = 0.1
 _NONE: Final = 1e-9
 """In place of no failure, so that a ratio can be made."""
 
 
-def _changes(before: Totals, now: Totals, situation: Situation) -> tuple[list[Change], str]:
+def _begun(before: answers.Totals, asked: Asked) -> bool:
+    """Whether lookups seem to begin only within a time: then its rate is of no whole time."""
+    if before.first_at is None:
+        return True
+    return (before.first_at - asked.window.from_ns) / SECOND > _BEGUN * asked.window.seconds
+
+
+def _changes(
+    before: Totals, now: Totals, situation: Situation, *, begun: bool
+) -> tuple[list[Change], str]:
     for of, what in ((now, "in this time"), (before, "in the time before")):
         if of.lookups < _COMPARABLE:
             few = "There are too few lookups" if of.lookups else "There is no lookup"
@@ -243,7 +255,8 @@ def _changes(before: Totals, now: Totals, situation: Situation) -> tuple[list[Ch
                 Change(label=label, text=f"{write(then)} → {write(this)}", filters=filters)
             )
 
-    compare("lookups a second", before.rate, now.rate, lambda value: f"{value:.2g}")
+    if not begun:
+        compare("lookups a second", before.rate, now.rate, rate)
     compare("p95 of lookups", before.p95_ns, now.p95_ns, duration)
     failed = (before.failed / before.lookups, now.failed / now.lookups)
     if failed[0] != failed[1] and max(failed) >= 0.001:

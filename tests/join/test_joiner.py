@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,7 @@ from tests.support.spans import (
     new_id,
     query,
     servedns,
+    span,
 )
 
 SETTINGS = JoinSettings(settle_ns=7 * SECOND, trace_wait_ns=60 * SECOND, tolerance_ns=2 * MS)
@@ -58,6 +60,22 @@ def joined(outcomes: Iterable[Outcome]) -> dict[Lookup, tuple[str, list[tuple[by
         )
         for one in resolutions(outcomes)
     }
+
+
+def test_spans_that_start_in_one_microsecond_are_in_one_another() -> None:
+    """Whatever their ids: the longer one is around the other."""
+    root = servedns(0, 9 * MS)
+    ends = (8 * MS, 7 * MS, 6 * MS)
+    for ids in permutations((b"11111111", b"22222222", b"33333333")):
+        parents = (root.span_id, *ids)
+        around = [
+            span("x", MS, end, trace_id=root.trace_id, span_id=id_, parent_id=parent)
+            for id_, parent, end in zip(ids, parents, ends, strict=False)
+        ]
+        (one,) = resolutions(settled([lookup(0, 10 * MS), *reversed(around), root]))
+        (trace,) = one.join.traces
+        assert trace.trace.spans == (root, *around)
+        assert trace.timeline.own_ns == (2 * MS, MS, MS, 5 * MS)
 
 
 def out(outcomes: Iterable[Outcome]) -> list[bytes]:

@@ -62,6 +62,14 @@ def test_a_quiet_time_is_healthy(page: Page) -> None:
     assert (state["verdict"], state["sentence"]) == ("healthy", "DNS healthy")
 
 
+def test_a_rate_is_compared_with_that_of_a_whole_time(page: Page) -> None:
+    """Of the time before, the history has half an hour or 20 minutes of 40: no rise of the rate."""
+    for minutes in (30, 40):
+        changes = page.answer("state", **{"from": page.to - minutes * 60})["changes"]
+        assert "lookups a second" not in {change["label"] for change in changes}
+        assert changes
+
+
 def test_what_never_failed_before_is_said_so(page: Page) -> None:
     failed = [row["start_ns"] // 10**9 for row in page.rows if row["outcome"] != "ok"]
     at = next(at for at in failed if not any(at - 60 <= other < at for other in failed))

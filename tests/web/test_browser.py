@@ -1,7 +1,9 @@
 """The page in a real Chromium."""
 
 import re
+import time
 from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Route
@@ -250,6 +252,32 @@ def test_parts_that_do_not_come_are_missing_alone(browser: Browser, page: Page) 
         seen.problems.clear()  # Chromium reports the 503
 
 
+def test_the_tail_shows_lookups_that_lasted_long(browser: Browser, page: Page) -> None:
+    """They are written after others that began later."""
+    (one,) = page.answer("lookups", **page.hour, limit=1)["lookups"]
+    now = time.time()
+    later = one | {"span_id": "aa" * 8, "start_us": round((now - 5) * 1e6)}
+    lasted = one | {"span_id": "bb" * 8, "start_us": round((now - 45) * 1e6)}
+    written = [later]
+
+    def answer(route: Route) -> None:
+        asked = parse_qs(urlsplit(route.request.url).query)
+        since, until = float(asked["from"][0]) * 1e6, float(asked["to"][0]) * 1e6
+        found = [each for each in written if since <= each["start_us"] < until]
+        route.fulfill(json={"lookups": found, "total": len(found), "offset": 0})
+
+    with tab(browser, page.url) as seen:
+        seen.page.route("**/api/v1/lookups?*", answer)
+        seen.open("#/lookups?order=live&last=15m")
+        seen.page.wait_for_selector(f"tr[data-id$='{later['span_id']}']")
+        written.append(lasted)
+        seen.page.wait_for_selector(f"tr[data-id$='{lasted['span_id']}']", timeout=20_000)
+        for _ in range(2):
+            with seen.page.expect_response("**/api/v1/lookups?*"):
+                pass  # asked again, and nothing is there twice
+        assert seen.page.locator("table.rows tbody tr").count() == 2
+
+
 def test_where_there_is_nothing_it_says_what_to_do(browser: Browser, page: Page) -> None:
     with tab(browser, page.url) as seen:
         seen.open(f"#/?from={page.to - 90_000}&to={page.to - 80_000}")
@@ -259,6 +287,41 @@ def test_where_there_is_nothing_it_says_what_to_do(browser: Browser, page: Page)
         seen.open(f"#/?{hour(page, pod='nobody')}")
         assert "No lookup of this time matches the filters" in seen.text(".verdict")
         assert "Clear the filters" in seen.text()
+
+
+def test_who_goes_by_keys_is_where_he_was_when_the_page_is_made_anew(
+    browser: Browser, page: Page
+) -> None:
+    with tab(browser, page.url) as seen:
+        seen.page.clock.install()
+        seen.open("#/?last=1h")
+        link = seen.page.locator(".tight tbody tr:nth-child(3) a")
+        name = link.inner_text()
+        link.focus()
+        seen.page.evaluate("document.activeElement.dataset.old = ''")
+        seen.page.clock.fast_forward(20_000)
+        seen.page.wait_for_function(
+            "name => document.activeElement.textContent === name"
+            " && !('old' in document.activeElement.dataset)",
+            arg=name,
+        )
+
+
+def test_what_cannot_be_made_anew_is_not_taken_for_now(browser: Browser, page: Page) -> None:
+    with tab(browser, page.url) as seen:
+        seen.page.clock.install()
+        seen.open("#/?last=1h")
+        seen.page.route(
+            "**/api/v1/state?*", lambda route: route.fulfill(status=503, json={"detail": "busy"})
+        )
+        seen.page.clock.fast_forward(20_000)
+        seen.page.wait_for_selector(".stale")
+        assert "as of" in seen.text(".stale")
+        assert seen.page.locator(".verdict").count() == 1
+        seen.page.unroute_all()
+        seen.page.clock.fast_forward(20_000)
+        seen.page.wait_for_selector(".stale", state="detached")
+        seen.problems.clear()  # Chromium reports the 503
 
 
 def test_what_is_wrong_with_the_history_is_said(browser: Browser, page: Page) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from otel_dns.web.figures import duration, share
+from otel_dns.web.figures import duration, rate, share
 from otel_dns.web.findings import find
 from otel_dns.web.situation import Course, Seen, Situation, Stats
 
@@ -33,7 +33,7 @@ def test_an_upstream_that_leaves_exchanges_unanswered_is_named() -> None:
     assert upstream.kind == "failing_upstream"
     assert upstream.since_s == 20
     assert "3.5 % of its exchanges" in upstream.detail
-    assert "of its peers' 0 %" in upstream.detail
+    assert "(its peers: 0 %)" in upstream.detail
     assert upstream.filters == {"upstream": "192.0.2.54:53"}
     assert ("before", "1") in upstream.evidence
 
@@ -52,6 +52,10 @@ def test_one_in_a_thousand_is_none() -> None:
 )  # fmt: skip
 def test_durations_are_in_the_unit_that_people_use(seconds: float, written: str) -> None:
     assert duration(seconds * 1e9) == written
+
+
+def test_rates_have_no_exponents() -> None:
+    assert [rate(one) for one in (0.0123, 16.52, 99.97, 1240)] == ["0.0123", "16.5", "100", "1,240"]
 
 
 def test_shares_are_as_the_page_writes_them() -> None:

@@ -23,6 +23,8 @@ const main = document.getElementById("main");
 let about = null;
 let running = null; // AbortController of the view that is being made
 let timer = 0;
+let stale = null; // why what is shown could not be made anew, and since when it is as it is
+let answered = 0; // when the view was made, ms
 
 /** What a view gets: see each view's `show`. */
 function context(signal, quiet) {
@@ -62,8 +64,11 @@ async function show({ quiet = false } = {}) {
     if (!view) throw new ApiError(404, "There is no such page.");
     const made = await view.show(context(controller.signal, quiet));
     if (controller.signal.aborted) return;
-    const at = window.scrollY;
+    answered = Date.now();
+    if (stale) { stale = null; drawHeader(); }
+    const at = window.scrollY, focused = focusIn(main);
     fill(main, made);
+    if (quiet) focused?.();
     sweep();
     document.title = `${made.dataset?.title ?? TABS.find(([name]) => name === (path[0] ?? ""))?.[1] ?? "otel-dns"} · otel-dns`;
     if (quiet) scrollTo(0, at);
@@ -72,7 +77,11 @@ async function show({ quiet = false } = {}) {
     if (error.name === "AbortError") return;
     if (error.status === 401) { drawHeader(); fill(main, tokenForm()); return; }
     if (!(error instanceof ApiError)) console.error(error);
-    if (!quiet || error.status) fill(main, problem(error));
+    if (quiet) { // what is there stays, and is not taken for what is now
+      stale ??= { since: answered };
+      stale.why = error.message;
+      drawHeader();
+    } else fill(main, problem(error));
   } finally {
     if (running === controller) {
       main.removeAttribute("aria-busy");
@@ -82,8 +91,20 @@ async function show({ quiet = false } = {}) {
 }
 
 function refresh() {
-  if (document.hidden || main.querySelector(":scope input:focus, details[open].keep")) timer = setTimeout(refresh, REFRESH_MS);
+  // Not under somebody's hands: who types, presses, selects text or goes over a map by keys.
+  const busy = main.querySelector("input:focus, canvas:focus, :active, details[open].keep") || !getSelection().isCollapsed;
+  if (document.hidden || busy) timer = setTimeout(refresh, REFRESH_MS);
   else show({ quiet: true });
+}
+
+/** How to give the focus back to what has it in here, once that is made anew. */
+function focusIn(element) {
+  const has = document.activeElement;
+  if (has === element || !element.contains(has)) return null;
+  const all = () => [...element.querySelectorAll("a, button, select")].filter((one) => one.tagName === has.tagName);
+  const same = (one) => one.textContent === has.textContent && one.getAttribute("href") === has.getAttribute("href");
+  const place = all().filter(same).indexOf(has), number = all().indexOf(has);
+  return () => (all().filter(same)[place] ?? all()[number])?.focus({ preventScroll: true });
 }
 
 function problem(error) {
@@ -122,6 +143,7 @@ function drawHeader() {
     h("nav", { "aria-label": "Views" }, TABS.map(([name, label]) =>
       h("a", { href: link(name), "aria-current": name === active ? "page" : null }, label))),
     h("div.tools", null,
+      stale ? h("span.stale", { role: "alert", title: stale.why }, `as of ${moment(stale.since * 1e3)}`, h("span.wordy", null, ", no answer since")) : null,
       about?.ended ? h("span.quiet.ended", { title: "The history is no longer written: the page shows its end." }, `ends ${moment(about.last_us, { day: true })}`) : null,
       h("span.quiet.zone", { title: "All times are in your own time zone." }, zone()),
       select,

@@ -7,6 +7,7 @@ import { bar } from "../breakdown.js";
 
 const TAIL_MS = 2000;
 const TAIL_ROWS = 200;
+const TAIL_BEHIND_S = 120; // a lookup is written after it has ended: one that lasted long comes after later ones
 export const still = true; // the tail refreshes by itself; a list that is read stays as it is
 
 export async function show(context) {
@@ -120,25 +121,27 @@ function search(filters) {
 // -- live tail ------------------------------------------------------------------------------------
 
 function follow(ask, about, rows, status, first, signal) {
-  const seen = new Set(first.map((one) => `${one.trace_id}/${one.span_id}`));
+  const seen = new Map(first.map((one) => [`${one.trace_id}/${one.span_id}`, one.start_us]));
   let newest = Math.max(0, ...first.map((one) => one.start_us));
   async function look() {
     if (signal.aborted || !current().query.get("order")) return;
     try {
       const now = Math.ceil(Date.now() / 1000) + 1;
-      const from = newest ? Math.max(Math.floor(newest / 1e6) - 10, now - 900) : now - 900;
+      const from = newest ? Math.max(Math.floor(newest / 1e6) - TAIL_BEHIND_S, now - 900) : now - 900;
       const found = await ask("lookups", { order: "newest", limit: 100, from, to: now });
       const fresh = found.lookups.filter((one) => !seen.has(`${one.trace_id}/${one.span_id}`));
       for (const one of fresh.reverse()) {
-        seen.add(`${one.trace_id}/${one.span_id}`);
+        seen.set(`${one.trace_id}/${one.span_id}`, one.start_us);
         newest = Math.max(newest, one.start_us);
         const made = row(one, about);
         made.classList.add("fresh");
         rows.prepend(made);
       }
       while (rows.children.length > TAIL_ROWS) rows.lastChild.remove();
+      // What is too old to come again; the server rounds times by up to ten seconds.
+      for (const [id, start] of seen) if (start < (from - 30) * 1e6) seen.delete(id);
       const live = about.live ? await ask("live") : null;
-      fill(status, "live", live?.waiting_lookups !== undefined ? ` · ${plural(live.waiting_lookups, "lookup")} being joined` : "");
+      fill(status, "live", typeof live?.waiting_lookups === "number" ? ` · ${plural(live.waiting_lookups, "lookup")} being joined` : "");
     } catch (error) {
       if (error.name === "AbortError") return;
       fill(status, error.message);
