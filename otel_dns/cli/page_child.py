@@ -9,6 +9,7 @@ starting, such as an address that another has, is looked at before, which costs 
 import importlib.util
 import logging
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -126,8 +127,8 @@ class PageChild:
             return f"{error} (page.listen, --page-listen)"
         except OSError as error:
             return (
-                f"it cannot listen on {self._listen} ({error.strerror}); end what listens there, or"
-                " give the page another address (page.listen, --page-listen)"
+                f"it cannot listen on {self._listen} ({os.strerror(error.errno or 0)}); end what"
+                " listens there, or give the page another address (page.listen, --page-listen)"
             )
         if self._token_file:
             try:

@@ -27,7 +27,7 @@ function group(title, kind, rows, subject, note) {
   return h("section", null, h("h2", null, title, h("span.quiet", null, note)),
     rows.length ? h("div.scroll", null, h("table.tight", null,
       h("thead", null, h("tr", null, h("th", null, ""), h("th.num", null, "queries"), h("th.num", null, "p50"), h("th.num", null, "p95"), h("th.num", null, "p99"),
-        kind === "plugin" ? null : h("th.num", null, "failed"))),
+        kind === "plugin" ? null : h("th.num", { title: "No answer, or SERVFAIL, REFUSED and the like." }, "failed"))),
       h("tbody", null, rows.map((one) => h("tr", { "data-row": true, "aria-selected": one.subject === subject ? "true" : null },
         h("td", null, h("a", { href: here({ of: one.subject, stay: "1" }), "aria-current": one.subject === subject ? "true" : null }, one.label)),
         h("td.num", null, count(one.queries)), h("td.num", null, duration(one.p50_ns)), h("td.num", null, duration(one.p95_ns)), h("td.num", null, duration(one.p99_ns)),
