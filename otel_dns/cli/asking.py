@@ -171,6 +171,7 @@ def asks(command: Command) -> Command:
     def guarded(*args: Any, **options: Any) -> Any:
         from otel_dns.history.history import HistoryError
 
+        _refuse_no_time(options)
         try:
             with ctrl_c.heard():
                 return command(*args, **options)
@@ -182,6 +183,16 @@ def asks(command: Command) -> Command:
 
     result: Command = guarded  # type: ignore[assignment]
     return result
+
+
+def _refuse_no_time(options: dict[str, Any]) -> None:
+    """Say so where a period ends before it begins: a question would find nothing, and not why."""
+    where: Where = options.get("where") or Where(
+        since_ns=options.get("since_ns"), until_ns=options.get("until_ns")
+    )
+    since_ns, until_ns = where.since_ns, where.until_ns
+    if since_ns is not None and until_ns is not None and until_ns <= since_ns:
+        raise click.UsageError("--until is before --since: nothing lies between")
 
 
 def open_history(place: Path | str, **limits: Any) -> "History":
