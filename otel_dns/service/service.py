@@ -86,7 +86,8 @@ class Service(Collector):
     """A processor: receivers > pipeline > outputs, and parts beside them."""
 
     def __init__(self, settings: ServeSettings) -> None:
-        self.settings = settings = limited(settings)
+        self._itself = resident()
+        self.settings = settings = limited(settings, self._itself)
         self._memory = MemoryGuard(settings.memory_limit, self._idle)
         self._requests = Requests()
         self._outputs = Outputs(settings.outputs, self._requests)
@@ -179,7 +180,7 @@ class Service(Collector):
         Raises:
             SecretError: a file of a new output cannot be read; nothing has changed then.
         """
-        settings = limited(settings)
+        settings = limited(settings, self._itself)
         keys = configuration.changed(self.settings, settings)
         taken = [key for key in keys if key.startswith(_RELOADED) and key not in _STARTED_WITH]
         if "outputs" in taken:
