@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-transparency check bench-client bench-coredns bench-flood bench-ingest bench-page bench-processor format docs dashboards lock clean
+.PHONY: help demo test test-transparency check bench-client bench-coredns bench-flood bench-hostile bench-ingest bench-page bench-processor format docs dashboards lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench-processor: .venv/ready ## what a span costs in the processor, beside the r
 
 bench-flood: .venv/ready ## many times what a processor can take: its memory, and service after it
 	@$(BIN)/python -m bench.flood $(BENCH_ARGS)
+
+bench-hostile: .venv/ready ## requests made to take memory, and the memory limit
+	@$(BIN)/python -m bench.hostile $(BENCH_ARGS)
 
 bench-page: .venv/ready ## what those who look at the page wait for
 	@$(BIN)/python -m bench.page $(BENCH_ARGS)

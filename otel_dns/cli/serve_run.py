@@ -13,7 +13,7 @@ from typing import Final
 from otel_dns.cli.page_child import page_of
 from otel_dns.service import configuration, own_log
 from otel_dns.service.configuration.settings import ServeSettings
-from otel_dns.service.memory import collect_seldom
+from otel_dns.service.memory import collect_seldom, give_back
 from otel_dns.service.secrets import SecretError
 from otel_dns.service.service import Service
 
@@ -42,6 +42,7 @@ def run(load: Callable[[], ServeSettings]) -> None:
     except OSError as error:  # a file of certificates, a token or a key
         log.critical("%s", error)
         sys.exit(1)
+    give_back()
     collect_seldom()
     _allow_many_files()
     try:

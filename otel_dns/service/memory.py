@@ -7,6 +7,7 @@ loses everything that is held.
 import contextlib
 import ctypes
 import gc
+import logging
 import math
 import os
 import time
@@ -19,8 +20,11 @@ import msgspec
 from otel_dns.service.configuration.quantities import Size
 from otel_dns.service.configuration.settings import ServeSettings
 
+_log = logging.getLogger(__name__)
+
 _LOOK_EVERY_S: Final = 0.02
-_FULL_AT: Final = 0.9
+_FULL_AT: Final = 0.75
+_LEAST_ROOM: Final = 32 << 20
 """Of the limit: what was let in already grows while it is looked at."""
 _TRIM_EVERY_S: Final = 2.0
 _CGROUP_LIMITS: Final = (
@@ -30,6 +34,11 @@ _CGROUP_LIMITS: Final = (
 _NO_LIMIT: Final = 1 << 50
 _YOUNG: Final = 50_000
 _GENERATIONS: Final = 20
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+"""Of ``malloc.h``."""
+_LARGE_BLOCK: Final = 1 << 18
+_KEPT_AT_TOP: Final = 1 << 24
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -43,11 +52,16 @@ def container_limit() -> int | None:
     return None
 
 
-def limited(settings: ServeSettings) -> ServeSettings:
+def limited(settings: ServeSettings, itself: int) -> ServeSettings:
     """Return settings whose parts fit the memory limit together.
 
-    Of the limit, the join may hold two fifths, what was received and not yet looked at an eighth,
-    what waits at the outputs a quarter; the rest is the interpreter and work under way.
+    A quarter of the limit is for work under way; a request may have a sixteenth of that, as twelve
+    are read at once. Of the rest, less the program itself, the join may hold one half, what waits
+    at the outputs three tenths, what was received and not yet looked at two.
+
+    Args:
+        settings: as they were read.
+        itself: bytes that the program takes before it holds anything.
     """
     limit: int | None = settings.memory_limit
     if limit is None:
@@ -56,22 +70,30 @@ def limited(settings: ServeSettings) -> ServeSettings:
             return settings
         limit = container * 9 // 10
     receivers, join, outputs = settings.receivers, settings.join, settings.outputs
-    queue = limit // 4 // len(outputs)
+    room = round(limit * _FULL_AT) - itself
+    if room < _LEAST_ROOM:
+        _log.warning(
+            "memory_limit: %d MiB leave little room beside the %d that the program takes itself;"
+            " give it %d MiB at least, or it will often tell senders to come again",
+            limit >> 20, itself >> 20, math.ceil((itself + _LEAST_ROOM) / _FULL_AT) >> 20,
+        )  # fmt: skip
+        room = limit // 4
+    queue, request = room * 3 // 10 // len(outputs), limit // 64
     replace = msgspec.structs.replace
     return replace(
         settings,
         memory_limit=Size(limit),
         receivers=replace(
             receivers,
-            max_waiting=Size(min(receivers.max_waiting, limit // 8)),
+            max_waiting=Size(min(receivers.max_waiting, room // 5)),
             otlp=replace(
-                receivers.otlp, max_request=Size(min(receivers.otlp.max_request, limit // 32))
+                receivers.otlp, max_request=Size(min(receivers.otlp.max_request, request))
             ),
             http=replace(
-                receivers.http, max_request=Size(min(receivers.http.max_request, limit // 32))
+                receivers.http, max_request=Size(min(receivers.http.max_request, request))
             ),
         ),
-        join=replace(join, max_bytes=Size(min(join.max_bytes, limit * 2 // 5))),
+        join=replace(join, max_bytes=Size(min(join.max_bytes, room // 2))),
         outputs=tuple(replace(each, queue=Size(min(each.queue, queue))) for each in outputs),
     )
 
@@ -85,6 +107,17 @@ def collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, _GENERATIONS, _GENERATIONS)
+
+
+def give_back() -> None:
+    """Let large blocks go back to the system as soon as they are freed, where the library is glibc.
+
+    By itself it keeps them once there was one, and what is left between them cannot be given back.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
+        library.mallopt(_M_TRIM_THRESHOLD, _KEPT_AT_TOP)
 
 
 class MemoryGuard:

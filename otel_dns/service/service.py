@@ -86,7 +86,8 @@ class Service(Collector):
     """A processor: receivers > pipeline > outputs, and parts beside them."""
 
     def __init__(self, settings: ServeSettings) -> None:
-        self.settings = settings = limited(settings)
+        self._itself = resident()
+        self.settings = settings = limited(settings, self._itself)
         self._memory = MemoryGuard(settings.memory_limit, self._idle)
         self._requests = Requests()
         self._outputs = Outputs(settings.outputs, self._requests)
@@ -179,7 +180,7 @@ class Service(Collector):
         Raises:
             SecretError: a file of a new output cannot be read; nothing has changed then.
         """
-        settings = limited(settings)
+        settings = limited(settings, self._itself)
         keys = configuration.changed(self.settings, settings)
         taken = [key for key in keys if key.startswith(_RELOADED) and key not in _STARTED_WITH]
         if "outputs" in taken:
@@ -254,7 +255,8 @@ class Service(Collector):
         """Give the counts to the Prometheus client."""
         counted = self.counts()
         shown = dict.fromkeys(_FROM_THE_START, 0) | counted | {"spans_lost": lost(counted)}
-        for name, value in sorted(shown.items()):
+        seconds = {"send_seconds": shown.pop("send_microseconds", 0) / 1e6}  # Prometheus' base unit
+        for name, value in sorted((shown | seconds).items()):
             yield CounterMetricFamily(f"otel_dns_{name}", f"Processor: {name}.", value=value)
         for name, value in self.gauges().items():
             yield GaugeMetricFamily(f"otel_dns_{name}", f"Processor: {name}, now.", value=value)

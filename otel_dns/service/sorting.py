@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from otel_dns import semconv
 from otel_dns.join import foreign
-from otel_dns.model import Message, Origin, Span
+from otel_dns.model import Message, Span
 from otel_dns.service.own_traces import OwnTrace
 from otel_dns.wire import MalformedError, Refusals, otlp
 
@@ -15,7 +15,7 @@ _SCOPE_AS_TAG: Final = semconv.OTEL_SCOPE_NAME.encode()
 of the tag."""
 _CLIENT_SCOPE: Final = otlp.encode_scope(semconv.CLIENT_SCOPE)
 
-_Group: TypeAlias = tuple[otlp.SpanGroup, Sequence[otlp.ProtoSpan]]
+_Group: TypeAlias = tuple[otlp.SpanGroup, Iterable[otlp.ProtoSpan]]
 """Spans as bytes, and as protobuf read them."""
 
 
@@ -95,24 +95,10 @@ def _sound(request: bytes, refused: Refusals) -> Iterable[_Group]:
     try:
         return otlp.read(request)
     except MalformedError:
-        sound = [
-            (group.origin, raw)
-            for group in otlp.cut(request)
-            for raw in group.spans
-            if _is_sound(group.origin, raw, refused)
-        ]
+        sound = otlp.sound(request, refused)
         if not sound:
             raise
-        return otlp.read(otlp.build(sound))
-
-
-def _is_sound(origin: Origin, raw: bytes, refused: Refusals) -> bool:
-    try:
-        otlp.read(otlp.build([(origin, raw)]))
-    except MalformedError as error:
-        refused.add(str(error))
-        return False
-    return True
+        return otlp.read(otlp.build_grouped(sound))
 
 
 def _acceptable(another: _Group, refused: Refusals) -> otlp.SpanGroup:
@@ -132,7 +118,6 @@ def _without_tagged(another: _Group, sorted_: Incoming) -> _Group:
     group, parsed = another
     ours = group.origin._replace(scope=_CLIENT_SCOPE)
     rest: list[bytes] = []
-    rest_parsed: list[otlp.ProtoSpan] = []
     for read, raw in zip(parsed, group.spans, strict=True):
         if (
             _SCOPE_AS_TAG in raw
@@ -144,8 +129,7 @@ def _without_tagged(another: _Group, sorted_: Incoming) -> _Group:
                 sorted_.refused.add(str(error))
         else:
             rest.append(raw)
-            rest_parsed.append(read)
-    return group._replace(spans=rest), rest_parsed
+    return group._replace(spans=rest), otlp.SpansInPieces(rest)
 
 
 def _sort_foreign(

@@ -14,7 +14,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from otel_dns import semconv
 from otel_dns.model import Message
 from otel_dns.wire import MalformedError, Unused, coredns_log
-from otel_dns.wire.otlp.protobuf import has_tiny_parts
+from otel_dns.wire.otlp.requests import logs_in_pieces
 
 _SERVER_KEYS: Final = (semconv.K8S_POD_NAME, semconv.HOST_NAME)
 """Whose log it is: the first of these, on the record or its resource."""
@@ -29,15 +29,14 @@ def messages(request: bytes) -> Iterator[Message | Unused]:
         :func:`otel_dns.wire.coredns_log.parse` has it, or ``broken_line``.
 
     Raises:
-        MalformedError: the request is not OTLP; nothing was yielded.
+        MalformedError: the request is not OTLP; of a large one much may have been yielded.
     """
-    if has_tiny_parts(request):
-        raise MalformedError("a request of tiny messages")
-    try:
-        parsed = ExportLogsServiceRequest.FromString(request)
-    except DecodeError as error:
-        raise MalformedError(f"not an OTLP log request: {error}") from None
-    return _messages(parsed)
+    for piece in logs_in_pieces(request):
+        try:
+            parsed = ExportLogsServiceRequest.FromString(piece)
+        except DecodeError as error:
+            raise MalformedError(f"not an OTLP log request: {error}") from None
+        yield from _messages(parsed)
 
 
 def _messages(request: ExportLogsServiceRequest) -> Iterator[Message | Unused]:

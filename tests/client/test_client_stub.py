@@ -6,9 +6,18 @@ from otel_dns.client import stub
 from otel_dns.client.stub import SourceAddresses, Stub, source_address
 
 
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize(
     ("nameserver", "address"),
     [
+        *[(each, "::1") for each in ("::1", "::1%1", "::1%lo") if has_ipv6()],
         ("127.0.0.1", "127.0.0.1"),
         ("127.0.0.53", "127.0.0.1"),
         ("dns.example", None),

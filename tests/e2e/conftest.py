@@ -104,9 +104,7 @@ def make_chain(lab: Lab, config: str) -> Chain:
         zipkin=collector.zipkin_url, delays={"slow.cluster.local": "50ms"}, cache=0
     )
     lab.web_server()
-    pod = lab.pod(
-        "storefront-7d4b9c", namespace="shop", options=("ndots:5", "timeout:1", "attempts:1")
-    )
+    pod = lab.pod("storefront-7d4b9c", namespace="shop")
     return Chain(lab, jaeger, processor, collector, upstream, coredns, pod)
 
 

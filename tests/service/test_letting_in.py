@@ -331,14 +331,18 @@ def test_what_is_not_whole_yet_cannot_fill_the_memory_over_grpc(
         assert all(b"RetryInfo" in error.trailing_metadata()[0].value for error in errors)
 
 
-def test_everything_held_fits_the_limit_together() -> None:
-    settings = limited(configuration.load(options=[("memory_limit", "256MiB")]))
+def test_everything_held_fits_the_limit_together(caplog: pytest.LogCaptureFixture) -> None:
+    itself = 60 << 20
+    settings = limited(configuration.load(options=[("memory_limit", "256MiB")]), itself)
+    assert not caplog.messages
     held = (
         settings.join.max_bytes
         + settings.receivers.max_waiting
         + sum(output.queue for output in settings.outputs)
     )
-    assert held < 0.8 * (256 << 20)
+    assert itself + held <= 0.75 * (256 << 20)
+    limited(configuration.load(options=[("memory_limit", "100MiB")]), itself)
+    assert "give it 122 MiB at least" in caplog.text
     assert MemoryGuard(None, lambda: False).full() is False
     assert MemoryGuard(1, lambda: False).full() is True
     assert MemoryGuard(1, lambda: True).full() is False

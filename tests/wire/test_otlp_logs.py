@@ -75,7 +75,7 @@ def test_one_broken_line_costs_itself_only() -> None:
 
 def test_no_request() -> None:
     with pytest.raises(MalformedError, match="not an OTLP log request"):
-        messages(b"\xff")
+        list(messages(b"\xff"))
 
 
 @given(
@@ -93,7 +93,13 @@ def test_any_bytes(raw: bytes, changes: list[tuple[int, int]]) -> None:
         assert all(isinstance(each, Message | Unused) for each in found)
 
 
+def test_a_large_request() -> None:
+    one = request(line(COMMON))
+    records = list(messages(one * 10_000))
+    assert records == [expected()] * 10_000
+
+
 @pytest.mark.parametrize("tiny", [b"\x0a\0", b"\x0a\2\x12\0"])
-def test_a_request_of_tiny_parts_is_refused(tiny: bytes) -> None:
+def test_a_large_request_of_tiny_parts_is_refused(tiny: bytes) -> None:
     with pytest.raises(MalformedError):
-        messages(tiny * 100_000)
+        list(messages(tiny * 600_000))

@@ -19,7 +19,7 @@ _MAX_WHOLE_BYTES: Final = 3 << 20
 _READ_BYTES: Final = 350
 """What a span of ours takes beside its bytes, once it is read."""
 
-_LARGE: Final = 1 << 20
+_LARGE: Final = 1 << 18
 _NOTHING: Final = nullcontext()
 
 PassOn = Callable[[bytes, int], bool]

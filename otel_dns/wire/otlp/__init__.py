@@ -27,6 +27,7 @@ from otel_dns.wire.otlp.origins import (
     server_instance,
     service_name,
 )
+from otel_dns.wire.otlp.pieces import SpansInPieces
 from otel_dns.wire.otlp.requests import (
     EXPORT,
     SpanGroup,
@@ -36,6 +37,7 @@ from otel_dns.wire.otlp.requests import (
     cut,
     read,
     rest_of,
+    sound,
 )
 from otel_dns.wire.otlp.spans import (
     ERROR_STATUS,
@@ -61,6 +63,7 @@ __all__ = [
     "ProtoSpan",
     "SpanGroup",
     "SpanView",
+    "SpansInPieces",
     "attributes_of",
     "build",
     "build_grouped",
@@ -85,6 +88,7 @@ __all__ = [
     "server_addresses",
     "server_instance",
     "service_name",
+    "sound",
     "span_of",
     "spans_of",
     "string_attribute",

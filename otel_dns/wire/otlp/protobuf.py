@@ -6,41 +6,18 @@ from typing import Final
 from otel_dns.wire import MalformedError
 
 _ONE_BYTE: Final = tuple(bytes((value,)) for value in range(0x80))
-_TINY: Final = bytes(range(4))
-_MOST_TINY: Final = 0.3
-"""Of all bytes: real requests have a twentieth to a seventh, empty messages without end half."""
-_SAMPLES: Final = 16
-_SAMPLE: Final = 256
-"""So many pieces of so many bytes are looked at."""
-LITTLE: Final = 1 << 16
-"""Bytes of a request that takes little memory, whatever is in it."""
 
 
-def has_tiny_parts(request: bytes) -> bool:
-    """Whether a request is of tiny messages, which take fifty times its size once parsed.
-
-    A length of 0 to 3 is a byte of that value. Where bytes are looked at a sender cannot know:
-    Python's hash has a key of its own in every process.
-    """
-    if len(request) < LITTLE:
-        return False
-    apart = len(request) // _SAMPLES
-    first = hash(request[-64:]) % (apart - _SAMPLE)
-    # Pieces, and not every so many bytes: what repeats itself would show one side only.
-    sample = b"".join([
-        request[at : at + _SAMPLE] for at in range(first, len(request), apart)
-    ])  # fmt: skip
-    tiny = len(sample) - len(sample.translate(None, _TINY))
-    return tiny > _MOST_TINY * len(sample)
-
-
-def fields(raw: bytes) -> Iterator[tuple[int, int | bytes, int, int]]:
+def fields(
+    raw: bytes | memoryview,
+) -> Iterator[tuple[int, int | bytes | memoryview, int, int]]:
     """Walk the fields of one message: tag, value, and where the field starts and ends.
 
     A tag is the field's number and wire type as they are written (``number << 3 | wire type``), so
     a field of another type than the schema's is not taken for it.
 
-    Length-delimited values are bytes, all others unsigned integers.
+    Length-delimited values are of the message's own type (of a view they are views: nothing is
+    copied), all others unsigned integers.
 
     Raises:
         MalformedError: a field is cut short, or of a wire type that proto3 does not have.
@@ -61,7 +38,7 @@ def fields(raw: bytes) -> Iterator[tuple[int, int | bytes, int, int]]:
             else:
                 length, at = _read_varint(raw, at)
                 end = at + length
-            value: int | bytes = raw[at:end]
+            value: int | bytes | memoryview = raw[at:end]
         elif wire_type == 0:
             value, end = _read_varint(raw, at)
         elif wire_type == 1:
@@ -78,7 +55,7 @@ def fields(raw: bytes) -> Iterator[tuple[int, int | bytes, int, int]]:
         at = end
 
 
-def _read_varint(raw: bytes, at: int) -> tuple[int, int]:
+def _read_varint(raw: bytes | memoryview, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         if at >= len(raw) or shift > 63:

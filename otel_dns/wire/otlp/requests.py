@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -10,9 +11,20 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from otel_dns.model import Origin
-from otel_dns.wire import MalformedError
+from otel_dns.wire import MalformedError, Refusals
 from otel_dns.wire.otlp.attributes import AttributeValue, attribute_of, string_attribute
-from otel_dns.wire.otlp.protobuf import LITTLE, fields, has_tiny_parts, varint
+from otel_dns.wire.otlp.pieces import (
+    LOG_RECORD,
+    PIECE,
+    RESOURCE,
+    SCOPE,
+    SPAN,
+    Layout,
+    SpansInPieces,
+    check_fields,
+    pieces,
+)
+from otel_dns.wire.otlp.protobuf import fields, varint
 from otel_dns.wire.otlp.schema import Request
 
 EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -20,8 +32,12 @@ EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _RESOURCE_SPANS: Final = 0x0A
 _SCOPE_SPANS: Final = 0x12
 _FEW: Final = 1000
-_LEAST: Final = 30
-"""Bytes of a span that has its ids and nothing else, and so of a scope or a resource with one."""
+_LEAST_SPAN: Final = 48
+"""Bytes of a span that has its ids and times and nothing else."""
+_LEAST_PART: Final = 20
+"""Bytes of a part of the outer layers, as a third of a resource with one scope and one span."""
+_LITTLE: Final = 1 << 16
+"""Bytes of a request that takes little memory, whatever is in it."""
 
 
 class SpanGroup(NamedTuple):
@@ -31,89 +47,158 @@ class SpanGroup(NamedTuple):
     spans: Sequence[bytes]
 
 
-def read(request: bytes) -> Iterator[tuple[SpanGroup, Sequence[ProtoSpan]]]:
+def read(request: bytes) -> Iterable[tuple[SpanGroup, Iterable[ProtoSpan]]]:
     """Check a whole ``ExportTraceServiceRequest``, every span's inner fields included, and cut it.
 
     Cutting is not validation: a span with a broken inner field would pass the reduced schema and
     make a backend refuse everything that travels with it. The C parser does this for about 0.15
     microseconds a span.
 
-    Yields:
-        Each group with its spans as protobuf read them, for :func:`span_of`.
+    Returns:
+        Each group with its spans as protobuf reads them, for :func:`span_of`.
 
     Raises:
-        MalformedError: protobuf cannot parse the request, or it has more parts than sound ones
-            have room in it; nothing was yielded.
+        MalformedError: protobuf cannot parse the request, or it is of more parts than sound ones.
     """
-    tiny = has_tiny_parts(request)
-    groups = _cut(request, tiny=tiny)
-    if tiny:
-        raise MalformedError("a request of tiny messages")
+    if len(request) < PIECE:
+        groups = cut(request)
+        parsed = _checked(request)
+        whole = (scope.spans for each in parsed.resource_spans for scope in each.scope_spans)
+        return zip(groups, whole, strict=True)
+    groups = list(_groups(request, bare=True))
+    for piece in _in_pieces(groups, SPAN):
+        _checked(piece)
+    return ((group, SpansInPieces(group.spans)) for group in groups if group.spans)
+
+
+def _checked(request: bytes) -> ExportTraceServiceRequest:
     try:
-        parsed = ExportTraceServiceRequest.FromString(request)
+        return ExportTraceServiceRequest.FromString(request)
     except DecodeError as error:
         raise MalformedError(f"not an OTLP trace request: {error}") from None
-    whole = (scope.spans for resource in parsed.resource_spans for scope in resource.scope_spans)
-    return zip(groups, whole, strict=True)
+
+
+def sound(request: bytes, refused: Refusals) -> dict[Origin, list[bytes]]:
+    """Return the spans of a broken request that are sound themselves, by their origin.
+
+    Args:
+        request: an ``ExportTraceServiceRequest`` that :func:`read` did not take.
+        refused: told of the others, each by itself.
+
+    Raises:
+        MalformedError: the request's outer layers are broken.
+    """
+    found: dict[Origin, list[bytes]] = {}
+    for origin, raws in cut(request):
+        try:
+            list(read(build_grouped({origin: ()})))
+        except MalformedError as error:
+            for _ in raws:
+                refused.add(str(error))
+            continue
+        for raw in raws:
+            try:
+                check_fields(raw, SPAN)
+                ProtoSpan.FromString(raw)
+            except (MalformedError, DecodeError) as error:
+                refused.add(str(error))
+            else:
+                found.setdefault(origin, []).append(raw)
+    return found
 
 
 def cut(request: bytes) -> list[SpanGroup]:
     """Cut an ``ExportTraceServiceRequest`` into groups of span slices.
 
     Raises:
-        MalformedError: the request's outer layers are broken; spans are not looked into (that is
-            :func:`read`).
+        MalformedError: the request's outer layers are broken, or of more parts than those of sound
+            ones; spans are not looked into (that is :func:`read`).
     """
-    return _cut(request, tiny=True)
+    return list(_groups(request))
 
 
-def _cut(request: bytes, *, tiny: bool) -> list[SpanGroup]:
-    """Cut a request.
-
-    Args:
-        request: the request.
-        tiny: it may be of tiny messages; else it has not so many spans that they need be counted
-            before they are cut.
-    """
-    if len(request) >= LITTLE:
-        _check_room(request, tiny=tiny)
-    groups: list[SpanGroup] = []
-    spans = 0
+def _groups(request: bytes, *, bare: bool = False) -> Iterator[SpanGroup]:
+    """Cut a request into groups; with ``bare`` a resource without any scope is one too."""
+    if len(request) >= _LITTLE:
+        _check_room(request)
     for resource_spans in _parse(request).resource_spans:
         resource, rest = _merged(resource_spans.resource), _rest(resource_spans)
         for scope in resource_spans.scope_spans:
-            spans += len(scope.spans)
-            groups.append(
-                SpanGroup(Origin(resource, _merged(scope.scope), rest, _rest(scope)), scope.spans)
-            )
-    if spans > _FEW + len(request) // _LEAST:
-        raise MalformedError("more spans than sound ones have room")
-    return groups
+            yield SpanGroup(Origin(resource, _merged(scope.scope), rest, _rest(scope)), scope.spans)
+        if bare and not resource_spans.scope_spans:
+            yield SpanGroup(Origin(resource, b"", rest), ())
 
 
-def _check_room(request: bytes, *, tiny: bool) -> None:
+def logs_in_pieces(request: bytes) -> Iterable[bytes]:
+    """Cut an ``ExportLogsServiceRequest``, if it is a large one, into several of the same records.
+
+    Its outer layers are numbered as a trace request's are.
+
+    Raises:
+        MalformedError: they are broken, or it is of more parts than sound ones.
+    """
+    return (request,) if len(request) < PIECE else _in_pieces(cut(request), LOG_RECORD)
+
+
+def _in_pieces(groups: Iterable[SpanGroup], layout: Layout) -> Iterator[bytes]:
+    """Encode a large request's groups as several requests.
+
+    Args:
+        groups: the groups.
+        layout: of a span, or what else is in them.
+
+    Raises:
+        MalformedError: a message is of more fields than sound ones.
+    """
+    piece: dict[Origin, list[bytes]] = {}
+    size = 0
+    for origin, raws in groups:
+        check_fields(origin.resource, RESOURCE)
+        check_fields(origin.scope, SCOPE)
+        size += sum(map(len, origin))
+        together = piece.setdefault(origin, [])
+        for some in pieces(raws):
+            sizes = list(map(len, some))
+            if max(sizes) >= PIECE:
+                for raw in some:
+                    check_fields(raw, layout)
+            together += some
+            size += sum(sizes)
+            if size >= PIECE:
+                yield build_grouped(piece)
+                together, size = [], 0
+                piece = {origin: together}
+    yield build_grouped(piece)
+
+
+def _check_room(request: bytes) -> None:
     """Count a request's parts before they are made objects, which take more than the bytes.
 
     Raises:
         MalformedError: they are more than sound ones have room, or it is broken.
     """
-    groups = spans = _FEW + len(request) // _LEAST
-    for tag, resource_spans, _, _ in fields(request):
-        if tag != _RESOURCE_SPANS or not isinstance(resource_spans, bytes):
-            continue
+    groups, spans = _FEW + len(request) // _LEAST_PART, _FEW + len(request) // _LEAST_SPAN
+    for tag, resource_spans, _, _ in fields(memoryview(request)):
         groups -= 1
-        for inner, scope_spans, _, _ in fields(resource_spans):
-            groups -= inner == _SCOPE_SPANS
-            if groups < 0:
-                break
-            if not tiny or inner != _SCOPE_SPANS or not isinstance(scope_spans, bytes):
-                continue
-            for _ in fields(scope_spans):
-                spans -= 1
-                if spans < 0:
-                    raise MalformedError("more spans than sound ones have room")
+        if tag == _RESOURCE_SPANS and isinstance(resource_spans, memoryview):
+            for inner, scope_spans, _, _ in fields(resource_spans):
+                groups -= 1
+                # In a smaller request spans are few enough, whatever they are.
+                if len(request) >= PIECE and inner == _SCOPE_SPANS:
+                    spans -= _number_of_fields(scope_spans, spans)
+                if groups < 0 or spans < 0:
+                    break
         if groups < 0:
             raise MalformedError("more resources and scopes than sound ones have room")
+        if spans < 0:
+            raise MalformedError("more spans than sound ones have room")
+
+
+def _number_of_fields(message: int | bytes | memoryview, at_most: int) -> int:
+    """Count a message's fields: none if it is no message, and up to one more than there may be."""
+    if isinstance(message, int):
+        return 0
+    return sum(1 for _ in islice(fields(message), at_most + 1))
 
 
 def rest_of(request: bytes) -> bytes:

@@ -50,5 +50,6 @@ def _reduced_schema() -> Callable[[str], Any]:
 _reduced: Final = _reduced_schema()
 Request: Final = _reduced("Request")
 """An ``ExportTraceServiceRequest``."""
+ScopeSpans: Final = _reduced("ScopeSpans")
 WITH_ATTRIBUTES: Final = {1: _reduced("Resource"), 9: _reduced("Span")}
 """By the number of the field that holds the attributes."""

@@ -2,7 +2,7 @@
 
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -54,7 +54,7 @@ def span_of(read: ProtoSpan, raw: bytes, origin: Origin) -> Span:
     )  # fmt: skip
 
 
-def spans_of(group: SpanGroup, parsed: Sequence[ProtoSpan], refused: Refusals) -> list[Span]:
+def spans_of(group: SpanGroup, parsed: Iterable[ProtoSpan], refused: Refusals) -> list[Span]:
     """Take ids, names and times from the spans of a group.
 
     Args:
