@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import click
 
 from otel_dns import semconv
+from otel_dns.cli import ctrl_c
 from otel_dns.cli.directories import default_history
 from otel_dns.history.columns import DIMENSIONS
 from otel_dns.history.where import Where
@@ -170,8 +171,10 @@ def asks(command: Command) -> Command:
     def guarded(*args: Any, **options: Any) -> Any:
         from otel_dns.history.history import HistoryError
 
+        _refuse_no_time(options)
         try:
-            return command(*args, **options)
+            with ctrl_c.heard():
+                return command(*args, **options)
         except HistoryError as error:
             raise click.ClickException(str(error)) from None
         except OSError as error:
@@ -180,6 +183,16 @@ def asks(command: Command) -> Command:
 
     result: Command = guarded  # type: ignore[assignment]
     return result
+
+
+def _refuse_no_time(options: dict[str, Any]) -> None:
+    """Say so where a period ends before it begins: a question would find nothing, and not why."""
+    where: Where = options.get("where") or Where(
+        since_ns=options.get("since_ns"), until_ns=options.get("until_ns")
+    )
+    since_ns, until_ns = where.since_ns, where.until_ns
+    if since_ns is not None and until_ns is not None and until_ns <= since_ns:
+        raise click.UsageError("--until is before --since: nothing lies between")
 
 
 def open_history(place: Path | str, **limits: Any) -> "History":

@@ -49,6 +49,8 @@ def query(
     from otel_dns.cli.answers import print_json, show
 
     text = sql if sql is not None else sys.stdin.read()
+    if not text.strip():
+        raise click.UsageError("no SQL: give some, or write it to standard input")
     with open_history(place, threads=threads, memory=memory) as history:
         answer = history.sql(text, Where(since_ns=since_ns, until_ns=until_ns), limit)
     rows = answer.to_pylist()

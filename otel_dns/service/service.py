@@ -255,7 +255,8 @@ class Service(Collector):
         """Give the counts to the Prometheus client."""
         counted = self.counts()
         shown = dict.fromkeys(_FROM_THE_START, 0) | counted | {"spans_lost": lost(counted)}
-        for name, value in sorted(shown.items()):
+        seconds = {"send_seconds": shown.pop("send_microseconds", 0) / 1e6}  # Prometheus' base unit
+        for name, value in sorted((shown | seconds).items()):
             yield CounterMetricFamily(f"otel_dns_{name}", f"Processor: {name}.", value=value)
         for name, value in self.gauges().items():
             yield GaugeMetricFamily(f"otel_dns_{name}", f"Processor: {name}, now.", value=value)

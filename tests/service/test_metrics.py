@@ -1,6 +1,7 @@
 """What the processor measures of resolutions, as Prometheus and OTLP show it."""
 
 import math
+import subprocess
 import urllib.request
 
 import pytest
@@ -15,14 +16,16 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from otel_dns import semconv
 from otel_dns.join import Joiner, JoinSettings, break_down
+from otel_dns.lab import programs
 from otel_dns.model import Lookup, Resolution, Span
 from otel_dns.service.metrics import ResolutionMetrics, SeriesCollector
 from otel_dns.service.metrics.otlp import MAX_BUCKETS, request_of
 from otel_dns.service.metrics.plugin_times import PluginTimes
 from otel_dns.service.metrics.series import Counter, Description, Family, Histogram, lead_to
 from otel_dns.wire import otlp
-from tests.service.support import Backend, serving
+from tests.service.support import Backend, get, serving
 from tests.support.otlp import forward
+from tests.support.programs import require
 from tests.support.spans import (
     MS,
     SECOND,
@@ -230,6 +233,21 @@ def test_hostile_names_end_up_in_one_series() -> None:
         "otel_dns_metrics_overflowed_total", {"otel_dns_metric": "otel_dns.plugin.duration"}
     )
     assert counted[semconv.OTHER_NAMES] == overflowed == 41
+
+
+def test_names_and_units_are_as_prometheus_wants_them() -> None:
+    require("promtool")
+    asked, root = lookup(0, 10 * MS), servedns(2 * MS, 8 * MS)
+    with Backend() as backend, serving(backend.address) as running:
+        forward(running.otlp, otlp.build((one.origin, one.raw) for one in (asked.span, root)))
+        eventually(lambda: running.count("requests_sent"), "what was joined")
+        _, metrics = get(running.http + "/metrics")
+    checked = subprocess.run(
+        [programs.find("promtool"), "check", "metrics"],
+        input=metrics, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+    assert "otel_dns_send_seconds_total" in metrics
 
 
 def test_a_scraper_that_knows_openmetrics_gets_exemplars_that_lead_to_the_trace() -> None:
