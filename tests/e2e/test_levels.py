@@ -227,7 +227,11 @@ def logging(
 
 def test_level_1_log_alone_shows_server_time(lab, processor, output, tmp_path: Path) -> None:
     with logging(lab, processor, tmp_path, corefile(lab, "log"), "10.96.0.21"):
-        lookups = run_storefront(lab, processor, output, "10.96.0.21", "level-1")
+        # A line has the time at which it was read: on a busy machine, after its lookup was over.
+        for attempt in range(5):
+            lookups = run_storefront(lab, processor, output, "10.96.0.21", f"level-1-{attempt}")
+            if counted(lookups) == QUERIES:
+                break
     assert counted(lookups) == QUERIES
     assert adds_up(lookups)
     slow = lookups["slow.example."]
