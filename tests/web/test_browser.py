@@ -249,6 +249,12 @@ def test_parts_that_do_not_come_are_missing_alone(browser: Browser, page: Page) 
         seen.open(f"#/pods?{hour(page)}")
         assert seen.page.locator("table.rows tbody tr").count() == 6
         assert "No answer to this part: busy" in seen.text()
+        seen.page.route(
+            "**/api/v1/state?*", lambda route: route.fulfill(status=503, json={"detail": "busy"})
+        )
+        seen.open(f"#/?{hour(page)}")
+        seen.page.wait_for_selector(".chart canvas")
+        assert "Not judged\n\nbusy" in seen.text(".verdict")
         seen.problems.clear()  # Chromium reports the 503
 
 

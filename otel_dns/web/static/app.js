@@ -35,7 +35,7 @@ function context(signal, quiet) {
     about, path: path.slice(1), query, filters: filters(), time,
     ask: (where, parameters = {}) => ask(where, { from: time.from, to: time.to, ...filters(), ...parameters }, signal),
     askAlone: (where, parameters = {}) => ask(where, parameters, signal),
-    signal, patience: quiet ? 60_000 : 500, // what comes again may take its time: what is there stays
+    signal, quiet, patience: quiet ? 60_000 : 500, // what comes again may take its time: what is there stays
     onRange: (from, to) => go(here({ from, to })),
   };
 }

@@ -6,13 +6,21 @@ import { here, link, FILTERS } from "../route.js";
 import { timeChart } from "../chart.js";
 import { segmentColour } from "../breakdown.js";
 
-export async function show({ ask, about, onRange, filters }) {
-  const [state, course] = await Promise.all([ask("state"), ask("overview")]);
+export async function show({ ask, about, onRange, filters, quiet }) {
+  // The charts are cheap: on a machine that is too busy for the rest they are there. What is shown already stays.
+  const judged = ask("state").catch((error) => { if (error.status !== 503 || quiet) throw error; return { error }; });
+  const [state, course] = await Promise.all([judged, ask("overview")]);
+  if (state.error) return h("div.overview", null, unjudged(state.error), charts(course, about, onRange));
   if (!state.totals.lookups) return h("div.overview", { "data-title": state.sentence }, verdict(state), nothing(about, filters));
   return h("div.overview", { "data-title": state.sentence },
     verdict(state), findings(state, about), 
     h("div.columns", null, sufferers(state, about), changes(state)),
     totals(state), charts(course, about, onRange));
+}
+
+function unjudged(error) {
+  return h("section.verdict.unknown", { role: "alert" },
+    h("div", null, h("h1", null, "Not judged"), h("p.quiet", null, `${error.message}. The charts below are of all of this time.`)));
 }
 
 /** What to do where there is nothing to show. */
