@@ -31,7 +31,8 @@ def normalise(name: str) -> str:
     return _lower(name).rstrip(".") + "."
 
 
-@lru_cache(maxsize=16_384)
+# Of the longest names on the longest search lists so many take 40 MB.
+@lru_cache(maxsize=4096)
 def candidates(
     name: str, search: tuple[str, ...] = (), ndots: int = 1, kind: str = "glibc"
 ) -> tuple[str, ...]:

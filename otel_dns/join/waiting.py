@@ -72,20 +72,17 @@ class WaitingLookup(Struct, eq=False):
     """Numbers of the requests that it came with."""
     found_names: list[str] = field(default_factory=list)
     """What servers saw, where the lookup does not tell its name."""
+    identity: Identity = (b"", b"")
+    """What makes a lookup delivered twice the same."""
 
     def __post_init__(self) -> None:
         lookup = self.lookup
+        self.identity = lookup.span.trace_id, lookup.span.span_id
         for candidate, name in enumerate(lookup.candidates if lookup.client else ()):
             for type_ in lookup.types:
                 self.candidates.setdefault((lookup.client, name, type_), []).append(candidate)
         for query in lookup.queries:
             self.queries[query.span_id] = query
-
-    @property
-    def identity(self) -> Identity:
-        """What makes a lookup delivered twice the same."""
-        span = self.lookup.span
-        return span.trace_id, span.span_id
 
     def candidate_of(self, name: str) -> int:
         """Return which candidate a query was for; the last for a name that is none."""
@@ -114,6 +111,8 @@ class WaitingLookup(Struct, eq=False):
 
         Another port or id, or a name that does not carry this lookup's mark.
         """
+        if not self.lookup.marked and not self.queries:
+            return False
         header = trace.header
         if header is None:
             return False

@@ -90,8 +90,27 @@ def rcode_name(number: int) -> str:
 
 
 def _question_name(wire: bytes) -> tuple[str, int]:
-    """Read the name at byte 12; a pointer could only lead back into the header."""
-    size, at = len(wire), 12
+    """Read the name at byte 12, and where it ends; the latest are remembered, as most come again.
+
+    It ends at the first zero byte, unless a label has one in it: that is found out by reading it.
+    """
+    end = wire.find(0, 12) + 1
+    name = _ending_name(wire[12:end]) if 12 < end <= 12 + _MAX_NAME else ""
+    return (name, end) if name else _name_at(wire, 12)
+
+
+@lru_cache(maxsize=4096)
+def _ending_name(encoded: bytes) -> str:
+    """Read a name that is all there is; empty if there is more of it."""
+    try:
+        return _name_at(encoded, 0)[0]
+    except MalformedError:
+        return ""
+
+
+def _name_at(wire: bytes, start: int) -> tuple[str, int]:
+    """Read a question's name, and where it ends; a pointer could only lead back into the header."""
+    size, at = len(wire), start
     labels = []
     while True:
         if at >= size:
@@ -103,7 +122,7 @@ def _question_name(wire: bytes) -> tuple[str, int]:
         if length > 63:
             raise MalformedError(f"a label of {length} in a question's name; at most 63 are legal")
         end = at + length
-        if end > size or end + 1 - 12 > _MAX_NAME:  # the root's label is to come
+        if end > size or end + 1 - start > _MAX_NAME:  # the root's label is to come
             raise MalformedError("a question's name is cut short, or longer than 255 bytes")
         labels.append(wire[at:end])
         at = end
