@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Final
@@ -40,6 +41,13 @@ def heard() -> Iterator[None]:
                 os.write(2, b"\ninterrupted\n")
                 os._exit(CODE)
 
+    unraisable = sys.unraisablehook
+
+    def without_ctrl_c(lost: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(lost.exc_type, KeyboardInterrupt):  # it is seen to, above
+            unraisable(lost)
+
+    sys.unraisablehook = without_ctrl_c
     before = signal.set_wakeup_fd(telling.fileno(), warn_on_full_buffer=False)
     thread = threading.Thread(target=insist, name="otel-dns-ctrl-c", daemon=True)
     thread.start()
@@ -52,6 +60,7 @@ def heard() -> Iterator[None]:
     finally:
         ended.set()
         signal.set_wakeup_fd(before)
+        sys.unraisablehook = unraisable
         telling.close()
         thread.join()
         told.close()

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from fastapi import HTTPException
 
 from otel_dns.history.history import BusyError, History
-from otel_dns.web.settings import PageSettings
+from otel_dns.web.settings import MIB, PageSettings
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ def open_history(settings: PageSettings) -> History:
     return History(
         settings.history,
         threads=settings.threads,
-        memory=f"{settings.memory_bytes}B",
+        memory=f"{settings.memory_bytes // MIB}MiB",
         at_once=_AT_ONCE,
         question_s=settings.question_s,
         look_s=_LOOK_S,

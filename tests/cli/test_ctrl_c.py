@@ -67,4 +67,4 @@ def test_it_is_not_lost_where_an_object_is_taken_down(tmp_path: Path) -> None:
         [sys.executable, "-c", LOST, "query", "SELECT 1", "--history", tmp_path],
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (130, "")
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "interrupted")
