@@ -1,5 +1,6 @@
 """Limits of connections: what exceeds them is cut off and counted, and all others are served."""
 
+import contextlib
 import socket
 import struct
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from otel_dns.service.receivers import turns
 from otel_dns.service.receivers.otlp_receiver import HEALTH
 from otel_dns.wire import otlp
 from tests.service.support import Backend, Running, get, post, serving
@@ -22,13 +24,14 @@ REQUEST = otlp.build([(ONE.origin, ONE.raw)])
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 
 
-def connect(address: str) -> socket.socket:
+def connect(address: str, source: str = "") -> socket.socket:
     if address.startswith("unix:"):
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(address.removeprefix("unix:"))
         return connection
     host, _, port = address.removeprefix("http://").rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=30)
+    from_ = (source, 0) if source else None
+    return socket.create_connection((host, int(port)), timeout=30, source_address=from_)
 
 
 def ended(connection: socket.socket) -> bool:
@@ -139,6 +142,37 @@ def test_requests_over_http_that_never_come(backend: Backend, sent: bytes, answe
         assert began == answer
         assert ended(slow)
         assert running.count("http_requests_too_slow") == 1
+
+
+def test_who_sends_slowly_gives_way_to_others(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_SLOW_S", 0.1)
+    with (
+        serving(backend.address, receivers__limits__read="90s") as running,
+        contextlib.ExitStack() as stack,
+    ):
+        reading = running.service._http._turns._reading
+        sent = []
+        for source in ("127.0.0.2", "127.0.0.3"):
+            for _ in range(6):
+                slow = stack.enter_context(connect(running.http, source))
+                slow.sendall(
+                    b"POST /v1/traces HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n"
+                    b"Content-Type: application/x-protobuf\r\n\r\n%b" % (len(REQUEST), REQUEST[:-1])
+                )
+                sent.append(slow)
+        eventually(lambda: len(reading) == 12, "all turns are taken")
+        headers = {"Content-Type": "application/x-protobuf"}
+        assert post(f"{running.http}/v1/traces", REQUEST, headers) == 200
+        assert len(reading) == 11
+        assert running.count("requests_turned_away") == 1
+        for slow in sent:
+            with contextlib.suppress(OSError):  # the one that gave way may be closed
+                slow.sendall(REQUEST[-1:])
+        answers = sorted(slow.recv(100)[9:12] for slow in sent)
+        assert answers == [b"200"] * 11 + [b"503"]
+        eventually(lambda: len(backend.spans) == 12, "the others, whenever they end")
 
 
 def test_a_body_that_trickles_is_too_slow_however_many_bytes_come(backend: Backend) -> None:
