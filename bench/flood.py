@@ -10,26 +10,21 @@ queue.
 """
 
 import argparse
-import contextlib
 import json
 import os
-import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Self
 
 import grpc
-import yaml
 
-from bench.processor.subjects import CORE, SinkProcess, Subject, running
+from bench.processor.subjects import CORE, SinkProcess, serving
 from otel_dns.service.receivers.otlp_receiver import HEALTH
 from otel_dns.wire import otlp
 from tests.support.otlp import EXPORT
-from tests.support.processes import free_addresses
 from tests.support.spans import MS, lookup, nested, servedns, span
 
 SPANS: Final = 1000
@@ -101,9 +96,9 @@ class Flood:
             while not self._ended.is_set():
                 with self._lock:
                     mark = f"{next(self._numbers):04x}".encode()
-                answer = _answer(export, self._template.replace(_MARK, mark))
+                code = answer(export, self._template.replace(_MARK, mark))
                 with self._lock:
-                    self.answers[answer] += 1
+                    self.answers[code] += 1
                 sent += 1
                 if self._pace_s:
                     self._ended.wait(max(began + sent * self._pace_s - time.monotonic(), 0))
@@ -112,7 +107,7 @@ class Flood:
                 self.wished += max(sent, int((time.monotonic() - began) / self._pace_s))
 
 
-def _answer(export: grpc.UnaryUnaryMultiCallable, request: bytes) -> str:
+def answer(export: grpc.UnaryUnaryMultiCallable, request: bytes) -> str:
     try:
         export(request)
     except grpc.RpcError as error:
@@ -123,29 +118,19 @@ def _answer(export: grpc.UnaryUnaryMultiCallable, request: bytes) -> str:
 # -- the measurement -------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def processor(output: str, directory: Path) -> Iterator[Subject]:
-    """otel-dns with a memory limit."""
-    address, http = free_addresses(2)
-    file = directory / "otel-dns.yaml"
-    file.write_text(yaml.safe_dump({
-        "receivers": {"otlp": {"listen": address}, "http": {"listen": http}},
-        "outputs": [{"endpoint": output}],
-        "join": {"server_trace_wait": "20s"},
-        "history": {"keep": False},
-        "memory_limit": f"{LIMIT_MIB}MiB",
-    }))  # fmt: skip
-    command = [sys.executable, "-P", "-m", "otel_dns", "serve", "--config", str(file)]
-    with running(command, address, f"http://{http}/readyz", directory / "otel-dns.log") as subject:
-        yield subject
-
-
 def measure(seconds: float) -> dict[str, float]:
     """Fill a processor, flood it, and see it recover."""
     with (
         tempfile.TemporaryDirectory() as directory,
         SinkProcess() as sink,
-        processor(sink.address, Path(directory)) as subject,
+        serving(
+            sink.address,
+            Path(directory),
+            {
+                "join": {"server_trace_wait": "20s"},
+                "memory_limit": f"{LIMIT_MIB}MiB",
+            },
+        ) as subject,
         grpc.insecure_channel(subject.address) as channel,
     ):
         health = channel.unary_unary(HEALTH)
@@ -169,7 +154,7 @@ def measure(seconds: float) -> dict[str, float]:
         ended = time.monotonic()
         export = channel.unary_unary(EXPORT)
         last = template().replace(_MARK, f"{flood.next_number:04x}".encode())
-        while _answer(export, last) != "OK":
+        while answer(export, last) != "OK":
             time.sleep(0.05)
         later = len(resident) // 4
         return {

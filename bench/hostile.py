@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Final
 
 import grpc
-import yaml
 
 from bench.figures import show
-from bench.processor.subjects import running
+from bench.flood import answer
+from bench.processor.subjects import serving
 from otel_dns import semconv
 from otel_dns.service.receivers.otlp_receiver import EXPORT_LOGS
 from otel_dns.wire import otlp
@@ -93,30 +93,23 @@ LOGS: Final = {
 
 def measure(path: str, request: bytes, seconds: float) -> tuple[float, Counter[str]]:
     """Send a request over and over; returns MiB of memory at its highest, and the answers."""
-    address, http, away = free_addresses(3)
     answers: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory, "otel-dns.yaml")
-        file.write_text(yaml.safe_dump({
-            "receivers": {"otlp": {"listen": address}, "http": {"listen": http}},
-            "outputs": [{"endpoint": away}],
-            "history": {"keep": False},
-            "memory_limit": f"{LIMIT_MIB}MiB",
-        }))  # fmt: skip
-        command = [sys.executable, "-P", "-m", "otel_dns", "serve", "--config", str(file)]
-        ready, log = f"http://{http}/readyz", Path(directory, "otel-dns.log")
-        with running(command, address, ready, log) as subject:
-            ends = time.monotonic() + seconds
-            senders = [
-                threading.Thread(target=_send, args=(address, path, request, ends, answers))
-                for _ in range(SENDERS)
-            ]
-            for sender in senders:
-                sender.start()
-            for sender in senders:
-                sender.join()
-            assert subject.process.poll() is None
-            return subject.rss_mib("VmHWM"), answers
+    (away,) = free_addresses(1)
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        serving(away, Path(directory), {"memory_limit": f"{LIMIT_MIB}MiB"}) as subject,
+    ):
+        ends = time.monotonic() + seconds
+        senders = [
+            threading.Thread(target=_send, args=(subject.address, path, request, ends, answers))
+            for _ in range(SENDERS)
+        ]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
+        assert subject.process.poll() is None
+        return subject.rss_mib("VmHWM"), answers
 
 
 def _send(address: str, path: str, request: bytes, ends: float, answers: Counter[str]) -> None:
@@ -124,12 +117,7 @@ def _send(address: str, path: str, request: bytes, ends: float, answers: Counter
     with grpc.insecure_channel(address, options=options) as channel:
         export = channel.unary_unary(path)
         while time.monotonic() < ends:
-            try:
-                export(request, timeout=60)
-            except grpc.RpcError as error:
-                answers[error.code().name] += 1
-            else:
-                answers["OK"] += 1
+            answers[answer(export, request)] += 1
 
 
 def main() -> None:

@@ -5,10 +5,11 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import yaml
 
@@ -136,24 +137,32 @@ def collector(output: str, directory: Path, *, joining: bool, wait_s: float) -> 
 
 
 @contextlib.contextmanager
-def processor(
-    output: str, directory: Path, *, export: str, wait_s: float, history: bool = False
-) -> Iterator[Subject]:
-    """otel-dns with join, breakdown and metrics; with history too where that is wanted."""
+def serving(output: str, directory: Path, settings: Mapping[str, Any]) -> Iterator[Subject]:
+    """otel-dns with some settings, without a page."""
     address, http = free_addresses(2)
     config = {
         "receivers": {"otlp": {"listen": address}, "http": {"listen": http}},
         "outputs": [{"endpoint": output}],
-        "export": {"what": export},
-        "history": {"keep": history, "directory": str(directory / "history")},
+        "history": {"keep": False},
         "page": {"listen": None},
-        "join": {
-            "settle": wait_s, "server_trace_wait": wait_s,
-            "max_lookups": 1_000_000, "max_server_spans": 10_000_000, "max_bytes": "16GiB",
-        },
-    }  # fmt: skip
+        **settings,
+    }
     file = directory / "otel-dns.yaml"
     file.write_text(yaml.safe_dump(config))
     command = [sys.executable, "-P", "-m", "otel_dns", "serve", "--config", str(file)]
     with running(command, address, f"http://{http}/readyz", directory / "otel-dns.log") as subject:
         yield subject
+
+
+def processor(
+    output: str, directory: Path, *, export: str, wait_s: float, history: bool = False
+) -> AbstractContextManager[Subject]:
+    """otel-dns with join, breakdown and metrics; with history too where that is wanted."""
+    return serving(output, directory, {
+        "export": {"what": export},
+        "history": {"keep": history, "directory": str(directory / "history")},
+        "join": {
+            "settle": wait_s, "server_trace_wait": wait_s,
+            "max_lookups": 1_000_000, "max_server_spans": 10_000_000, "max_bytes": "16GiB",
+        },
+    })  # fmt: skip

@@ -24,8 +24,9 @@ _log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S: Final = 0.02
 _FULL_AT: Final = 0.75
-_LEAST_ROOM: Final = 32 << 20
 """Of the limit: what was let in already grows while it is looked at."""
+_LEAST_ROOM: Final = 32 << 20
+_MIB: Final = 1 << 20
 _TRIM_EVERY_S: Final = 2.0
 _CGROUP_LIMITS: Final = (
     "/sys/fs/cgroup/memory.max",
@@ -75,7 +76,7 @@ def limited(settings: ServeSettings, itself: int) -> ServeSettings:
         _log.warning(
             "memory_limit: %d MiB leave little room beside the %d that the program takes itself;"
             " give it %d MiB at least, or it will often tell senders to come again",
-            limit >> 20, itself >> 20, math.ceil((itself + _LEAST_ROOM) / _FULL_AT) >> 20,
+            limit // _MIB, itself // _MIB, math.ceil((itself + _LEAST_ROOM) / _FULL_AT / _MIB),
         )  # fmt: skip
         room = limit // 4
     queue, request = room * 3 // 10 // len(outputs), limit // 64

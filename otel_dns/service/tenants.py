@@ -9,6 +9,7 @@ from collections import OrderedDict
 from functools import lru_cache
 from typing import Final
 
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from otel_dns.model import Origin
@@ -54,11 +55,13 @@ class Tenants:
 
     def _told(self, lookups: bytes) -> bytes:
         """Return what a resource says of the keys, and nothing else, as a resource."""
-        told = [one for one in Resource.FromString(lookups).attributes if one.key in self.keys]
-        return Resource(attributes=told).SerializeToString()
+        return Resource(attributes=self._attributes(lookups)).SerializeToString()
+
+    def _attributes(self, resource: bytes) -> list[KeyValue]:
+        return [one for one in Resource.FromString(resource).attributes if one.key in self.keys]
 
     def _marked(self, servers: bytes, lookups: bytes) -> bytes:
-        told = [one for one in Resource.FromString(lookups).attributes if one.key in self.keys]
+        told = self._attributes(lookups)
         if not told:
             return servers
         marked = Resource.FromString(servers)

@@ -92,7 +92,7 @@ class _Export(StreamingResponse):
                 raise
             self._exports.cut_off += 1
             _log.warning(
-                "an export is cut off: for %.0f s its reader took nothing more, after %d MB"
+                "an export is cut off: for %.0f s its reader took nothing more, after %d MiB"
                 " (cut off so far: %d)",
                 self._exports.patience_s, sent >> 20, self._exports.cut_off,
             )  # fmt: skip

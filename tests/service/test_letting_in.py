@@ -342,7 +342,10 @@ def test_everything_held_fits_the_limit_together(caplog: pytest.LogCaptureFixtur
     )
     assert itself + held <= 0.75 * (256 << 20)
     limited(configuration.load(options=[("memory_limit", "100MiB")]), itself)
-    assert "give it 122 MiB at least" in caplog.text
+    (said,) = caplog.messages
+    assert "give it 123 MiB at least" in said
+    limited(configuration.load(options=[("memory_limit", "123MiB")]), itself)
+    assert caplog.messages == [said]
     assert MemoryGuard(None, lambda: False).full() is False
     assert MemoryGuard(1, lambda: False).full() is True
     assert MemoryGuard(1, lambda: True).full() is False

@@ -1,8 +1,8 @@
 """Large requests, read a piece at a time: read at once they would take many times their size.
 
-What a sender puts into eight bytes, an empty attribute, protobuf holds in two hundred. So of a
-large request no more than a piece is objects at any time, and a message that is larger than a piece
-by itself may not be of more fields than sound ones have.
+What a sender puts into eight bytes, an attribute without a value, protobuf holds in a hundred. So
+of a large request no more than a piece is objects at any time, and a message that is larger than a
+piece by itself may not be of more fields than sound ones have.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

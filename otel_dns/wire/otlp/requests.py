@@ -1,4 +1,4 @@
-"""Whole trace requests: checked, cut into spans, and put together again."""
+"""Whole requests, of traces and as far as they are alike of logs: checked, cut, put together."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
